@@ -1,0 +1,1 @@
+"""Floor 1: shapes, keys, trees, config building and errors."""

@@ -1,0 +1,87 @@
+"""From a config's mapping to a frozen dataclass, refusing what it does not know."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from resgen_jax.core import errors
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """A hint that names the known word closest to `name`, or lists them all."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def build(cls: type[T], config: Mapping[str, Any], where: str = "") -> T:
+    """Fill the dataclass `cls` from `config`, with nested dataclasses filled in turn.
+
+    `where` is the path of `config` within the whole config, for messages.
+    Raises UserError for an unknown field (naming the nearest), a missing one or a wrong type.
+    """
+    where = where or cls.__name__
+    if not isinstance(config, Mapping):
+        raise errors.UserError(f"{where} is {config!r}; expected the fields of {cls.__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in config:
+        if name not in fields:
+            raise errors.UserError(f"{where} has no field {name!r}; {nearest(name, fields)}")
+    for name, field in fields.items():
+        has_default = (
+            field.default is not dataclasses.MISSING
+            or field.default_factory is not dataclasses.MISSING
+        )
+        if name not in config and not has_default:
+            raise errors.UserError(f"{where} lacks the field {name!r}, which has no default")
+    hints = typing.get_type_hints(cls)
+    values = {
+        name: _convert(value, hints[name], f"{where}.{name}") for name, value in config.items()
+    }
+    return cls(**values)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the annotated type; only lossless conversions are made."""
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else build(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(value, arguments, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = arguments[0] if len(arguments) == 2 and arguments[1] is Ellipsis else None
+        hints = [inner] * len(value) if inner else arguments
+        if len(hints) == len(value):
+            return tuple(
+                _convert(item, item_hint, f"{where}[{index}]")
+                for index, (item, item_hint) in enumerate(zip(value, hints, strict=True))
+            )
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif hint is Any or (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool or not isinstance(value, bool))
+    ):
+        return value
+    name = getattr(hint, "__name__", None) if origin is None else str(hint)
+    raise errors.UserError(f"{where} is {value!r} ({type(value).__name__}); expected {name}")
+
+
+def _convert_union(value: Any, options: tuple, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    failures = []
+    for option in options:
+        if option is type(None):
+            continue
+        try:
+            return _convert(value, option, where)
+        except errors.UserError as failure:
+            failures.append(failure)
+    raise failures[-1]
