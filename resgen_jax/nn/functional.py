@@ -1,0 +1,96 @@
+"""Networks as pure functions: `init`, `apply` and `axes` derived once from an NNX definition."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+PyTree = Any
+Path = tuple[str, ...]
+
+
+class Network(NamedTuple):
+    """A network without state: parameters are a plain nested dict with string keys."""
+
+    init: Callable[..., PyTree]  # key -> params
+    apply: Callable[..., Any]  # params, *arguments, method="__call__", **keywords -> outputs
+    # The tree of params; each leaf names the logical axis of every dimension, or None.
+    axes: PyTree
+
+
+def from_module(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
+    """The pure functions of the module that `make` builds.
+
+    Annotate parameters by `nnx.with_partitioning(initializer, axes)`; layers stacked by `nnx.vmap`
+    get the axis "layers" in front from `transform_metadata={nnx.PARTITION_NAME: "layers"}`.
+    Raises ValueError for a module that holds state besides its parameters (dropout keys, running
+    statistics), or whose annotations do not count one name per dimension.
+    """
+    with nnx.use_eager_sharding(False):
+        definition, abstract, other = nnx.split(
+            nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...
+        )
+    if held := [f"{'/'.join(path)} ({type(v).__name__})" for path, v in _named_variables(other)]:
+        raise ValueError(
+            f"{type(make).__name__} {getattr(make, '__name__', make)!r} holds state that is no "
+            f"parameter: {', '.join(held)}. Pass it in and return it instead."
+        )
+    variables = _named_variables(abstract)
+    structure = jax.tree.structure(abstract)
+
+    def init(key: jax.Array) -> PyTree:
+        with nnx.use_eager_sharding(False):
+            params = nnx.state(make(nnx.Rngs(key)), nnx.Param)
+        return _nest([(path, variable.get_value()) for path, variable in _named_variables(params)])
+
+    def apply(params: PyTree, *arguments: Any, method: str = "__call__", **keywords: Any) -> Any:
+        leaves = [_look_up(params, path) for path, _ in variables]
+        with nnx.use_eager_sharding(False):
+            module = nnx.merge(definition, jax.tree.unflatten(structure, leaves))
+            return getattr(module, method)(*arguments, **keywords)
+
+    axes = _nest([(path, _axes(path, variable)) for path, variable in variables])
+    return Network(init=init, apply=apply, axes=axes)
+
+
+def _named_variables(state: PyTree) -> list[tuple[Path, nnx.Variable]]:
+    """Variables by path, in the order of the state's leaves; list positions become strings."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(
+        state, is_leaf=lambda node: isinstance(node, nnx.Variable)
+    )
+    return [(tuple(_key(entry) for entry in path), variable) for path, variable in paths]
+
+
+def _key(entry: Any) -> str:
+    return jax.tree_util.keystr((entry,), simple=True)
+
+
+def _nest(flat: list[tuple[Path, Any]]) -> PyTree:
+    tree: dict[str, Any] = {}
+    for path, leaf in flat:
+        node = tree
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = leaf
+    return tree
+
+
+def _look_up(params: PyTree, path: Path) -> Any:
+    for key in path:
+        params = params[key]
+    return params
+
+
+def _axes(path: Path, variable: nnx.Variable) -> tuple[str | None, ...]:
+    """Logical axis names of one parameter, all None where it carries no annotation."""
+    num_dimensions = len(variable.shape)
+    names = tuple(variable.get_metadata().get("out_sharding") or ())
+    if not any(names):
+        return (None,) * num_dimensions
+    if len(names) != num_dimensions:
+        raise ValueError(
+            f"{'/'.join(path)} has shape {variable.shape} but axes {names}: name each dimension "
+            'once; stacked layers need transform_metadata={nnx.PARTITION_NAME: "layers"}'
+        )
+    return names
