@@ -1,3 +1,3 @@
-"""ResGen in JAX: generation over residual-vector-quantized codes."""
+"""Generation with residual vector quantization: tokenizers, generators, samplers and training."""
 
 __version__ = "0.1.0"
