@@ -1,0 +1,81 @@
+"""Classifier-free guidance, and how its scale changes over the steps of a sampler."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from resgen_jax.core import build, errors
+
+# From (num_steps, guidance_scale) to the scale of every step.
+Schedule = Callable[[int, float], Float[np.ndarray, "s"]]
+
+
+def guide(
+    conditional: Float[Array, "..."],
+    unconditional: Float[Array, "..."],
+    guidance_scale: float | Float[Array, ""],
+) -> Float[Array, "..."]:
+    """unconditional + s (conditional - unconditional): 1 is off, above 1 sharpens.
+
+    Written from the conditional side, so that a scale of 1 gives it back exactly.
+    """
+    return conditional + (guidance_scale - 1) * (conditional - unconditional)
+
+
+def constant(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
+    """The same scale at every step."""
+    return np.full(num_steps, guidance_scale, np.float32)
+
+
+def linear(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
+    """From 1 (off) at the first step to the full scale at the last."""
+    return np.float32(1 + (guidance_scale - 1) * _progress(num_steps))
+
+
+def power_cosine(
+    num_steps: int, guidance_scale: float, power: float = 1.0
+) -> Float[np.ndarray, "s"]:
+    """1 + (scale - 1) (1 - cos(pi progress^power)) / 2; a higher power rises later."""
+    rise = (1 - np.cos(np.pi * _progress(num_steps) ** power)) / 2
+    return np.float32(1 + (guidance_scale - 1) * rise)
+
+
+def interval(scales: Float[np.ndarray, "s"], low: float, high: float) -> Float[np.ndarray, "s"]:
+    """The scales of the steps whose middle lies in [low, high] of the way, 1 (off) elsewhere."""
+    if not 0 <= low < high <= 1:
+        raise errors.UserError(
+            f"guidance interval [{low}, {high}]; expected 0 <= low < high <= 1, [0, 1] for all"
+        )
+    middle = (np.arange(len(scales)) + 0.5) / len(scales)
+    return np.where((middle >= low) & (middle <= high), scales, np.float32(1))
+
+
+SCHEDULES = {"constant": constant, "linear": linear, "power_cosine": power_cosine}
+
+
+def by_name(name: str) -> Schedule:
+    """`constant`, `linear`, `power_cosine` or `power_cosine:POWER`; UserError for another name."""
+    kind, _, argument = name.partition(":")
+    if kind not in SCHEDULES:
+        raise errors.UserError(f"guidance schedule {name!r}: {build.nearest(kind, SCHEDULES)}")
+    if not argument:
+        return SCHEDULES[kind]
+    try:
+        power = float(argument)
+    except ValueError:
+        power = 0.0
+    if kind != "power_cosine" or power <= 0:
+        raise errors.UserError(
+            f"guidance schedule {name!r}; only power_cosine takes a number, above 0, "
+            "as in power_cosine:2"
+        )
+    return functools.partial(power_cosine, power=power)
+
+
+def _progress(num_steps: int) -> np.ndarray:
+    """0 at the first step, 1 at the last; a single step is the last."""
+    if num_steps < 1:
+        raise errors.UserError(f"num_steps is {num_steps}; expected at least 1")
+    return np.arange(num_steps) / (num_steps - 1) if num_steps > 1 else np.ones(1)

@@ -1,0 +1,136 @@
+"""Fill masked codes in a few rounds of predicting all and keeping the surest.
+
+The loop is one `lax.scan`. Codes known at the start are kept by construction, and every draw comes
+from the example's own key and the step, so a row does not depend on the batch around it.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from resgen_jax.core import errors
+from resgen_jax.core import keys as random_keys
+from resgen_jax.samplers import interface, order
+
+PyTree = Any
+NumMasked = Int[Array | np.ndarray, "s"] | Int[Array | np.ndarray, "s b"]
+OrderNoise = Float[Array | np.ndarray, "s"]
+# Codes and mask after every step.
+States = tuple[Int[Array, "s b l q"], Bool[Array, "s b l q"]]
+
+
+def fill(
+    keys: Key[Array, "b"],
+    predict: interface.Predict,
+    codes: Int[Array, "b l q"],
+    is_masked: Bool[Array, "b l q"],
+    num_masked: NumMasked,
+    *,
+    order_noise: OrderNoise,
+    knobs: PyTree = None,
+    order: interface.Order = order.by_confidence,
+) -> Int[Array, "b l q"]:
+    """Codes with the masked cells replaced by `predict`'s proposals over `s` steps.
+
+    `num_masked` cells are left after each step, for all examples or for each (`mask_schedules`
+    makes both); it must end in 0. `knobs` has a leading axis of steps; `predict` gets its slices.
+    Values may change without compiling again, their number may not.
+    """
+    codes, _ = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, order, False)
+    return codes
+
+
+def fill_with_states(
+    keys: Key[Array, "b"],
+    predict: interface.Predict,
+    codes: Int[Array, "b l q"],
+    is_masked: Bool[Array, "b l q"],
+    num_masked: NumMasked,
+    *,
+    order_noise: OrderNoise,
+    knobs: PyTree = None,
+    order: interface.Order = order.by_confidence,
+) -> tuple[Int[Array, "b l q"], States]:
+    """The codes of `fill`, and the codes and mask after each of its steps."""
+    return _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, order, True)
+
+
+def reveal(
+    score: Float[Array, "b l q"], is_masked: Bool[Array, "b l q"], num_reveal: Int[Array, "b"]
+) -> Bool[Array, "b l q"]:
+    """Cells to reveal: each position gets as many as it has among the highest scores.
+
+    The `num_reveal` best masked cells of an example are counted by position, and so many of the
+    position's shallowest masked levels are revealed. Of equal scores the first in order wins.
+    """
+    is_chosen = _highest(score, is_masked, num_reveal)
+    num_chosen = jnp.sum(is_chosen, axis=-1, keepdims=True)
+    return is_masked & (jnp.cumsum(is_masked, axis=-1) <= num_chosen)
+
+
+def _highest(score: Array, is_masked: Array, num_reveal: Array) -> Array:
+    """The `num_reveal` highest masked cells of each example, with one sort of the values alone."""
+    # Known cells sort below every masked one, even one whose score is -inf or not a number.
+    bounds = jnp.finfo(score.dtype)
+    score = jnp.nan_to_num(score, nan=bounds.min, neginf=bounds.min, posinf=bounds.max)
+    flat = jnp.where(is_masked, score, -jnp.inf).reshape(score.shape[0], -1)
+    num_reveal = num_reveal[:, None]
+    ascending = jnp.sort(flat, axis=-1)
+    place = jnp.clip(flat.shape[-1] - num_reveal, 0, flat.shape[-1] - 1)
+    threshold = jnp.take_along_axis(ascending, place, axis=-1)
+    is_above, is_tied = flat > threshold, flat == threshold
+    num_tied = num_reveal - jnp.sum(is_above, axis=-1, keepdims=True)
+    is_chosen = is_above | (is_tied & (jnp.cumsum(is_tied, axis=-1) <= num_tied))
+    return is_chosen.reshape(score.shape) & is_masked
+
+
+def _run(
+    keys: Array,
+    predict: interface.Predict,
+    codes: Array,
+    is_masked: Array,
+    num_masked: NumMasked,
+    order_noise: OrderNoise,
+    knobs: PyTree,
+    order: interface.Order,
+    keep_states: bool,
+) -> tuple[Array, States | None]:
+    _check_steps(num_masked, order_noise, knobs)
+
+    def step(carry, inputs):
+        codes, is_masked = carry
+        index, num_left, noise, knob = inputs
+        step_keys = jax.vmap(lambda key: _step_keys(key, index))(keys)
+        proposal, confidence = predict(step_keys["predict"], codes, is_masked, knob)
+        score = order(step_keys["order"], confidence.astype(jnp.float32), noise)
+        num_reveal = jnp.maximum(jnp.sum(is_masked, axis=(1, 2)) - num_left, 0)
+        is_revealed = reveal(score, is_masked, num_reveal)
+        codes = jnp.where(is_revealed, proposal.astype(codes.dtype), codes)
+        carry = codes, is_masked & ~is_revealed
+        return carry, carry if keep_states else None
+
+    num_masked = jnp.asarray(num_masked, jnp.int32)
+    index = jnp.arange(num_masked.shape[0])
+    inputs = (index, num_masked, jnp.asarray(order_noise, jnp.float32), knobs)
+    (codes, _), states = jax.lax.scan(step, (codes, is_masked), inputs)
+    return codes, states
+
+
+def _step_keys(key: Array, index: Array) -> dict[str, Array]:
+    return random_keys.named_keys(random_keys.step_key(key, index), "predict", "order")
+
+
+def _check_steps(num_masked: NumMasked, order_noise: OrderNoise, knobs: PyTree) -> None:
+    num_steps = num_masked.shape[0]
+    for name, value in [("order_noise", order_noise)] + [
+        (f"knobs{jax.tree_util.keystr(path)}", leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(knobs)
+    ]:
+        if np.ndim(value) == 0 or np.shape(value)[0] != num_steps:
+            raise errors.UserError(
+                f"{name} has shape {np.shape(value)}; expected one value for each of the "
+                f"{num_steps} steps of num_masked on its first axis"
+            )
