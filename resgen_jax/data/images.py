@@ -1,0 +1,76 @@
+"""Image files to arrays of one size, and arrays back to the range networks see."""
+
+import io
+import pathlib
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageOps
+
+from resgen_jax.core import errors
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MODES = {1: "L", 3: "RGB"}
+
+
+class UnreadableImage(errors.UserError):
+    """A file that is not an image, or only the beginning of one."""
+
+
+def read(path: pathlib.Path, image_size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """The image in `path`, fitted to `image_size`.
+
+    Raises UnreadableImage, naming the file, whatever the decoder's complaint is.
+    """
+    try:
+        encoded = path.read_bytes()
+        if not encoded:
+            raise ValueError("the file is empty")
+        with Image.open(io.BytesIO(encoded)) as image:
+            # JPEG decodes cheaply at 1/2, 1/4 or 1/8; twice the size leaves the resize its work.
+            image.draft(None, (2 * image_size, 2 * image_size))
+            image.load()
+            return fit(image, image_size, channels)
+    except MemoryError:
+        raise
+    except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
+        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        raise UnreadableImage(
+            f"{path} cannot be read as an image ({reason}); replace or remove the file"
+        ) from failure
+
+
+def fit(image: Image.Image, image_size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """Upright, shorter side resized to `image_size`, centre cropped, gray (1) or RGB (3)."""
+    image = _to_mode(ImageOps.exif_transpose(image), MODES[channels])
+    side = min(image.size)
+    if image.size != (image_size, image_size):
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        image = image.resize(
+            (image_size, image_size),
+            Image.Resampling.BICUBIC,
+            box=(left, top, left + side, top + side),
+        )
+    return np.array(image, np.uint8).reshape(image_size, image_size, channels)
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """`image` as L or RGB: transparent parts over white, 16 bits down to 8."""
+    if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def to_unit(images: UInt8[np.ndarray, "*b h w c"]) -> Float32[np.ndarray, "*b h w c"]:
+    """0..255 to [-1, 1]."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_bytes(images: Float32[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
+    """[-1, 1] to 0..255, what lies outside cut off."""
+    return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)

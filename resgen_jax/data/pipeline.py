@@ -1,0 +1,164 @@
+"""Batches of NumPy arrays from a source: endless and shuffled to train on, in order to measure."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import grain
+import numpy as np
+
+from resgen_jax.core import errors
+from resgen_jax.data import images
+from resgen_jax.data.sources import Element, Source
+
+Batch = dict[str, np.ndarray]
+
+
+def train_iterator(
+    source: Source,
+    *,
+    batch_size: int,
+    seed: int,
+    num_threads: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    max_unreadable: int = 0,
+    on_unreadable: Callable[[errors.UserError], None] | None = None,
+) -> grain.DatasetIterator:
+    """Endless batches, reshuffled every epoch; this process's rows of the global `batch_size`.
+
+    The order depends on `seed` alone: not on the threads, and over all processes a batch holds the
+    same records whatever their number. Batches run across the end of an epoch, so none is short.
+    `get_state` and `set_state` go on exactly. Up to `max_unreadable` files are skipped, each
+    reported once to `on_unreadable`; one more raises UserError.
+    """
+    rows = _rows_here(batch_size, process_count)
+    if len(source) == 0:
+        raise errors.UserError("there is nothing to train on: the source holds no records")
+    records = _SkipUnreadable(source, max_unreadable, on_unreadable)
+    return iter(
+        grain.MapDataset.source(records)
+        .seed(seed)
+        .shuffle()
+        .repeat()[process_index::process_count]
+        .to_iter_dataset(_read_options(num_threads, rows))
+        .batch(rows, drop_remainder=True)
+    )
+
+
+def epoch(
+    source: Source,
+    *,
+    batch_size: int,
+    num_threads: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+    max_unreadable: int = 0,
+    on_unreadable: Callable[[errors.UserError], None] | None = None,
+) -> Iterator[Batch]:
+    """Every record once, in order, with `is_valid: bool "b"`, False where a row is padding.
+
+    Each process gets its contiguous rows of every global batch, so all see the same number of
+    batches. An unreadable file is an error unless `max_unreadable` allows it: then its row is
+    padding too.
+    """
+    rows = _rows_here(batch_size, process_count)
+    records = _SkipUnreadable(source, max_unreadable, on_unreadable)
+    num_batches = -(-len(source) // batch_size)
+    padded = _Padded(records, num_batches, batch_size, process_index * rows, rows)
+    stream = iter(
+        grain.MapDataset.source(padded).to_iter_dataset(
+            _read_options(num_threads, rows), allow_nones=True
+        )
+    )
+    template = None
+    for _ in range(num_batches):
+        elements = [next(stream) for _ in range(rows)]
+        if template is None:
+            template = next((element for element in elements if element is not None), None)
+        if template is None:
+            template = _first_readable(records)
+        yield _stack(elements, template)
+
+
+def _stack(elements: list[Element | None], template: Element) -> Batch:
+    is_valid = np.array([element is not None for element in elements])
+    filled = [template if element is None else element for element in elements]
+    batch = {name: np.stack([element[name] for element in filled]) for name in template}
+    return batch | {"is_valid": is_valid}
+
+
+def _first_readable(records: "_SkipUnreadable") -> Element:
+    for index in range(len(records)):
+        element = records[index]
+        if element is not None:
+            return element
+    raise errors.UserError("not one image could be read; look at the files named before")
+
+
+def _rows_here(batch_size: int, process_count: int) -> int:
+    rows, left_over = divmod(batch_size, process_count)
+    if batch_size < 1 or left_over:
+        below = max(rows, 1) * process_count
+        raise errors.UserError(
+            f"data.batch_size {batch_size} does not divide over {process_count} processes; "
+            f"use {below} or {below + process_count}"
+        )
+    return rows
+
+
+def _read_options(num_threads: int, rows: int) -> grain.ReadOptions:
+    # Two batches ahead; with no threads records are read when asked for.
+    ahead = max(2 * rows, num_threads) if num_threads else 0
+    return grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
+
+
+class _SkipUnreadable:
+    """A source that gives None for an unreadable image, as long as there are few."""
+
+    def __init__(self, source, max_unreadable, on_unreadable):
+        self._source, self._max_unreadable = source, max_unreadable
+        self._on_unreadable = on_unreadable or (lambda failure: None)
+        self._unreadable = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Element | None:
+        try:
+            return self._source[index]
+        except images.UnreadableImage as failure:
+            with self._lock:
+                is_new = index not in self._unreadable
+                self._unreadable.add(index)
+                num_unreadable = len(self._unreadable)
+            if num_unreadable > self._max_unreadable:
+                raise errors.UserError(
+                    f"{failure} (unreadable image {num_unreadable}; data.max_unreadable is "
+                    f"{self._max_unreadable})"
+                ) from failure
+            if is_new:
+                self._on_unreadable(failure)
+            return None
+
+    def __repr__(self) -> str:
+        return f"SkipUnreadable({self._source!r})"
+
+
+class _Padded:
+    """This process's rows of every global batch, None where the source has ended."""
+
+    def __init__(self, records, num_batches: int, batch_size: int, first_row: int, rows: int):
+        self._records, self._num_batches = records, num_batches
+        self._batch_size, self._first_row, self._rows = batch_size, first_row, rows
+
+    def __len__(self) -> int:
+        return self._num_batches * self._rows
+
+    def __getitem__(self, position: int) -> Element | None:
+        batch, row = divmod(int(position), self._rows)
+        index = batch * self._batch_size + self._first_row + row
+        return self._records[index] if index < len(self._records) else None
+
+    def __repr__(self) -> str:
+        return f"Padded({self._records!r})"

@@ -1,0 +1,118 @@
+"""Sources: the digits' pixels and split, a folder's classes and split, and wrong folders."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resgen_jax.core import errors
+from resgen_jax.data import sources
+
+
+def spec(**fields):
+    return sources.Spec(
+        **{"source": "folder", "image_size": 8, "channels": 3, "batch_size": 4} | fields
+    )
+
+
+def make_folder(root, counts, size=8):
+    """DIR/<class>/<number>.png, each of one colour that tells class and number."""
+    for label, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            color = (40 * label, number, 7)
+            Image.new("RGB", (size, size), color).save(root / name / f"{number:03d}.png")
+    return root
+
+
+def test_digits_are_sklearns_pixels_split_in_proportion():
+    from sklearn import datasets
+
+    dataset = sources.open_images(spec(source="digits", channels=1))
+    assert (len(dataset.train), len(dataset.held_out)) == (1437, 360)
+    assert dataset.class_names == tuple("0123456789")
+    elements = [part[i] for part in dataset[:2] for i in range(len(part))]
+    found = sorted((int(e["labels"]), e["images"].tobytes()) for e in elements)
+    digits = datasets.load_digits()
+    expected = sorted(
+        (int(label), bytes(round(v * 255 / 16) for v in image.ravel()))
+        for image, label in zip(digits.images, digits.target, strict=True)
+    )
+    assert found == expected
+    held_out = np.bincount([dataset.held_out[i]["labels"] for i in range(360)])
+    np.testing.assert_allclose(held_out, np.bincount(digits.target) * 360 / 1797, atol=1)
+    again = sources.open_images(spec(source="digits", channels=1))
+    np.testing.assert_array_equal(again.train[5]["images"], dataset.train[5]["images"])
+
+
+def test_folder_holds_out_every_tenth_image_of_each_class_by_name(tmp_path):
+    make_folder(tmp_path, {"bee": 25, "ant": 4, "cat": 1})
+    dataset = sources.open_images(spec(path=str(tmp_path)))
+    assert dataset.class_names == ("ant", "bee", "cat")
+    held_out = [(path.parent.name, path.stem) for path in dataset.held_out.paths]
+    assert held_out == [("ant", "003"), ("bee", "009"), ("bee", "019")]
+    assert len(dataset.train) == 27
+    assert not set(dataset.train.paths) & set(dataset.held_out.paths)
+    for part in dataset[:2]:
+        for i in range(len(part)):
+            element = part[i]
+            assert element["index"] == i
+            assert dataset.class_names[element["labels"]] == part.paths[i].parent.name
+            assert element["images"][0, 0, 1] == int(part.paths[i].stem)
+
+
+def test_folder_with_its_own_split_keeps_it(tmp_path):
+    make_folder(tmp_path / "train", {"a": 12, "b": 3})
+    make_folder(tmp_path / "val", {"b": 2})
+    dataset = sources.open_images(spec(path=str(tmp_path)))
+    assert dataset.class_names == ("a", "b")
+    assert (len(dataset.train), len(dataset.held_out)) == (15, 2)
+    assert {int(dataset.held_out[i]["labels"]) for i in range(2)} == {1}
+
+
+def test_train_folder_alone_is_a_class_like_any_other(tmp_path):
+    make_folder(tmp_path, {"bus": 2, "train": 2})
+    assert sources.open_images(spec(path=str(tmp_path))).class_names == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "holds no images"),
+        (lambda root: (root / "a").mkdir(), "holds no images"),
+        (lambda root: Image.new("RGB", (4, 4)).save(root / "x.jpg"), "1 images but no subfolder"),
+        (lambda root: make_folder(root, {"only": 20}), "one class only .'only'.*min_classes=1"),
+        (lambda root: make_folder(root, {"a": 3, "b": 0}), "b holds no images; fill it"),
+        (lambda root: make_folder(root, {"a": 1, "b": 1}), "too few to hold some out"),
+        (
+            lambda root: (
+                make_folder(root / "train", {"dog": 2, "cat": 2}),
+                make_folder(root / "test", {"cats": 2}),
+            ),
+            "class 'cats', which .*train lacks; did you mean 'cat'",
+        ),
+    ],
+)
+def test_wrong_folder_is_told_in_one_line(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(errors.UserError, match=message) as info:
+        sources.open_images(spec(path=str(tmp_path)))
+    assert "\n" not in str(info.value)
+    assert str(tmp_path) in str(info.value)
+
+
+def test_missing_folder_and_unknown_source_name_the_way_out(tmp_path):
+    for path in ("", str(tmp_path / "nowhere")):
+        with pytest.raises(errors.UserError, match=re.escape(repr(path))):
+            sources.open_images(spec(path=path))
+    with pytest.raises(errors.UserError, match="did you mean 'digits'"):
+        sources.open_images(spec(source="digit"))
+    with pytest.raises(errors.UserError, match="expected 1 .gray. or 3"):
+        spec(channels=2)
+
+
+def test_one_class_is_allowed_where_the_config_says_so(tmp_path):
+    make_folder(tmp_path, {"only": 20})
+    dataset = sources.open_images(spec(path=str(tmp_path), min_classes=1))
+    assert (len(dataset.train), len(dataset.held_out)) == (18, 2)
