@@ -1,6 +1,7 @@
 """Settings of every test: strict promotion, checked types, 8 CPU devices, a compile cache."""
 
 import pathlib
+import sys
 
 import jax
 import jaxtyping
@@ -14,6 +15,9 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+# What several test files share; they have no package of their own.
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))
+
 CACHE = pathlib.Path(__file__).parents[1] / ".jax_cache"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
@@ -24,7 +28,34 @@ from flax import nnx  # noqa: E402  (after the settings above)
 nnx.use_eager_sharding(False)
 
 
+def pytest_configure(config):
+    """Warnings are errors, but for those about annotations that libraries of ours still write."""
+    old_names = "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning"
+    config.addinivalue_line("filterwarnings", old_names)
+
+
 @pytest.fixture
 def key():
     """A random key; derive others by `jax.random.fold_in` or `keys.named_keys`."""
     return jax.random.key(0)
+
+
+@pytest.fixture
+def single():
+    """The mesh of one device."""
+    return make_mesh(1, 1, 1)
+
+
+@pytest.fixture(
+    params=[(8, 1, 1), (2, 4, 1), (2, 2, 2)], ids=lambda sizes: "x".join(map(str, sizes))
+)
+def mesh(request):
+    """Each mesh of 8 devices in turn: (data, fsdp, tensor)."""
+    return make_mesh(*request.param)
+
+
+def make_mesh(data, fsdp, tensor):
+    from resgen_jax.training import mesh as meshes
+
+    devices = jax.devices()[: data * fsdp * tensor]
+    return meshes.make(meshes.Spec(data, fsdp, tensor), devices)

@@ -84,11 +84,13 @@ def test_every_head_gets_its_own_parameters(network, key, x):
 def test_params_are_plain_dicts_with_string_keys(network, key):
     def check(node):
         if isinstance(node, dict):
-            assert type(node) is dict and all(type(name) is str for name in node)
+            assert type(node) is dict
+            assert all(type(name) is str for name in node)
             for child in node.values():
                 check(child)
         else:
-            assert isinstance(node, jax.Array) and node.dtype == jnp.float32
+            assert isinstance(node, jax.Array)
+            assert node.dtype == jnp.float32
 
     check(network.init(key))
 
@@ -122,7 +124,7 @@ def test_apply_works_abstractly_and_has_gradients_everywhere(network, key, x):
 
 
 def test_other_state_is_refused():
-    with pytest.raises(ValueError, match="mean.*BatchStat"):
+    with pytest.raises(ValueError, match=r"mean.*BatchStat"):
         functional.from_module(lambda rngs: nnx.BatchNorm(WIDTH, rngs=rngs))
     with pytest.raises(ValueError, match="no parameter"):
         functional.from_module(lambda rngs: nnx.Dropout(0.5, rngs=rngs))
@@ -132,5 +134,5 @@ def test_an_annotation_that_misses_a_dimension_is_refused():
     def make(rngs):
         return nnx.Linear(WIDTH, WIDTH, kernel_init=annotated("embed"), rngs=rngs)
 
-    with pytest.raises(ValueError, match="kernel.*axes"):
+    with pytest.raises(ValueError, match=r"kernel.*axes"):
         functional.from_module(make)

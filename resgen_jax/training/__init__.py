@@ -1,0 +1,1 @@
+"""Floor 5: mesh, state, optimizer, checkpoints, metrics out, and the loop that runs a task."""

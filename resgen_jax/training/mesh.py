@@ -1,0 +1,183 @@
+"""The device mesh, and the rules that place parameters, state and batches on it."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PRNGKeyArray
+
+from resgen_jax.core import build, errors, trees
+from resgen_jax.training.state import Batch, PyTree, Task, TrainState
+
+AXES = ("data", "fsdp", "tensor")
+
+# Which mesh axes split a logical axis. The batch is split over data and fsdp alike: fsdp splits the
+# parameters as well, tensor splits the matrix products.
+RULES: Mapping[str, str | tuple[str, ...] | None] = {
+    "batch": ("data", "fsdp"),
+    "embed": "fsdp",
+    "mlp": "tensor",
+    "heads": "tensor",
+    "components": "tensor",
+    "vocab": "tensor",
+    "layers": None,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Sizes of the mesh axes; one of them may be -1: all the devices that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+def make(spec: Spec, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of `spec` over all devices (or those given); one device is the mesh (1, 1, 1).
+
+    Raises UserError if the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = [spec.data, spec.fsdp, spec.tensor]
+    written = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
+    if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+        raise errors.UserError(
+            f"mesh {written}: every size is at least 1, and one of them may be -1 (the rest)"
+        )
+    given = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and len(devices) % given == 0:
+        sizes[sizes.index(-1)] = len(devices) // given
+    if math.prod(sizes) != len(devices):
+        raise errors.UserError(
+            f"mesh {written} asks for {'a multiple of ' * (-1 in sizes)}{given} devices, but there "
+            f"are {len(devices)}: change mesh.data, mesh.fsdp or mesh.tensor "
+            "(-1 takes the devices that are left)"
+        )
+    # Auto has to be said: jax.make_mesh defaults to Explicit axes.
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def leaf_sharding(
+    mesh: Mesh,
+    shape: Sequence[int],
+    axes: Sequence[str | None],
+    rules: Mapping[str, str | tuple[str, ...] | None] = RULES,
+) -> NamedSharding:
+    """Where an array goes whose dimensions have these logical names.
+
+    A dimension stays whole if the mesh axes do not divide it or an earlier one took them.
+    """
+    parts: list[str | tuple[str, ...] | None] = []
+    taken: set[str] = set()
+    for size, name in zip(shape, axes, strict=True):
+        if name is not None and name not in rules:
+            raise ValueError(f"no rule for the logical axis {name!r}; {build.nearest(name, rules)}")
+        part = rules[name] if name is not None else None
+        names = (part,) if isinstance(part, str) else part or ()
+        is_free = not taken.intersection(names)
+        if names and is_free and size % math.prod(mesh.shape[axis] for axis in names) == 0:
+            taken.update(names)
+            parts.append(part)
+        else:
+            parts.append(None)
+    return NamedSharding(mesh, PartitionSpec(*parts))
+
+
+def tree_shardings(mesh: Mesh, tree: PyTree, axes: PyTree, rules: Mapping = RULES) -> PyTree:
+    """`leaf_sharding` of every leaf; `axes` is the same tree with a tuple of names for each."""
+    return jax.tree.map(
+        lambda leaf, names: leaf_sharding(mesh, leaf.shape, names, rules), tree, axes
+    )
+
+
+def state_shardings(
+    mesh: Mesh, task: Task, key: PRNGKeyArray | None = None, rules: Mapping = RULES
+) -> TrainState:
+    """Where every array of the task's state goes, in the structure of the state."""
+    abstract = jax.eval_shape(task.init, jax.random.key(0) if key is None else key)
+    params = tree_shardings(mesh, abstract.params, task.axes(), rules)
+    return TrainState(
+        step=replicated(mesh),
+        params=params,
+        opt_state=_like_params(mesh, abstract, params),
+        average_params=params,
+        statistics=tree_shardings(mesh, abstract.statistics, task.statistics_axes(), rules),
+    )
+
+
+def abstract_state(mesh: Mesh, task: Task, rules: Mapping = RULES) -> TrainState:
+    """Shapes, types and shardings of the task's state: what a checkpoint is restored into."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(task.init, jax.random.key(0)),
+        state_shardings(mesh, task, rules=rules),
+    )
+
+
+def _like_params(mesh: Mesh, abstract: TrainState, params: PyTree) -> PyTree:
+    """Optimizer state: moments lie where their parameter lies, all else is replicated.
+
+    A moment is known by its path, which ends in that of its parameter, and by its shape; this holds
+    for any chain of optax transformations, masked or partitioned ones included.
+    """
+    shapes = {name: leaf.shape for name, leaf in trees.named_leaves(abstract.params).items()}
+    places = trees.named_leaves(params)
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        keys = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        for start in range(len(keys)):
+            name = "/".join(keys[start:])
+            if shapes.get(name) == leaf.shape:
+                return places[name]
+        return replicated(mesh)
+
+    return jax.tree_util.tree_map_with_path(place, abstract.opt_state)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows of a batch over the axes data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
+
+
+def put_batch(mesh: Mesh, host_batch: Batch) -> Batch:
+    """Global arrays of a batch of which every process holds its own rows."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(rows))
+        for name, rows in host_batch.items()
+    }
+
+
+def put_whole_batch(mesh: Mesh, host_batch: Batch) -> Batch:
+    """Global arrays of a batch that every process holds as a whole (held-out data)."""
+    sharding = batch_sharding(mesh)
+
+    def put(rows: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(rows.shape, sharding, lambda index: rows[index])
+
+    return {name: put(np.asarray(rows)) for name, rows in host_batch.items()}
+
+
+def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> None:
+    """Raises UserError, with the nearest sizes that work, unless the mesh splits the batch."""
+    num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    unit = num_shards * num_microbatches
+    if batch_size > 0 and batch_size % unit == 0:
+        return
+    below = max(batch_size, 0) // unit * unit
+    choices = f"{below} or {below + unit}" if below else f"{unit}"
+    raise errors.UserError(
+        f"data.batch_size {batch_size} is not a positive multiple of {unit} "
+        f"({num_shards} devices along data and fsdp x {num_microbatches} microbatches): "
+        f"use {choices}"
+    )

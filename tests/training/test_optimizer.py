@@ -1,0 +1,115 @@
+"""Laws of the optimizer, against a NumPy AdamW."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_task
+
+from resgen_jax.core import errors
+from resgen_jax.training import average, optimizer
+
+
+def adamw(spec, params, gradients_of_step, rates):
+    """AdamW after Loshchilov and Hutter, in float64."""
+    params = {name: value.astype(np.float64) for name, value in params.items()}
+    first = {name: np.zeros_like(value) for name, value in params.items()}
+    second = {name: np.zeros_like(value) for name, value in params.items()}
+    for step, gradients in enumerate(gradients_of_step):
+        norm = np.sqrt(sum(np.sum(g**2) for g in gradients.values()))
+        scale = min(1.0, spec.clip_norm / norm) if spec.clip_norm else 1.0
+        for name, gradient in gradients.items():
+            gradient = gradient * scale
+            first[name] = spec.b1 * first[name] + (1 - spec.b1) * gradient
+            second[name] = spec.b2 * second[name] + (1 - spec.b2) * gradient**2
+            mean = first[name] / (1 - spec.b1 ** (step + 1))
+            square = second[name] / (1 - spec.b2 ** (step + 1))
+            decay = spec.weight_decay * params[name] if name == "kernel" else 0.0
+            params[name] = params[name] - rates[step] * (
+                mean / (np.sqrt(square) + spec.eps) + decay
+            )
+    return params
+
+
+def test_updates_equal_a_numpy_adamw_with_decay_on_kernels_only():
+    spec = optimizer.Spec(learning_rate=0.1, warmup_steps=2, weight_decay=0.3, clip_norm=0.7)
+    random = np.random.default_rng(0)
+    params = {name: random.normal(size=(3, 2)).astype(np.float32) for name in ("kernel", "scale")}
+    gradients = [
+        {name: random.normal(size=(3, 2)).astype(np.float32) for name in params} for _ in range(5)
+    ]
+    transform, rate = optimizer.make(spec, 5), optimizer.schedule(spec, 5)
+    state = optimizer.initial_state(jax.tree.map(jnp.asarray, params), transform)
+    for gradient in gradients:
+        state, metrics = optimizer.apply_gradients(
+            state, gradient, transform, rate=rate, average_decay=0.9
+        )
+        norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
+        np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-6)
+    expected = adamw(spec, params, gradients, [float(rate(jnp.int32(step))) for step in range(5)])
+    for name in params:
+        np.testing.assert_allclose(state.params[name], expected[name], rtol=1e-4, atol=1e-5)
+    assert int(state.step) == 5
+
+
+@pytest.mark.parametrize("decay", ["constant", "cosine", "linear"])
+def test_schedule_warms_up_and_ends_at_the_final_ratio(decay):
+    spec = optimizer.Spec(learning_rate=2.0, warmup_steps=4, decay=decay, final_ratio=0.25)
+    rates = np.array([optimizer.schedule(spec, 20)(jnp.int32(step)) for step in range(21)])
+    np.testing.assert_allclose(rates[:4], [0.5, 1.0, 1.5, 2.0], rtol=1e-6)
+    middle = {"constant": 2.0, "cosine": 2 * (0.25 + 0.75 / 2), "linear": 2 * (0.25 + 0.75 / 2)}
+    np.testing.assert_allclose(rates[12], middle[decay], rtol=1e-6)
+    np.testing.assert_allclose(rates[20], 2.0 if decay == "constant" else 0.5, rtol=1e-6)
+    assert np.all(np.diff(rates[4:]) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"warmup_steps": 30}, "warmup_steps 30 is longer than the run of 20"),
+        ({"decay": "cosin"}, "did you mean 'cosine'"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"final_ratio": 2.0}, "final_ratio is 2.0; expected 0.0 or more, up to 1.0"),
+        ({"num_microbatches": 0}, "num_microbatches is 0; expected 1 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(errors.UserError, match=message):
+        optimizer.make(optimizer.Spec(**change), 20)
+
+
+@pytest.mark.parametrize("num_microbatches", [2, 4])
+def test_accumulated_gradients_equal_those_of_the_whole_batch(key, num_microbatches):
+    task = toy_task.ToyTask(noise=0.0)
+    params = toy_task.first_state(task).params
+    batch = jax.tree.map(jnp.asarray, toy_task.batch())
+    whole = jax.jit(lambda: optimizer.value_and_grad(task.loss, params, batch, key))()
+    parts = jax.jit(
+        lambda: optimizer.value_and_grad(task.loss, params, batch, key, num_microbatches)
+    )()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole, parts)
+
+
+def test_microbatches_draw_different_numbers(key):
+    def loss(params, batch, key):
+        draw = jax.random.normal(key)
+        return params * draw, {"square": draw**2}
+
+    batch = {"x": jnp.zeros(4)}
+    (value, aux), _ = optimizer.value_and_grad(loss, jnp.float32(1), batch, key, 4)
+    # One number drawn four times would have mean(square) == mean^2.
+    assert float(aux["square"]) > 1.01 * float(value) ** 2
+
+
+def test_average_follows_its_recursion():
+    random = np.random.default_rng(0)
+    expected = random.normal(size=5)
+    averaged = {"kernel": jnp.asarray(expected, jnp.float32)}
+    for step in range(30):
+        new = random.normal(size=5)
+        decay = min(0.7, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * new
+        averaged = average.update(
+            averaged, {"kernel": jnp.asarray(new, jnp.float32)}, 0.7, jnp.int32(step)
+        )
+    np.testing.assert_allclose(averaged["kernel"], expected, rtol=1e-5)
