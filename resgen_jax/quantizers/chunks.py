@@ -1,0 +1,49 @@
+"""Loops over rows in chunks, so that no array of rows times codes is ever held whole."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
+
+from resgen_jax.core import errors
+
+MAX_DISTANCES = 2**20
+
+
+def num_chunks(num_rows: int, width: int, max_elements: int) -> int:
+    """Chunks that keep (rows of a chunk) x `width` within `max_elements`, or one row a chunk.
+
+    `max_elements` counts the global array: on a mesh each device holds its share of it. A number
+    that divides `num_rows` is preferred, because padding a sharded axis moves it between devices.
+    """
+    if max_elements < 1:
+        raise errors.UserError(f"max_distances is {max_elements}; expected 1 or more")
+    least = min(-(-num_rows * width // max_elements), num_rows)
+    least = max(least, 1)
+    return next((k for k in range(least, min(2 * least, num_rows)) if num_rows % k == 0), least)
+
+
+def split(array: Shaped[Array, "n ..."], count: int) -> Shaped[Array, "chunks rows ..."]:
+    """`count` chunks of equally many rows; zeros fill the last ones where n is not a multiple.
+
+    Neighbouring rows go to different chunks, so that a leading axis laid out over devices stays
+    where it is: every device works on its own rows of every chunk.
+    """
+    rows = -(-array.shape[0] // count)
+    padding = rows * count - array.shape[0]
+    if padding:
+        array = jnp.pad(array, ((0, padding), *((0, 0),) * (array.ndim - 1)))
+    return jnp.moveaxis(array.reshape(rows, count, *array.shape[1:]), 1, 0)
+
+
+def join(chunks: Shaped[Array, "chunks rows ..."], num_rows: int) -> Shaped[Array, "n ..."]:
+    """What `split` took apart, without its padding."""
+    count, rows = chunks.shape[:2]
+    return jnp.moveaxis(chunks, 0, 1).reshape(count * rows, *chunks.shape[2:])[:num_rows]
+
+
+def map_rows(function, array: Shaped[Array, "n ..."], count: int):
+    """`function` of each chunk of rows in turn, joined again; results keep rows in front."""
+    if count == 1:
+        return function(array)
+    results = jax.lax.map(function, split(array, count))
+    return jax.tree.map(lambda chunks: join(chunks, array.shape[0]), results)

@@ -1,0 +1,123 @@
+"""Residual vector quantization: codes from coarse to fine, each for what the last ones left."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from resgen_jax.core import errors
+from resgen_jax.quantizers import chunks, codebook
+
+
+def encode(
+    latents: Float[Array, "*n c"],
+    codebooks: Float[Array, "q v c"],
+    *,
+    max_distances: int = chunks.MAX_DISTANCES,
+) -> tuple[Int[Array, "*n q"], Float[Array, "*n c"]]:
+    """Codes from coarse to fine, and what is left after the last level.
+
+    The remainder is float32. Raises UserError where the channels differ.
+    """
+    codebook.check_code_dim(latents, codebooks)
+    flat = latents.reshape(-1, latents.shape[-1]).astype(jnp.float32)
+
+    def level(residual, table):
+        codes = codebook.nearest_code(residual, table, max_distances=max_distances)
+        return residual - codebook.lookup(codes, table), codes
+
+    remainder, codes = jax.lax.scan(level, flat, codebooks.astype(jnp.float32))
+    return codes.T.reshape(*latents.shape[:-1], -1), remainder.reshape(latents.shape)
+
+
+def encode_masked(
+    latents: Float[Array, "*n c"],
+    codes: Int[Array, "*n q"],
+    is_masked: Bool[Array, "*n q"],
+    codebooks: Float[Array, "q v c"],
+    *,
+    max_distances: int = chunks.MAX_DISTANCES,
+) -> Int[Array, "*n q"]:
+    """New codes for the masked levels, whose sum `latents` stands for; visible codes are kept.
+
+    The residual starts at the latent and only masked levels are taken from it, shallow to deep
+    (ResGen section 4.1). Any mask will do, not only the deepest-first ones of ResGen.
+    """
+    codebook.check_code_dim(latents, codebooks)
+    _check_depth(codes, codebooks)
+    flat = latents.reshape(-1, latents.shape[-1]).astype(jnp.float32)
+    by_level = codes.reshape(-1, codes.shape[-1]).T, is_masked.reshape(-1, codes.shape[-1]).T
+
+    def level(residual, inputs):
+        table, known, is_hidden = inputs
+        found = codebook.nearest_code(residual, table, max_distances=max_distances)
+        taken = jnp.where(is_hidden[:, None], codebook.lookup(found, table), 0.0)
+        return residual - taken, jnp.where(is_hidden, found, known)
+
+    _, filled = jax.lax.scan(level, flat, (codebooks.astype(jnp.float32), *by_level))
+    return filled.T.reshape(codes.shape)
+
+
+def decode(codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]) -> Float[Array, "*n c"]:
+    """Sum of the chosen vectors; `codes` may be a prefix of the levels, the coarse picture.
+
+    Raises UserError where there are more levels of codes than codebooks.
+    """
+    _check_depth(codes, codebooks, may_be_prefix=True)
+
+    def level(total, inputs):
+        table, level_codes = inputs
+        return total + codebook.lookup(level_codes, table), None
+
+    zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    levels = codebooks[: codes.shape[-1]], jnp.moveaxis(codes, -1, 0)
+    return jax.lax.scan(level, zero, levels)[0]
+
+
+def partial_sums(
+    codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]
+) -> Float[Array, "*n p c"]:
+    """Sum of the first 1, 2, ... levels' vectors: what each prefix of the codes decodes to."""
+    _check_depth(codes, codebooks, may_be_prefix=True)
+
+    def level(total, inputs):
+        table, level_codes = inputs
+        total = total + codebook.lookup(level_codes, table)
+        return total, total
+
+    zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    levels = codebooks[: codes.shape[-1]], jnp.moveaxis(codes, -1, 0)
+    return jnp.moveaxis(jax.lax.scan(level, zero, levels)[1], 0, -2)
+
+
+def decode_first(
+    codes: Int[Array, "b *n q"], codebooks: Float[Array, "q v c"], num_levels: Int[Array, "b"]
+) -> Float[Array, "b *n c"]:
+    """As `decode`, with `num_levels` of the levels for each example of the leading axis."""
+    _check_depth(codes, codebooks)
+
+    def level(total, inputs):
+        table, level_codes, index = inputs
+        is_kept = (index < num_levels).reshape(-1, *(1,) * (total.ndim - 1))
+        return total + jnp.where(is_kept, codebook.lookup(level_codes, table), 0.0), None
+
+    zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    depth = len(codebooks)
+    levels = codebooks, jnp.moveaxis(codes, -1, 0), jnp.arange(depth)
+    return jax.lax.scan(level, zero, levels)[0]
+
+
+def share(table: Float[Array, "v c"], depth: int) -> Float[Array, "q v c"]:
+    """One codebook for all levels."""
+    if depth < 1:
+        raise errors.UserError(f"depth is {depth}; expected 1 or more")
+    return jnp.broadcast_to(table, (depth, *table.shape))
+
+
+def _check_depth(codes, codebooks, *, may_be_prefix: bool = False) -> None:
+    given, depth = codes.shape[-1], len(codebooks)
+    if given > depth or (given < depth and not may_be_prefix):
+        expected = f"at most {depth}" if may_be_prefix else f"{depth}"
+        raise errors.UserError(
+            f"codes have {given} levels and there are {depth} codebooks; expected {expected} "
+            "levels on the last axis"
+        )
