@@ -196,8 +196,8 @@ def _log_prior(params: Params) -> Array:
 
 def _widen(tree):
     """Every array in one dtype, float32 or wider."""
-    dtypes = [array.dtype for array in jax.tree.leaves(tree)]
-    dtype = functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+    is_double = any(array.dtype == jnp.float64 for array in jax.tree.leaves(tree))
+    dtype = jnp.float64 if is_double else jnp.float32
     return jax.tree.map(lambda array: array.astype(dtype), tree)
 
 

@@ -26,7 +26,7 @@ def guide(
 
 def constant(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
     """The same scale at every step."""
-    return np.full(num_steps, guidance_scale, np.float32)
+    return np.full_like(_progress(num_steps), guidance_scale, np.float32)
 
 
 def linear(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
