@@ -1,0 +1,122 @@
+"""Masking of RVQ codes, deepest levels first (ResGen's forward process), and its closed forms.
+
+A mask is drawn by choosing n of the L x D cells without replacement and hiding, at each position,
+as many of its deepest levels as it has chosen cells.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+
+from resgen_jax.core import errors
+from resgen_jax.core import keys as random_keys
+from resgen_jax.processes import mask_schedules
+
+
+def sample_num_hidden(
+    key: PRNGKeyArray, num_masked: int | np.integer | Int[Array, ""], length: int, depth: int
+) -> Int[Array, "l"]:
+    """How many levels each position hides: multivariate hypergeometric, summing to `num_masked`.
+
+    `num_masked` may be traced. Raises UserError for a plain number outside [0, length * depth].
+    """
+    num_tokens = length * depth
+    if isinstance(num_masked, int | np.integer) and not 0 <= num_masked <= num_tokens:
+        raise errors.UserError(
+            f"num_masked is {num_masked}; expected 0 to {num_tokens} ({length} positions of depth "
+            f"{depth})"
+        )
+    # The order that sorts random numbers is a random permutation, hence as good as their ranks.
+    rank = jnp.argsort(jax.random.bits(key, (length, depth), jnp.uint32), axis=None)
+    return jnp.sum(rank.reshape(length, depth) < num_masked, axis=-1)
+
+
+def mask_from_num_hidden(num_hidden: Int[Array, "... l"], depth: int) -> Bool[Array, "... l q"]:
+    """Mask that hides the deepest `num_hidden` levels of each position."""
+    shape = (*num_hidden.shape, depth)
+    level = jax.lax.broadcasted_iota(num_hidden.dtype, shape, num_hidden.ndim)
+    return level >= depth - num_hidden[..., None]
+
+
+def sample_mask(
+    keys: Key[Array, "b"],
+    schedule: mask_schedules.Schedule,
+    length: int,
+    depth: int,
+    max_rate: float = 1.0,
+) -> Bool[Array, "b l q"]:
+    """Training masks, one key each: r ~ U[0, max_rate), n = ceil(gamma(r) L D), at least 1."""
+    if not 0 < max_rate <= 1:
+        raise errors.UserError(f"max_rate is {max_rate}; expected above 0 and at most 1")
+
+    def num_hidden(key):
+        use = random_keys.named_keys(key, "rate", "cells")
+        ratio = schedule(max_rate * jax.random.uniform(use["rate"]))
+        num_masked = jnp.ceil(ratio * (length * depth)).astype(jnp.int32)
+        num_masked = jnp.clip(num_masked, 1, length * depth)
+        return sample_num_hidden(use["cells"], num_masked, length, depth)
+
+    return mask_from_num_hidden(jax.vmap(num_hidden)(keys), depth)
+
+
+def revealed_embedding(
+    codes: Int[Array, "b l q"], is_masked: Bool[Array, "b l q"], codebooks: Float[Array, "q v c"]
+) -> Float[Array, "b l c"]:
+    """Sum of the vectors of the codes that the model may see."""
+    return _sum_where(codes, ~is_masked, codebooks)
+
+
+def masked_embedding(
+    codes: Int[Array, "b l q"], is_masked: Bool[Array, "b l q"], codebooks: Float[Array, "q v c"]
+) -> Float[Array, "b l c"]:
+    """Sum of the vectors of the hidden codes: what ResGen predicts."""
+    return _sum_where(codes, is_masked, codebooks)
+
+
+def _sum_where(codes: Array, is_in: Array, codebooks: Array) -> Array:
+    """Level by level, so that "b l q c" never exists."""
+
+    def level(total, inputs):
+        codes, is_in, codebook = inputs
+        return total + jnp.where(is_in[..., None], codebook[codes], 0), None
+
+    start = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    levels = (jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_in, -1, 0), codebooks)
+    total, _ = jax.lax.scan(level, start, levels)
+    return total
+
+
+def log_marginal(num_hidden: Int[Array, "... l"], depth: int) -> Float[Array, "..."]:
+    """log q(k_t | x_0), given their sum: prod_i C(D, k_i) / C(L D, n)."""
+    visible = jnp.zeros_like(num_hidden)
+    return log_forward(visible, num_hidden, depth)
+
+
+def log_forward(
+    num_hidden: Int[Array, "... l"], num_hidden_next: Int[Array, "... l"], depth: int
+) -> Float[Array, "..."]:
+    """log q(k_{t+1} | k_t): the newly hidden cells are any of those still visible."""
+    visible = depth - num_hidden
+    return _log_hypergeometric(visible, num_hidden_next - num_hidden)
+
+
+def log_posterior(
+    num_hidden: Int[Array, "... l"], num_hidden_next: Int[Array, "... l"]
+) -> Float[Array, "..."]:
+    """log q(k_t | k_{t+1}, x_0): those hidden earlier are any of those hidden now."""
+    return _log_hypergeometric(num_hidden_next, num_hidden)
+
+
+def _log_hypergeometric(available: Array, drawn: Array) -> Array:
+    """log of prod_i C(available_i, drawn_i) / C(sum available, sum drawn)."""
+    ways = jnp.sum(_log_choose(available, drawn), axis=-1)
+    return ways - _log_choose(jnp.sum(available, axis=-1), jnp.sum(drawn, axis=-1))
+
+
+def _log_choose(available: Array, drawn: Array) -> Array:
+    """log C(n, k), minus infinity where nothing can be chosen so."""
+    is_possible = (drawn >= 0) & (drawn <= available)
+    n, k = available.astype(jnp.float32), jnp.where(is_possible, drawn, 0).astype(jnp.float32)
+    return jnp.where(is_possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -jnp.inf)

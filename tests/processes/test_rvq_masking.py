@@ -1,0 +1,154 @@
+"""Masks against the multivariate hypergeometric law, by simulation and by enumeration."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resgen_jax.core import errors
+from resgen_jax.processes import mask_schedules, rvq_masking
+
+LENGTH, DEPTH = 3, 4
+
+
+def batch_keys(num):
+    return jax.random.split(jax.random.key(0), num)
+
+
+def counts_with_sum(total, length=LENGTH, depth=DEPTH):
+    every = itertools.product(range(depth + 1), repeat=length)
+    return [np.array(counts) for counts in every if sum(counts) == total]
+
+
+def probability(available, drawn):
+    """Hypergeometric probability with whole-number arithmetic."""
+    ways = math.prod(map(math.comb, available, drawn))
+    return ways / math.comb(int(sum(available)), int(sum(drawn)))
+
+
+@pytest.mark.parametrize("num_masked", [0, 1, 5, 12])
+def test_hidden_counts_sum_and_stay_in_range(num_masked, key):
+    draw = jax.jit(rvq_masking.sample_num_hidden, static_argnums=(2, 3))
+    num_hidden = np.asarray(draw(key, num_masked, LENGTH, DEPTH))  # traced count
+    assert num_hidden.sum() == num_masked
+    assert num_hidden.min() >= 0
+    assert num_hidden.max() <= DEPTH
+    eager = rvq_masking.sample_num_hidden(key, num_masked, LENGTH, DEPTH)
+    np.testing.assert_array_equal(num_hidden, eager)
+
+
+def test_hidden_counts_have_the_hypergeometric_mean_variance_and_law():
+    num_masked, num_draws = 7, 20_000
+    draws = jax.jit(
+        jax.vmap(lambda key: rvq_masking.sample_num_hidden(key, num_masked, LENGTH, DEPTH))
+    )(batch_keys(num_draws))
+    draws = np.asarray(draws)
+    mean = num_masked / LENGTH
+    num_tokens = LENGTH * DEPTH
+    variance = mean * (1 - 1 / LENGTH) * (num_tokens - num_masked) / (num_tokens - 1)
+    np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.03)
+    np.testing.assert_allclose(draws.var(axis=0), variance, rtol=0.05)
+    for counts in counts_with_sum(num_masked):
+        share = (draws == counts).all(axis=1).mean()
+        expected = probability([DEPTH] * LENGTH, counts)
+        assert share == pytest.approx(expected, abs=0.015)
+
+
+def test_mask_hides_the_deepest_levels():
+    is_masked = rvq_masking.mask_from_num_hidden(jnp.array([[0, 1], [3, 4]]), 4)
+    expected = [[[0, 0, 0, 0], [0, 0, 0, 1]], [[0, 1, 1, 1], [1, 1, 1, 1]]]
+    np.testing.assert_array_equal(is_masked, np.array(expected, bool))
+
+
+@pytest.mark.parametrize("max_rate", [1.0, 0.3])
+def test_training_masks_follow_the_schedule(max_rate):
+    num = 4000
+    sample = jax.jit(
+        lambda keys: rvq_masking.sample_mask(keys, mask_schedules.cosine, 4, 8, max_rate)
+    )
+    is_masked = np.asarray(sample(batch_keys(num)))
+    assert is_masked.shape == (num, 4, 8)
+    assert (np.diff(is_masked.astype(int), axis=-1) >= 0).all(), "deepest first"
+    num_masked = is_masked.sum(axis=(1, 2))
+    assert num_masked.min() >= max(1, math.ceil(32 * math.cos(math.pi / 2 * max_rate)))
+    ratio = max_rate * (np.arange(10_000) + 0.5) / 10_000
+    expected = np.ceil(32 * np.cos(np.pi / 2 * ratio)).mean()
+    assert num_masked.mean() == pytest.approx(expected, abs=4 * num_masked.std() / num**0.5)
+
+
+def test_a_mask_does_not_depend_on_the_batch_around_it():
+    def sample(keys):
+        return rvq_masking.sample_mask(keys, mask_schedules.cosine, LENGTH, DEPTH)
+
+    row_keys = batch_keys(6)
+    np.testing.assert_array_equal(sample(row_keys)[2:4], sample(row_keys[2:4]))
+
+
+def test_revealed_and_masked_embedding_add_up_to_quantized(key):
+    random = np.random.default_rng(0)
+    codebooks = random.normal(size=(DEPTH, 9, 5)).astype(np.float32)
+    codes = random.integers(0, 9, (2, LENGTH, DEPTH))
+    is_masked = random.random(codes.shape) < 0.5
+    vectors = codebooks[np.arange(DEPTH), codes]
+    arrays = jnp.asarray(codes), jnp.asarray(is_masked), jnp.asarray(codebooks)
+    masked = rvq_masking.masked_embedding(*arrays)
+    revealed = rvq_masking.revealed_embedding(*arrays)
+    np.testing.assert_allclose(
+        masked, np.where(is_masked[..., None], vectors, 0).sum(axis=2), atol=1e-5
+    )
+    np.testing.assert_allclose(revealed + masked, vectors.sum(axis=2), atol=1e-5)
+
+
+def test_hidden_codes_do_not_show_in_the_revealed_embedding():
+    codebooks = jnp.asarray(np.random.default_rng(1).normal(size=(2, 4, 3)), jnp.float32)
+    is_masked = jnp.array([[[False, True]]])
+    one = rvq_masking.revealed_embedding(jnp.array([[[2, 0]]]), is_masked, codebooks)
+    other = rvq_masking.revealed_embedding(jnp.array([[[2, 3]]]), is_masked, codebooks)
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one[0, 0], codebooks[0, 2])
+
+
+def test_marginal_equals_enumeration_and_sums_to_one():
+    counts = counts_with_sum(5)
+    log_q = np.asarray(rvq_masking.log_marginal(jnp.asarray(np.stack(counts)), DEPTH))
+    expected = [probability([DEPTH] * LENGTH, each) for each in counts]
+    np.testing.assert_allclose(np.exp(log_q), expected, rtol=1e-4)
+    assert np.exp(log_q).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_forward_and_posterior_equal_enumeration_and_bayes():
+    """q(k_t) q(k_{t+1} | k_t) = q(k_{t+1}) q(k_t | k_{t+1}), also for impossible pairs."""
+    earlier, later = np.stack(counts_with_sum(3)), np.stack(counts_with_sum(7))
+    pairs = np.array(list(itertools.product(range(len(earlier)), range(len(later)))))
+    before, after = jnp.asarray(earlier[pairs[:, 0]]), jnp.asarray(later[pairs[:, 1]])
+    forward = np.asarray(rvq_masking.log_forward(before, after, DEPTH))
+    posterior = np.asarray(rvq_masking.log_posterior(before, after))
+    for row, (k, k_next) in enumerate(zip(np.asarray(before), np.asarray(after), strict=True)):
+        if (k > k_next).any():
+            assert forward[row] == posterior[row] == -np.inf
+        else:
+            expected = probability(DEPTH - k, k_next - k), probability(k_next, k)
+            np.testing.assert_allclose(
+                np.exp([forward[row], posterior[row]]), expected, rtol=1e-4, atol=1e-6
+            )
+    joint = np.exp(rvq_masking.log_marginal(before, DEPTH) + forward)
+    reverse = np.exp(rvq_masking.log_marginal(after, DEPTH) + posterior)
+    np.testing.assert_allclose(joint, reverse, rtol=1e-4, atol=1e-7)
+    assert joint.sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda key: rvq_masking.sample_num_hidden(key, 13, LENGTH, DEPTH),
+        lambda key: rvq_masking.sample_num_hidden(key, -1, LENGTH, DEPTH),
+        lambda key: rvq_masking.sample_mask(key[None], mask_schedules.cosine, 2, 2, 0.0),
+        lambda key: rvq_masking.sample_mask(key[None], mask_schedules.cosine, 2, 2, 1.5),
+    ],
+)
+def test_values_out_of_range_are_refused(call, key):
+    with pytest.raises(errors.UserError, match="expected"):
+        call(key)
