@@ -1,0 +1,141 @@
+"""`resgen VERB ...`: finds the verb, runs it, and turns a user's mistake into one line."""
+
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import resgen_jax
+from resgen_jax.core import build, errors
+
+USER_ERROR, STOPPED, INTERRUPTED = 2, 3, 130
+
+
+class Verb(NamedTuple):
+    """What the help says of a verb; its code is imported only when it runs."""
+
+    module: str
+    purpose: str
+    example: str
+
+
+VERBS = {
+    "demo": Verb(
+        "demo",
+        "train both stages on digits or your images, sample, and write a report",
+        "resgen demo --images=photos --workdir=runs/photos",
+    ),
+    "train": Verb(
+        "train",
+        "train a tokenizer on images, or a generator on codes; goes on where it stopped",
+        "resgen train --config=tokenizers/rq_vae_digits.py --workdir=runs/tokenizer",
+    ),
+    "reconstruct": Verb(
+        "reconstruct",
+        "encode and decode held-out images: a picture, PSNR and code usage by depth",
+        "resgen reconstruct --workdir=runs/tokenizer",
+    ),
+    "encode": Verb(
+        "encode",
+        "write the codes of all images, for a generator to train on",
+        "resgen encode --workdir=runs/tokenizer --output=runs/codes",
+    ),
+    "sample": Verb(
+        "sample",
+        "generate images by class, or fill in a part of one",
+        "resgen sample --workdir=runs/generator --classes=3,7 --guidance_scale=1.5",
+    ),
+    "scale": Verb(
+        "scale",
+        "measure speed: training and sampling steps of a config on this machine",
+        "resgen scale bench --config=generators/resgen_digits.py",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code.
+
+    0 done, 2 the user's mistake, 3 stopped after saving, 130 interrupted; faults of the library
+    itself keep their traceback.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments:
+        print(help_text())
+        return USER_ERROR
+    name, *rest = arguments
+    if name in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if name == "--version":
+        print(f"resgen_jax {resgen_jax.__version__}")
+        return 0
+    try:
+        if name not in VERBS:
+            hint = build.nearest(name, VERBS)
+            raise errors.UserError(f"unknown verb {name!r}; {hint}; see `resgen --help`")
+        return run(name, rest)
+    except errors.UserError as failure:
+        where = f"resgen {name}" if name in VERBS else "resgen"
+        _say(f"{where}: {' '.join(str(failure).split())}")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        _say(f"resgen {name}: interrupted; what was finished is on disk, run the same again")
+        return INTERRUPTED
+    except BrokenPipeError:  # `resgen ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Parses the flags of the verb `name` and runs it."""
+    from resgen_jax.cli import flags
+
+    module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
+    parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
+    module.add_flags(parser)
+    values, overrides = parser.parse(arguments)
+    if values is None:
+        print(parser.format_help())
+        return 0
+    _quiet_libraries()
+    return module.run(values, overrides) or 0
+
+
+def help_text() -> str:
+    """What `resgen --help` prints."""
+    lines = [
+        f"resgen_jax {resgen_jax.__version__}: image generation with residual vector quantization",
+        "",
+        "usage: resgen VERB [flags]      (resgen VERB --help lists the flags of a verb)",
+        "",
+    ]
+    for name, verb in VERBS.items():
+        lines += [f"  {name:<12} {verb.purpose}", f"  {'':<12}   $ {verb.example}"]
+    lines += [
+        "",
+        "Begin with `resgen demo`: minutes on two CPU cores, nothing to download.",
+        "A config is a Python file of yours or one that travels with the package. Words after a",
+        "colon choose a variant (--config=generators/resgen_digits.py:tiny), and every field can",
+        "be set: --config.optimizer.learning_rate=1e-3. Runs stop with Ctrl-C, after saving.",
+    ]
+    return "\n".join(lines)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _quiet_libraries() -> None:
+    """Keeps the libraries' notices off the screen; warnings that users can act on are ours."""
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Config files with fields set on the command line, read into a ConfigDict."""
+
+import ast
+import importlib.util
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+
+import resgen_jax
+from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
+from resgen_jax.core import build, errors
+
+PATHS = (("data", "path"), ("data", "codes"))
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
+    """The config of `--config=FILE[:words]` with fields set; paths in it become absolute."""
+    name, _, words = text.partition(":")
+    path = find(name)
+    config = _call_get_config(path, words)
+    for field, value in overrides:
+        override(config, field, value)
+    for section, field in PATHS:
+        if section in config and config[section].get(field):
+            path = pathlib.Path(config[section][field]).expanduser()
+            config[section][field] = os.path.abspath(path)
+    with config.unlocked():
+        config.source = text
+    return config
+
+
+def shipped_folder() -> pathlib.Path:
+    """Where the configs that travel with the package lie, installed or in the source tree."""
+    package = pathlib.Path(resgen_jax.__file__).parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find(name: str) -> pathlib.Path:
+    """The config file `name`: as given, or else among those that travel with the package."""
+    shipped = shipped_folder()
+    inside = name.removeprefix("configs/")
+    for candidate in (pathlib.Path(name).expanduser(), shipped / inside):
+        if candidate.is_file():
+            return candidate
+    known = sorted(
+        str(path.relative_to(shipped))
+        for path in shipped.rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    raise errors.UserError(
+        f"no config file {name!r} here or in the package; {_close(inside, known)}"
+    )
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    by_name = {pathlib.PurePath(path).name: path for path in known}
+    hint = build.nearest(pathlib.PurePath(name).name, by_name)
+    if hint.startswith("did you mean"):
+        return f"did you mean {by_name[hint.split(chr(39))[1]]!r}?"
+    return f"it has {', '.join(known)}"
+
+
+def _call_get_config(path: pathlib.Path, words: str) -> ml_collections.ConfigDict:
+    module_spec = importlib.util.spec_from_file_location(f"resgen_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except SyntaxError as failure:
+        raise errors.UserError(f"{path} line {failure.lineno}: {failure.msg}") from failure
+    if not hasattr(module, "get_config"):
+        raise errors.UserError(f"{path} has no function get_config(arg) that returns a ConfigDict")
+    config = module.get_config(words)
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise errors.UserError(
+            f"get_config in {path} returned {type(config).__name__}; expected a ConfigDict"
+        )
+    return config
+
+
+def override(config: ml_collections.ConfigDict, field: str, text: str) -> None:
+    """Sets `field`, written a.b.c, to `text` read as the type of the value that is there.
+
+    Raises UserError, naming the nearest, for a field that is not there or text of another type.
+    """
+    *sections, last = field.split(".")
+    node, seen = config, "config"
+    for name in [*sections, last]:
+        if not isinstance(node, ml_collections.ConfigDict):
+            raise errors.UserError(f"{CONFIG_FIELD}{field}: {seen} is a value, it has no fields")
+        if name not in node:
+            raise errors.UserError(
+                f"{CONFIG_FIELD}{field}: {seen} has no field {name!r}; {build.nearest(name, node)}"
+            )
+        parent, node, seen = node, node[name], f"{seen}.{name}"
+    if isinstance(node, ml_collections.ConfigDict):
+        raise errors.UserError(
+            f"{CONFIG_FIELD}{field} is a section; set one of its fields: {', '.join(sorted(node))}"
+        )
+    try:
+        parent[last] = _parse(text, node)
+    except (ValueError, KeyError, OverflowError) as failure:
+        raise errors.UserError(
+            f"{CONFIG_FIELD}{field} is {text!r}; expected {_type_name(node)} such as {node!r}"
+        ) from failure
+
+
+def _parse(text: str, current: Any) -> Any:
+    """`text` as a value of the type of `current`."""
+    if isinstance(current, bool):
+        return BOOLEANS[text.lower()]
+    if isinstance(current, str):
+        return text
+    if isinstance(current, int):
+        return int(text) if text.lstrip("+-").isdigit() else _whole(float(text))
+    if isinstance(current, float):
+        return float(text)
+    if isinstance(current, list | tuple):
+        return _parse_sequence(text, current)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _whole(number: float) -> int:
+    if not number.is_integer():  # 1e5 is
+        raise ValueError(f"{number} is not whole")
+    return int(number)
+
+
+def _parse_sequence(text: str, current: Sequence) -> tuple:
+    words = text.strip().strip("()[]").strip(", ")
+    values = [word.strip().strip("'\"") for word in words.split(",")] if words else []
+    example = current[0] if current else None
+    return tuple(_parse(value, example) for value in values)
+
+
+def _type_name(value: Any) -> str:
+    return {bool: "true or false", int: "an integer", float: "a number"}.get(
+        type(value), "a comma-separated list" if isinstance(value, list | tuple) else "a value"
+    )

@@ -1,0 +1,104 @@
+"""Flags of a verb: argparse, with the nearest name in every message, and `--config.field=value`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from resgen_jax.core import build, errors
+
+Overrides = list[tuple[str, str]]
+CONFIG_FIELD = "--config."
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError instead of printing and exiting."""
+
+    def __init__(self, verb: str, purpose: str, example: str):
+        super().__init__(
+            prog=f"resgen {verb}",
+            description=purpose[0].upper() + purpose[1:] + ".",
+            epilog=f"example: {example}",
+            allow_abbrev=False,
+            add_help=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(
+                prog, max_help_position=30, width=98
+            ),
+        )
+        self.add_argument("--help", "-h", action="store_true", help="this text")
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.UserError(f"{message}; see `{self.prog} --help`")
+
+    def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace | None, Overrides]:
+        """Values of the flags, None if help was asked for, and the config fields that are set."""
+        arguments = [_underscored(argument) for argument in arguments]
+        if "--help" in arguments or "-h" in arguments:
+            return None, []
+        arguments, overrides = _split_overrides(arguments)
+        values, unknown = self.parse_known_args(arguments)
+        if unknown:
+            self._refuse(unknown[0])
+        if overrides and not hasattr(values, "config"):
+            raise errors.UserError(
+                f"{CONFIG_FIELD}{overrides[0][0]} is set, but this verb reads the config of "
+                f"the run directory; set config fields with `resgen train`"
+            )
+        return values, overrides
+
+    def _refuse(self, argument: str) -> NoReturn:
+        if not argument.startswith("-"):
+            self.error(f"unexpected word {argument!r}; flags are written --name=value")
+        name = argument.partition("=")[0].lstrip("-")
+        root, dot, rest = name.partition(".")
+        known = [option[2:] for option in self._option_string_actions if option[:2] == "--"]
+        hint = build.nearest(root, known)
+        if hint.startswith("did you mean"):
+            close = hint.split("'")[1]
+            hint = f"did you mean --{close}{dot + rest if close == 'config' else ''}?"
+        raise errors.UserError(f"unknown flag --{name}; {hint}")
+
+
+def add_workdir(parser: Parser, meaning: str, default: str | None = None) -> None:
+    """The flag --workdir, required unless it has a default."""
+    parser.add_argument("--workdir", metavar="DIR", default=default, help=meaning)
+
+
+def require(values: argparse.Namespace, name: str, meaning: str, example: str) -> str:
+    """The value of the flag `name`, or a UserError that says what it is for."""
+    value = getattr(values, name)
+    if not value:
+        raise errors.UserError(f"--{name} is missing: {meaning}, e.g. --{name}={example}")
+    return value
+
+
+def integers(text: str) -> tuple[int, ...]:
+    """A flag's value like 0,3,7."""
+    return tuple(int(word) for word in text.split(","))
+
+
+integers.__name__ = "comma-separated integers"
+
+
+def _underscored(argument: str) -> str:
+    """--num-samples=3 as --num_samples=3."""
+    name, equals, value = argument.partition("=")
+    if name.startswith("--") and not name.startswith(CONFIG_FIELD):
+        name = "--" + name[2:].replace("-", "_")
+    return name + equals + value
+
+
+def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], Overrides]:
+    """Takes `--config.a.b=value` and `--config.a.b value` out of the arguments."""
+    kept, overrides = [], []
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith(CONFIG_FIELD):
+            kept.append(word)
+            continue
+        name, equals, value = word[len(CONFIG_FIELD) :].partition("=")
+        if not equals:
+            value = next(words, None)
+            if value is None or value.startswith("--"):
+                raise errors.UserError(f"{word} has no value; write {word}=VALUE")
+        overrides.append((name, value))
+    return kept, overrides

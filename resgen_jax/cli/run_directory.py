@@ -1,0 +1,127 @@
+"""The run directory: its config.json, and whether a run may go on with another config."""
+
+import errno
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from resgen_jax.core import errors
+
+FILE = "config.json"
+# What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
+MAY_CHANGE = ("train.num_steps", "data.num_threads", "data.max_unreadable", "source")
+MAY_CHANGE_SECTIONS = ("mesh.",)
+MAY_CHANGE_ENDINGS = ("_every", ".keep_last")
+DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
+
+
+def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The config as JSON gives it back: dictionaries, lists and plain values."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(fields: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """A config from what `to_json` made; lists become tuples."""
+
+    def thaw(value):
+        if isinstance(value, Mapping):
+            return {name: thaw(item) for name, item in value.items()}
+        return tuple(thaw(item) for item in value) if isinstance(value, list) else value
+
+    return ml_collections.ConfigDict(thaw(fields))
+
+
+def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names."""
+    flat = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.ConfigDict:
+    """The config of the run directory `workdir`, which has to be of the task `task` if given."""
+    path = pathlib.Path(workdir) / FILE
+    try:
+        fields = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise errors.UserError(
+            f"{str(workdir)!r} is not a run directory (no {FILE} in it); name one that "
+            f"`resgen train --workdir=DIR` made"
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as failure:
+        raise errors.UserError(
+            f"{path} is damaged ({failure}); restore it, or train into another --workdir"
+        ) from failure
+    if not isinstance(fields, dict):
+        raise errors.UserError(f"{path} holds no config; train into another --workdir")
+    config = from_json(fields)
+    if task is not None and config.get("task") != task:
+        raise errors.UserError(
+            f"{workdir} is a run of the task {config.get('task')!r}, but this needs one of {task!r}"
+        )
+    return config
+
+
+def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
+    """Writes config.json, unless another config's run is there: then raises UserError.
+
+    What may differ: the number of steps, how often things are done, threads and the mesh.
+    """
+    workdir = pathlib.Path(workdir)
+    if (workdir / FILE).exists():
+        found = differences(to_json(read(workdir)), to_json(config))
+        if found:
+            more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+            raise errors.UserError(
+                f"{workdir} is the run directory of another config: {'; '.join(found[:5])}{more}. "
+                f"Use the same config, or another --workdir"
+            )
+    write_json(workdir / FILE, to_json(config))
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """`field is VALUE there and VALUE here` for each field that has to agree and does not."""
+    there, here = flatten(there), flatten(here)
+    return [
+        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name) and not _may_change(name)
+    ]
+
+
+def _may_change(name: str) -> bool:
+    return (
+        name in MAY_CHANGE
+        or name.startswith(MAY_CHANGE_SECTIONS)
+        or (name.startswith("train.") and name.endswith(MAY_CHANGE_ENDINGS))
+    )
+
+
+def write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
+    """A JSON file, whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(fields, indent=2) + "\n")
+        unfinished.replace(path)
+    except OSError as failure:
+        if failure.errno not in DISK_ERRORS:
+            raise
+        raise errors.UserError(
+            f"cannot write {path} ({failure.strerror}); make room or name another place"
+        ) from failure
