@@ -1,0 +1,42 @@
+"""Imports only go down the floors, as setup.cfg says, and every package has its floor."""
+
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def lint(folder):
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_imports_only_go_down():
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_upward_import_is_found(tmp_path):
+    # The same contract over a package that breaks it: core reaches up into cli.
+    (tmp_path / "setup.cfg").write_text((ROOT / "setup.cfg").read_text())
+    for folder in ["", *(path.parent.name for path in (ROOT / "resgen_jax").glob("*/__init__.py"))]:
+        package = tmp_path / "resgen_jax" / folder
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "__init__.py").write_text("")
+    (tmp_path / "resgen_jax" / "data" / "pipeline.py").write_text("import grain\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    code += "from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+
+    assert run().returncode == 0, run().stdout
+    (tmp_path / "resgen_jax" / "core" / "trees.py").write_text("from resgen_jax import cli\n")
+    done = run()
+    assert done.returncode == 1
+    assert "resgen_jax.core is not allowed to import resgen_jax.cli" in done.stdout
