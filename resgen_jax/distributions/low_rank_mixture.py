@@ -154,7 +154,7 @@ def component_mean(
     """Mean of one chosen component per position; the others are not computed."""
     params, (weight, bias) = _widen((params, basis))
     factors = jnp.take_along_axis(params.factors, component[..., None, None], axis=-2)
-    # Multiply and sum, not a matmul: XLA can then fuse the gather instead of storing "... c r".
+    # The gathered "... c r" is no larger than the factors' "... m r" while c <= m.
     direction = jnp.sum(weight[component] * factors, axis=-1)
     return jnp.exp(params.log_scale)[..., None] * (direction + bias[component]) + params.shift
 
