@@ -3,7 +3,7 @@
 import zlib
 
 import jax
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 
 def named_keys(key: PRNGKeyArray, *names: str) -> dict[str, PRNGKeyArray]:
@@ -16,6 +16,6 @@ def step_key(key: PRNGKeyArray, step: int | Int[Array, ""]) -> PRNGKeyArray:
     return jax.random.fold_in(key, step)
 
 
-def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> PRNGKeyArray:
+def example_keys(key: PRNGKeyArray, index: Int[Array, "b"]) -> Key[Array, "b"]:
     """One key per example, by its global number: the batch it is drawn in does not matter."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)

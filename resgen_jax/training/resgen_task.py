@@ -249,7 +249,8 @@ class ResGenTask:
             row_keys = keys.example_keys(jax.random.fold_in(key, index), jnp.arange(len(codes)))
             vectors = mixture.sample(row_keys, density, basis).vector
             drawn = codebook.nearest_code(vectors.reshape(-1, vectors.shape[-1]), codebooks[level])
-            return hits + (drawn.reshape(true_codes.shape) == true_codes), None
+            is_hit = drawn.reshape(true_codes.shape) == true_codes
+            return hits + is_hit.astype(jnp.int32), None
 
         draws = jnp.arange(self.loss.num_nll_draws)
         hits, _ = jax.lax.scan(draw, jnp.zeros(true_codes.shape, jnp.int32), draws)

@@ -1,0 +1,1 @@
+"""Floor 4: networks that generate codes from codes and codebook vectors, never from images."""

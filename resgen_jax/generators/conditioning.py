@@ -1,0 +1,49 @@
+"""What the generator is told beside the revealed codes: the class, and which levels are hidden."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from resgen_jax.nn import linear
+
+
+class ClassEmbedding(nnx.Module):
+    """A learned vector for each class, and one more for no class: label `num_classes`."""
+
+    def __init__(self, num_classes: int, width: int, rngs: nnx.Rngs):
+        self.table = linear.table(
+            (num_classes + 1, width), (None, "embed"), linear.normal(0.02), rngs
+        )
+
+    def __call__(self, labels: Int[Array, "b"]) -> Float[Array, "b d"]:
+        return self.table[...][labels]
+
+
+class MaskEmbedding(nnx.Module):
+    """Which levels of each position are hidden, as one vector (ResGen section 3.1).
+
+    A table holds two vectors a level, one for hidden and one for revealed; those of all levels are
+    concatenated.
+    """
+
+    def __init__(self, depth: int, mask_dim: int, rngs: nnx.Rngs):
+        self.table = linear.table(
+            (depth, 2, mask_dim), (None, None, None), linear.normal(1.0), rngs
+        )
+
+    def __call__(self, is_masked: Bool[Array, "b l q"]) -> Float[Array, "b l e"]:
+        revealed, hidden = jnp.moveaxis(self.table[...], 1, 0)
+        chosen = jnp.where(is_masked[..., None], hidden[None, None], revealed[None, None])
+        return chosen.reshape(*is_masked.shape[:2], -1)
+
+
+def drop_labels(
+    keys: Key[Array, "b"], labels: Int[Array, "b"], drop_rate: float, num_classes: int
+) -> Int[Array, "b"]:
+    """Labels with a share replaced by the null class, for classifier-free guidance.
+
+    `keys` holds one key per example.
+    """
+    is_dropped = jax.vmap(lambda key: jax.random.bernoulli(key, drop_rate))(keys)
+    return jnp.where(is_dropped, num_classes, labels)

@@ -1,0 +1,32 @@
+"""What every generator knows of the codes it generates."""
+
+import dataclasses
+import math
+
+from resgen_jax.core import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeSpace:
+    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have."""
+
+    grid: tuple[int, int]
+    depth: int
+    codebook_size: int
+    code_dim: int
+    num_classes: int
+
+    def __post_init__(self):
+        for field in ("depth", "codebook_size", "code_dim", "num_classes"):
+            if getattr(self, field) < 1:
+                raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")
+
+    @property
+    def length(self) -> int:
+        """Number of positions."""
+        return math.prod(self.grid)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of codes in one example: positions times levels."""
+        return self.length * self.depth

@@ -1,0 +1,114 @@
+"""ResGen: a bidirectional transformer that predicts the sum of the masked code vectors."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from resgen_jax.core import errors
+from resgen_jax.distributions import low_rank_mixture as mixture
+from resgen_jax.generators import conditioning, interface, mixture_head
+from resgen_jax.nn import flops, functional, linear, transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Choices of the network; the sizes of the codes come from the data."""
+
+    trunk: transformer.Spec = dataclasses.field(default_factory=transformer.Spec)
+    num_components: int = 64
+    rank: int = 8
+    min_log_scale: float = -4.0
+    mask_dim: int = 16
+    has_code_head: bool = True  # for the auxiliary code loss; costs nothing at sampling
+
+    def __post_init__(self):
+        for field in ("num_components", "rank", "mask_dim"):
+            if getattr(self, field) < 1:
+                raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")
+
+
+class ResGen(nnx.Module):
+    """The network; see ResGen sections 3.1, 3.2 and 5."""
+
+    def __init__(self, spec: Spec, space: interface.CodeSpace, rngs: nnx.Rngs):
+        width = spec.trunk.width
+        dtype = jnp.dtype(spec.trunk.compute_dtype)
+        self.tokens = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
+        self.classes = conditioning.ClassEmbedding(space.num_classes, width, rngs)
+        self.masks = conditioning.MaskEmbedding(space.depth, spec.mask_dim, rngs)
+        # The condition: the mask vectors of all levels, and the class.
+        condition_dim = spec.mask_dim * space.depth + width
+        self.trunk = transformer.Transformer(
+            spec.trunk, space.grid, condition_dim, rngs
+        )
+        self.head = mixture_head.MixtureHead(
+            width,
+            spec.num_components,
+            spec.rank,
+            space.code_dim,
+            spec.min_log_scale,
+            dtype,
+            rngs,
+        )
+        if spec.has_code_head:
+            self.codes = mixture_head.CodeHead(width, space.depth, space.codebook_size, dtype, rngs)
+
+    def hidden(
+        self,
+        revealed_embedding: Float[Array, "b l c"],
+        is_masked: Bool[Array, "b l q"],
+        labels: Int[Array, "b"],
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b l d"]:
+        """Final hidden states; label `num_classes` means no class, a key turns dropout on."""
+        classes = self.classes(labels)[:, None, :]
+        values = self.tokens(revealed_embedding)
+        values = values + classes.astype(values.dtype)
+        masks = self.masks(is_masked)
+        classes = jnp.broadcast_to(classes, (*masks.shape[:2], classes.shape[-1]))
+        condition = jnp.concatenate([masks, classes], axis=-1)
+        return self.trunk(values, condition, key)
+
+    def mixture(self, hidden: Float[Array, "b l d"]) -> tuple[mixture.Params, mixture.Basis]:
+        """The density of the masked embedding at every position."""
+        return self.head(hidden), self.head.basis()
+
+    def code_logits(self, hidden: Float[Array, "b l d"]) -> Float[Array, "b l q v"]:
+        """Auxiliary logits for the code of every level."""
+        return self.codes(hidden)
+
+
+def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
+    """`init` and `apply` of the network; methods `hidden`, `mixture` and `code_logits`."""
+    return functional.from_module(lambda rngs: ResGen(spec, space, rngs))
+
+
+def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: bool) -> float:
+    """Matmul operations of one forward pass over one example, heads and all."""
+    network = make(spec, space)
+
+    def forward(params, revealed_embedding, is_masked, labels, target):
+        hidden = network.apply(params, revealed_embedding, is_masked, labels, method="hidden")
+        params_and_basis = network.apply(params, hidden, method="mixture")
+        if with_code_head:
+            network.apply(params, hidden, method="code_logits")
+        return mixture.log_prob(*params_and_basis, target)
+
+    # Of two examples and one, the difference: what is done once a batch does not count.
+    return _batch_flops(forward, network, space, 2) - _batch_flops(forward, network, space, 1)
+
+
+def _batch_flops(forward, network, space, batch_size: int) -> float:
+    cell = (batch_size, space.length)
+    vectors = jax.ShapeDtypeStruct((*cell, space.code_dim), jnp.float32)
+    return flops.count(
+        forward,
+        jax.eval_shape(network.init, jax.random.key(0)),
+        vectors,
+        jax.ShapeDtypeStruct((*cell, space.depth), jnp.bool_),
+        jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+        vectors,
+    )

@@ -1,0 +1,44 @@
+"""Bidirectional multi-head attention without biases."""
+
+import math
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+from resgen_jax.nn import linear, positions
+
+
+class Attention(nnx.Module):
+    """Every position attends to every position; rotary angles turn queries and keys."""
+
+    def __init__(self, width: int, num_heads: int, dtype, rngs: nnx.Rngs):
+        self.num_heads = num_heads
+        head_width = width // num_heads
+        # The query starts sqrt(head_width) smaller than the key: flat attention at the start.
+        query_init = linear.normal(1 / math.sqrt(width * head_width))
+
+        def project(init):
+            return linear.dense(
+                width, width, ("embed", "heads"), dtype, rngs, use_bias=False, init=init
+            )
+
+        self.query, self.key, self.value = (
+            project(query_init),
+            project(linear.lecun),
+            project(linear.lecun),
+        )
+        self.out = linear.dense(width, width, ("heads", "embed"), dtype, rngs, use_bias=False)
+
+    def __call__(
+        self, values: Float[Array, "b l d"], angles: Float[Array, "l half"] | None
+    ) -> Float[Array, "b l d"]:
+        def heads(project):
+            projected = project(values)
+            return projected.reshape(*projected.shape[:-1], self.num_heads, -1)
+
+        query, key, value = heads(self.query), heads(self.key), heads(self.value)
+        if angles is not None:
+            query, key = positions.rotate(query, angles), positions.rotate(key, angles)
+        mixed = jax.nn.dot_product_attention(query, key, value)
+        return self.out(mixed.reshape(values.shape))

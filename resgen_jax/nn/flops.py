@@ -1,0 +1,55 @@
+"""Floating point operations of a function's matmuls and convolutions, read off its jaxpr.
+
+XLA's own cost analysis counts the body of a scan once, whatever its length.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend import core as jax_core
+
+
+def count(function: Callable, *arguments: Any) -> float:
+    """Operations (a multiply-add is two) of the matmuls and convolutions of `function(*arguments)`.
+
+    Arguments may be abstract. A scan counts as often as it runs, of a cond the dearest branch; a
+    while loop has no known length and raises ValueError if it holds any of them.
+    """
+    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _of_jaxpr(jaxpr: jax_core.Jaxpr) -> float:
+    return sum((_of_equation(equation) for equation in jaxpr.eqns), start=0.0)
+
+
+def _of_equation(equation: Any) -> float:
+    name, parameters = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = parameters["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        inner = math.prod(shape[axis] for axis in contracted)
+        return 2.0 * inner * math.prod(equation.outvars[0].aval.shape)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        out_axis = parameters["dimension_numbers"].rhs_spec[0]
+        taps = math.prod(kernel) // kernel[out_axis]
+        return 2.0 * taps * math.prod(equation.outvars[0].aval.shape)
+    inside = [_of_jaxpr(inner) for inner in _jaxprs(parameters)]
+    if name == "scan":
+        return parameters["length"] * sum(inside, start=0.0)
+    if name == "cond":
+        return max(inside)
+    if name == "while" and sum(inside):
+        raise ValueError("a while loop with matmuls has no known number of operations; use a scan")
+    return sum(inside, start=0.0)
+
+
+def _jaxprs(parameters: dict[str, Any]) -> Iterator[jax_core.Jaxpr]:
+    for value in parameters.values():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, jax_core.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, jax_core.Jaxpr):
+                yield item

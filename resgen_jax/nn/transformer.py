@@ -1,0 +1,142 @@
+"""A bidirectional transformer with shared adaLN; the layers are one scan."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from resgen_jax.core import build, errors
+from resgen_jax.nn import attention, dropout, linear, modulation, positions
+
+ACTIVATIONS: dict[str, Callable] = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
+# What the backward pass keeps of a layer: all, the results of its matmuls, or only its input.
+REMAT: dict[str, Callable] = {
+    "none": lambda layer: layer,
+    "matmuls": functools.partial(
+        jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    ),
+    "full": jax.checkpoint,
+}
+POSITIONS = ("rotary", "learned")
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Sizes and choices of the transformer; the defaults are small."""
+
+    num_layers: int = 4
+    width: int = 128
+    num_heads: int = 4
+    mlp_width: int = 512
+    modulation_width: int = 256  # hidden width of the shared adaLN network
+    positions: str = "rotary"
+    activation: str = "gelu"
+    dropout_rate: float = 0.0
+    remat: str = "full"
+    compute_dtype: str = "float32"
+
+    def __post_init__(self):
+        if self.width % self.num_heads:
+            raise errors.UserError(
+                f"width {self.width} is not a multiple of num_heads {self.num_heads}; "
+                f"use {self.width // self.num_heads * self.num_heads or self.num_heads}"
+            )
+        if not 0 <= self.dropout_rate < 1:
+            raise errors.UserError(f"dropout_rate {self.dropout_rate} is outside [0, 1)")
+        for name, known in (
+            ("positions", POSITIONS),
+            ("activation", ACTIVATIONS),
+            ("remat", REMAT),
+            ("compute_dtype", ("float32", "bfloat16")),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
+
+
+class Block(nnx.Module):
+    """Attention and feed-forward layer, each normalised, modulated and gated."""
+
+    def __init__(self, spec: Spec, rngs: nnx.Rngs):
+        self.spec = spec
+        dtype = jnp.dtype(spec.compute_dtype)
+        self.attention = attention.Attention(spec.width, spec.num_heads, dtype, rngs)
+        self.up = linear.dense(
+            spec.width, spec.mlp_width, ("embed", "mlp"), dtype, rngs, use_bias=False
+        )
+        self.down = linear.dense(
+            spec.mlp_width, spec.width, ("mlp", "embed"), dtype, rngs, use_bias=False
+        )
+        self.offset = linear.table((6, spec.width), (None, "embed"), linear.zeros, rngs)
+
+    def __call__(
+        self,
+        values: Float[Array, "b l d"],
+        vectors: Float[Array, "b l six d"],
+        angles: Float[Array, "l half"] | None,
+        key: PRNGKeyArray | None,
+    ) -> Float[Array, "b l d"]:
+        rate = self.spec.dropout_rate
+        keys = (None, None) if key is None else jax.random.split(key)
+        offset = self.offset[...].astype(vectors.dtype)
+        vectors = vectors + offset[None, None, :, :]
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = jnp.moveaxis(vectors, -2, 0)
+        mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles)
+        values = values + gate_a * dropout.dropout(keys[0], mixed, rate)
+        hidden = self.up(modulation.modulate(values, shift_f, scale_f))
+        hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
+        return values + gate_f * dropout.dropout(keys[1], hidden, rate)
+
+
+class Transformer(nnx.Module):
+    """Tokens and a condition per position -> final hidden states (ResGen section 5)."""
+
+    def __init__(self, spec: Spec, grid: tuple[int, int], condition_dim: int, rngs: nnx.Rngs):
+        self.spec, self.grid = spec, grid
+        dtype = jnp.dtype(spec.compute_dtype)
+        # Six vectors for every layer, two for the last normalisation.
+        self.modulation = modulation.SharedModulation(
+            condition_dim, spec.modulation_width, 8, spec.width, dtype, rngs
+        )
+        if spec.positions == "learned":
+            self.positions = linear.table(
+                (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
+            )
+        make_block = nnx.vmap(
+            lambda layer_rngs: Block(spec, layer_rngs),
+            in_axes=0,
+            out_axes=0,
+            transform_metadata={nnx.PARTITION_NAME: "layers"},
+        )
+        self.blocks = make_block(rngs.split(spec.num_layers))
+
+    def __call__(
+        self,
+        tokens: Float[Array, "b l d"],
+        condition: Float[Array, "b l e"],
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "b l d"]:
+        """`key` turns dropout on; hidden states come out in float32."""
+        dtype = jnp.dtype(self.spec.compute_dtype)
+        values, angles = tokens.astype(dtype), None
+        if self.spec.positions == "learned":
+            values = values + self.positions[...].astype(dtype)[None, :, :]
+        else:
+            angles = positions.rotary_angles(self.grid, self.spec.width // self.spec.num_heads)
+        vectors = self.modulation(condition.astype(dtype))
+        graph, weights = nnx.split(self.blocks)
+        keys = None if key is None else jax.random.split(key, self.spec.num_layers)
+
+        def layer(values, weights_and_key):
+            weights, layer_key = weights_and_key
+            block = nnx.merge(graph, weights)
+            return block(values, vectors[:, :, :6], angles, layer_key), None
+
+        values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, keys))
+        shift, scale = vectors[:, :, 6], vectors[:, :, 7]
+        return modulation.modulate(values, shift, scale).astype(jnp.float32)

@@ -1,0 +1,1 @@
+"""Floor 4: networks that turn data into codes and back."""
