@@ -1,0 +1,5 @@
+"""Floor 6: measurements of speed and size."""
+
+from resgen_jax.scaling import rvq_bench
+
+__all__ = ["rvq_bench"]

@@ -1,0 +1,158 @@
+"""Laws of residual quantization, against a NumPy loop."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+from resgen_jax.core import errors
+from resgen_jax.quantizers import rvq, vq
+
+DEPTH, NUM_CODES, CODE_DIM = 4, 16, 5
+
+
+@pytest.fixture
+def latents(key):
+    return jax.random.normal(jax.random.fold_in(key, 1), (8, 6, CODE_DIM))
+
+
+@pytest.fixture
+def codebooks(key):
+    table = jax.random.normal(jax.random.fold_in(key, 2), (DEPTH, NUM_CODES, CODE_DIM))
+    return table * 0.7 ** jnp.arange(DEPTH, dtype=jnp.float32)[:, None, None]
+
+
+def brute_force(latents, codes, is_masked, codebooks):
+    """Conditional RVQ one vector and one level at a time, in float64."""
+    codes, books = np.array(codes), np.asarray(codebooks, np.float64)
+    for place in np.ndindex(latents.shape[:-1]):
+        residual = np.asarray(latents[place], np.float64)
+        for level in range(len(books)):
+            if is_masked[place][level]:
+                found = ((residual - books[level]) ** 2).sum(-1).argmin()
+                codes[place][level] = found
+                residual = residual - books[level][found]
+    return codes
+
+
+def test_codes_are_those_of_a_plain_loop(latents, codebooks):
+    codes, _ = jax.jit(rvq.encode)(latents, codebooks)
+    all_hidden = np.ones(codes.shape, bool)
+    np.testing.assert_array_equal(codes, brute_force(latents, codes, all_hidden, codebooks))
+
+
+def test_codes_and_remainder_rebuild_the_latents(latents, codebooks):
+    codes, remainder = rvq.encode(latents, codebooks)
+    np.testing.assert_allclose(rvq.decode(codes, codebooks) + remainder, latents, atol=1e-5)
+
+
+def test_error_never_grows_with_depth_when_codebooks_hold_zero(latents, codebooks):
+    codebooks = codebooks.at[:, 0].set(0.0)
+    codes, _ = rvq.encode(latents, codebooks)
+    sums = rvq.partial_sums(codes, codebooks)
+    error = jnp.sum((latents[..., None, :] - sums) ** 2, axis=-1)
+    assert (jnp.diff(error, axis=-1) <= 1e-6).all()
+    assert error[..., -1].mean() < 0.9 * error[..., 0].mean()
+
+
+def test_a_sum_of_codebook_vectors_is_exact(codebooks, key):
+    # Directions of unit length, each level twenty times smaller, so that greedy search is right.
+    books = codebooks / jnp.linalg.norm(codebooks, axis=-1, keepdims=True)
+    books = books * 0.05 ** jnp.arange(DEPTH, dtype=jnp.float32)[:, None, None]
+    codes = jax.random.randint(key, (30, DEPTH), 0, NUM_CODES)
+    found, remainder = rvq.encode(rvq.decode(codes, books), books)
+    np.testing.assert_array_equal(found, codes)
+    np.testing.assert_allclose(remainder, jnp.zeros_like(remainder), atol=1e-6)
+
+
+def test_prefix_of_codes_is_a_shallower_rvq(latents, codebooks):
+    codes, _ = rvq.encode(latents, codebooks)
+    shallow, remainder = rvq.encode(latents, codebooks[:2])
+    np.testing.assert_array_equal(codes[..., :2], shallow)
+    np.testing.assert_allclose(
+        rvq.decode(codes[..., :2], codebooks), latents - remainder, atol=1e-5
+    )
+
+
+def test_partial_sums_are_the_decoded_prefixes(latents, codebooks):
+    codes, _ = rvq.encode(latents, codebooks)
+    sums = rvq.partial_sums(codes, codebooks)
+    for level in range(DEPTH):
+        np.testing.assert_allclose(
+            sums[..., level, :], rvq.decode(codes[..., : level + 1], codebooks), atol=1e-6
+        )
+
+
+def test_decode_first_keeps_each_examples_own_levels(latents, codebooks):
+    codes, _ = rvq.encode(latents, codebooks)
+    num_levels = jnp.arange(8) % DEPTH + 1
+    kept = rvq.decode_first(codes, codebooks, num_levels)
+    for row, num in enumerate(num_levels):
+        expected = rvq.decode(codes[row, :, : int(num)], codebooks)
+        np.testing.assert_allclose(kept[row], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", ["any", "deepest_first", "all", "none"])
+def test_masked_levels_alone_are_quantized_anew(latents, codebooks, key, mask):
+    codes, _ = rvq.encode(latents, codebooks)
+    num_hidden = jax.random.randint(key, (8, 6, 1), 0, DEPTH + 1)
+    levels = jnp.broadcast_to(jnp.arange(DEPTH), codes.shape)
+    is_masked = {
+        "any": jax.random.bernoulli(key, 0.5, codes.shape),
+        "deepest_first": levels >= DEPTH - num_hidden,
+        "all": levels >= 0,
+        "none": levels < 0,
+    }[mask]
+    proposal = jax.random.normal(key, latents.shape)
+    filled = jax.jit(rvq.encode_masked)(proposal, codes, is_masked, codebooks)
+    np.testing.assert_array_equal(filled, brute_force(proposal, codes, is_masked, codebooks))
+    np.testing.assert_array_equal(jnp.where(is_masked, codes, filled), codes)
+
+
+def test_depth_one_is_vector_quantization(latents, codebooks):
+    codes, remainder = vq.encode(latents, codebooks[0])
+    deep_codes, deep_remainder = rvq.encode(latents, codebooks[:1])
+    np.testing.assert_array_equal(codes, deep_codes[..., 0])
+    np.testing.assert_array_equal(remainder, deep_remainder)
+    np.testing.assert_allclose(vq.decode(codes, codebooks[0]) + remainder, latents, atol=1e-6)
+
+
+def test_a_shared_codebook_is_the_same_on_every_level(latents, codebooks):
+    shared = rvq.share(codebooks[0], 3)
+    codes, _ = rvq.encode(latents, shared)
+    apart, _ = rvq.encode(latents, jnp.stack([codebooks[0]] * 3))
+    np.testing.assert_array_equal(codes, apart)
+
+
+def test_devices_keep_their_own_rows(latents, codebooks):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    encode = jax.jit(functools.partial(rvq.encode, max_distances=16 * NUM_CODES))
+    sharded = jax.device_put(latents, rows)
+    compiled = encode.lower(sharded, codebooks).compile()
+    assert "all-gather" not in compiled.as_text()
+    assert "all-to-all" not in compiled.as_text()
+    codes, remainder = compiled(sharded, codebooks)
+    assert codes.sharding.is_equivalent_to(rows, codes.ndim)
+    expected, expected_remainder = encode(latents, codebooks)
+    np.testing.assert_array_equal(codes, expected)
+    np.testing.assert_allclose(remainder, expected_remainder, atol=1e-6)
+
+
+def test_bad_shapes_are_told(latents, codebooks, monkeypatch):
+    codes, _ = rvq.encode(latents, codebooks)
+    with pytest.raises(errors.UserError, match="depth is 0"):
+        rvq.share(codebooks[0], 0)
+    with pytest.raises(errors.UserError, match="4 levels and there are 2 codebooks; .* at most 2"):
+        rvq.decode(codes, codebooks[:2])
+    with pytest.raises(errors.UserError, match="4 levels and there are 2 codebooks"):
+        rvq.partial_sums(codes, codebooks[:2])
+    # Without the type checks of the tests, as a user runs it.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(errors.UserError, match="5 channels and the codebook 4"):
+        rvq.encode(latents, codebooks[..., :4])
+    with pytest.raises(errors.UserError, match="codes have 2 levels"):
+        rvq.encode_masked(latents, codes[..., :2], codes[..., :2] > 0, codebooks)
