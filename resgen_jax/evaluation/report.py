@@ -1,0 +1,151 @@
+"""The page of a run: one HTML file that shows figures, pictures, settings and how to go on."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from resgen_jax.evaluation import page
+from resgen_jax.evaluation.figures import Figure
+from resgen_jax.evaluation.page import Markup, element
+
+HOW_IT_WORKS = (
+    "First a tokenizer learns to write each image as a small grid of positions, each with a "
+    "stack of codes from coarse to fine, and to draw the image back from them (residual "
+    "vector quantization). Then a generator, ResGen, learns such grids: it sees some codes, "
+    "and predicts at every position the sum of the vectors still hidden. To draw a new image "
+    "it starts with every code hidden and reveals the ones it is surest of, step by step; the "
+    "number of steps does not grow with the depth of the stacks."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture with the sentence below it."""
+
+    title: str
+    image: Image.Image
+    caption: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Wall seconds of one phase; those of compiling are part of `seconds` and shown apart."""
+
+    name: str
+    seconds: float | int
+    compile_seconds: float | int = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a command is for, and the command as it is typed."""
+
+    purpose: str
+    command: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that the page shows."""
+
+    title: str
+    headline: str
+    figures: Sequence[Figure]
+    pictures: Sequence[Picture]
+    phases: Sequence[Phase]
+    commands: Sequence[Command]
+    settings: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, str]
+
+
+def write(path: str | os.PathLike, report: Report) -> None:
+    """Write the page; an older one is replaced whole or not at all."""
+    path = pathlib.Path(path)
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(render(report), encoding="utf-8")
+    beside.replace(path)
+
+
+def render(report: Report) -> str:
+    """The page as a string; it refers to nothing outside itself."""
+    parts = [
+        element("h1", report.title),
+        element("p", report.headline, class_="lead"),
+        element("h2", "Key figures"),
+        _figures(report.figures),
+        element("h2", "Pictures"),
+        *(page.picture(shown.title, shown.image, shown.caption) for shown in report.pictures),
+        element("h2", "How it works"),
+        element("p", HOW_IT_WORKS),
+        element("h2", "Go on"),
+        *(_command(command) for command in report.commands),
+        element("h2", "Time"),
+        _phases(report.phases),
+        element("h2", "Settings"),
+        *(page.settings(name, values) for name, values in report.settings.items()),
+        element("h2", "Machine and versions"),
+        page.table((), [_row(name, value) for name, value in report.environment.items()]),
+    ]
+    return page.page(report.title, parts)
+
+
+def duration(seconds: float | int) -> str:
+    """Seconds as a person would say them."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _figures(figures: Sequence[Figure]) -> Markup:
+    marks = {True: ("✓", "good"), False: ("✗", "bad"), None: ("", "")}
+    rows = []
+    for figure in figures:
+        mark, tone = marks[figure.is_met]
+        value = element(
+            "td", figure.value, f" {mark}" if mark else "", class_=f"value {tone}".strip()
+        )
+        rows.append(
+            element(
+                "tr",
+                element("td", figure.name, class_="name"),
+                value,
+                element("td", figure.meaning),
+                element("td", element("small", figure.beside)),
+            )
+        )
+    return page.table(("", "Value", "What it says", "To hold it against"), rows)
+
+
+def _phases(phases: Sequence[Phase]) -> Markup:
+    def row(
+        name: str, seconds: float | int, compile_seconds: float | int, tone: str = ""
+    ) -> Markup:
+        compiling = duration(compile_seconds) if compile_seconds else "–"
+        return element(
+            "tr",
+            element("td", name),
+            element("td", duration(seconds), class_="number"),
+            element("td", compiling, class_="number"),
+            class_=tone,
+        )
+
+    rows = [row(phase.name, phase.seconds, phase.compile_seconds) for phase in phases]
+    total = sum(phase.seconds for phase in phases)
+    compiling = sum(phase.compile_seconds for phase in phases)
+    rows.append(row("All", total, compiling, "total"))
+    return page.table(("Phase", "Wall time", "of it compiling"), rows, numbers=(1, 2))
+
+
+def _command(command: Command) -> Markup:
+    purpose = element("p", command.purpose, class_="purpose")
+    return Markup(purpose + element("pre", command.command))
+
+
+def _row(name: str, value: str) -> Markup:
+    return element("tr", element("td", name, class_="name"), element("td", value))
