@@ -158,16 +158,6 @@ def put_batch(mesh: Mesh, host_batch: Batch) -> Batch:
     }
 
 
-def put_whole_batch(mesh: Mesh, host_batch: Batch) -> Batch:
-    """Global arrays of a batch that every process holds as a whole (held-out data)."""
-    sharding = batch_sharding(mesh)
-
-    def put(rows: np.ndarray) -> jax.Array:
-        return jax.make_array_from_callback(rows.shape, sharding, lambda index: rows[index])
-
-    return {name: put(np.asarray(rows)) for name, rows in host_batch.items()}
-
-
 def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> None:
     """Raises UserError, with the nearest sizes that work, unless the mesh splits the batch."""
     num_shards = mesh.shape["data"] * mesh.shape["fsdp"]

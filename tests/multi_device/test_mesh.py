@@ -32,10 +32,8 @@ def test_the_state_stays_where_the_rules_put_it(mesh):
     mesh_laws.assert_sharded(state, meshes.state_shardings(mesh, task))
 
 
-def test_whole_batches_and_local_batches_are_the_same_arrays(mesh):
+def test_rows_go_to_the_devices_in_order(mesh):
     host = toy_task.batch()
-    local, whole = meshes.put_batch(mesh, host), meshes.put_whole_batch(mesh, host)
-    for name, rows in host.items():
-        np.testing.assert_array_equal(local[name], rows)
-        np.testing.assert_array_equal(whole[name], rows)
-        assert local[name].sharding == whole[name].sharding
+    for name, rows in meshes.put_batch(mesh, host).items():
+        np.testing.assert_array_equal(rows, host[name])
+        assert rows.sharding == meshes.batch_sharding(mesh)

@@ -1,0 +1,152 @@
+"""The record beside a checkpoint's arrays: what they are, their checksums, where the data stood.
+
+orbax loads a flipped byte without a word, so every array's checksum is kept here, and the record
+carries a digest of itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from resgen_jax.core import errors, trees
+
+PyTree = Any
+Arrays = dict[str, dict[str, Any]]  # field of the train state -> path within it -> array
+
+
+class DamagedError(Exception):
+    """A checkpoint whose bytes are not those that were saved."""
+
+
+_checksums = jax.jit(trees.checksums)
+
+
+def flatten(fields: Mapping[str, PyTree]) -> Arrays:
+    """The leaves of each field by path; fields without leaves are left out."""
+    flat = {name: trees.named_leaves({name: tree}) for name, tree in fields.items()}
+    for name, leaves in flat.items():
+        if len(leaves) != len(jax.tree.leaves(fields[name])):
+            raise ValueError(f"two leaves of {name} have the same path")
+    return {name: leaves for name, leaves in flat.items() if leaves}
+
+
+def unflatten(arrays: Arrays, like: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    """The fields with the structure of `like` and the leaves of `arrays`."""
+    return {
+        name: jax.tree.unflatten(
+            jax.tree.structure(tree),
+            [arrays[name][path] for path in trees.named_leaves({name: tree})],
+        )
+        for name, tree in like.items()
+    }
+
+
+def make(arrays: Arrays, facts: Mapping[str, Any], iterator_state: Any) -> dict[str, Any]:
+    """The record of `arrays`, sealed; waits until they are computed."""
+    sums = jax.device_get(_checksums(arrays))
+    content = {
+        "arrays": {
+            name: {
+                path: [*_signature(leaf), int(sums[name][path])] for path, leaf in leaves.items()
+            }
+            for name, leaves in arrays.items()
+        },
+        "facts": dict(facts),
+        "iterators": _of_all_processes(json.dumps(iterator_state)),
+    }
+    return {"content": content, "digest": _digest(content)}
+
+
+def unseal(record: Any) -> dict[str, Any]:
+    """The content of a record; raises DamagedError unless its digest fits."""
+    try:
+        content, digest = record["content"], record["digest"]
+    except (TypeError, KeyError) as error:
+        raise DamagedError("its record is incomplete") from error
+    if _digest(content) != digest:
+        raise DamagedError("its record was changed")
+    return content
+
+
+def check_structure(content: Mapping[str, Any], expected: Arrays, where: str) -> None:
+    """Raises UserError, naming the first difference, if other arrays were saved than expected."""
+    differences = []
+    for name, leaves in expected.items():
+        saved = content["arrays"].get(name, {})
+        for path in [*leaves, *(path for path in saved if path not in leaves)]:
+            here = _describe(_signature(leaves[path])) if path in leaves else "nothing"
+            there = _describe(saved[path][:2]) if path in saved else "nothing"
+            if here != there:
+                differences.append(f"{path} is {there} there, {here} here")
+    if differences:
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        raise errors.UserError(
+            f"checkpoint {where} belongs to another configuration: {differences[0]}{more}; "
+            "use the configuration it was trained with, or another --workdir"
+        )
+
+
+def check_facts(content: Mapping[str, Any], facts: Mapping[str, Any], where: str) -> None:
+    """Raises UserError, naming the fact, if a run with other facts saved the checkpoint."""
+    for name, here in facts.items():
+        there = content["facts"].get(name)
+        if there != here:
+            raise errors.UserError(
+                f"checkpoint {where} was saved with {name} {there!r}, this run has {here!r}; "
+                f"set it back, or use another --workdir"
+            )
+
+
+def check_arrays(content: Mapping[str, Any], arrays: Arrays) -> None:
+    """Raises DamagedError naming the arrays whose values are not those that were saved."""
+    sums = jax.device_get(_checksums(arrays))
+    changed = [
+        path
+        for name, leaves in sums.items()
+        for path, value in leaves.items()
+        if int(value) != content["arrays"][name][path][2]
+    ]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise DamagedError(f"the values of {changed[0]}{more} were changed")
+
+
+def iterator_state(content: Mapping[str, Any], where: str) -> Any:
+    """Where this process's data stood; raises UserError for another number of processes."""
+    states: Sequence[str] = content["iterators"]
+    if len(states) != jax.process_count():
+        raise errors.UserError(
+            f"checkpoint {where} was saved by {len(states)} processes and this run has "
+            f"{jax.process_count()}: the data can go on only with {len(states)}"
+        )
+    return json.loads(states[jax.process_index()])
+
+
+def _signature(leaf: Any) -> list[Any]:
+    return [list(leaf.shape), str(leaf.dtype)]
+
+
+def _describe(signature: Sequence[Any]) -> str:
+    shape, dtype = signature
+    return f"{dtype}[{','.join(map(str, shape))}]"
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _of_all_processes(text: str) -> list[str]:
+    """The text of every process, on every process."""
+    if jax.process_count() == 1:
+        return [text]
+    data = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(data.size))
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: data.size] = data
+    gathered = multihost_utils.process_allgather(padded)
+    return [bytes(row[:size]).decode() for row, size in zip(gathered, sizes.tolist(), strict=True)]

@@ -1,0 +1,90 @@
+"""orbax's settings, and the disk's complaints in words a user can act on."""
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+
+from etils import epath
+from orbax.checkpoint import v1 as ocp
+
+from resgen_jax.core import errors
+
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+
+
+def context() -> ocp.Context:
+    """orbax's settings: the record is written as a readable JSON file."""
+    registry = ocp.handlers.local_registry(include_global_registry=True)
+    registry.add(ocp.handlers.JsonHandler, checkpointable_name="record")
+    settings = ocp.Context()
+    settings.checkpointables.registry = registry
+    return settings
+
+
+def silence_orbax() -> None:
+    """Keep orbax's own log off the terminal: its errors are raised, and reported, here."""
+    logger = logging.getLogger("absl")
+    if _is_ours not in logger.filters:
+        logger.addFilter(_is_ours)
+
+
+@contextlib.contextmanager
+def quiet_failure() -> Iterator[None]:
+    """Around a load that may fail, the handling of its error included.
+
+    A failed load leaves orbax's unfinished coroutines behind, each of which prints a traceback of
+    its own when it is collected: collect them inside.
+    """
+    hook, asyncio_log = sys.unraisablehook, logging.getLogger("asyncio")
+    was_disabled = asyncio_log.disabled
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda unraisable: None
+        asyncio_log.disabled = True
+        try:
+            yield
+        finally:
+            sys.unraisablehook, asyncio_log.disabled = hook, was_disabled
+
+
+def _is_ours(entry: logging.LogRecord) -> bool:
+    return f"{os.sep}orbax{os.sep}" not in entry.pathname
+
+
+@contextlib.contextmanager
+def explained(directory: epath.Path) -> Iterator[None]:
+    """Turns an error of the disk into a UserError that says what to do."""
+    try:
+        yield
+    except errors.UserError:
+        raise
+    except Exception as error:
+        reason = _disk_trouble(error)
+        if reason is None:
+            raise
+        raise errors.UserError(
+            f"could not save in {directory}: {reason} ({_free_bytes(directory)} bytes free); older "
+            "checkpoints are intact: make room, then the same command goes on"
+        ) from error
+
+
+def _disk_trouble(error: BaseException | None) -> str | None:
+    """The disk's complaint among an error and its causes; tensorstore gives it as text alone."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            return os.strerror(error.errno)
+        for number in DISK_TROUBLE:
+            if os.strerror(number) in str(error):
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _free_bytes(directory: epath.Path) -> int:
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    return shutil.disk_usage(os.fspath(existing)).free
