@@ -79,7 +79,9 @@ class Checkpoints:
         where = None if iterator is None else iterator.get_state()
         sealed = record.make(arrays, self._facts, where)
         with storage.explained(self.directory):
-            self._manager.save_checkpointables_async(step, {**arrays, "record": sealed}, force=True)
+            self._manager.save_checkpointables_async(
+                step, {"state": arrays, "record": sealed}, force=True
+            )
 
     def wait(self) -> None:
         """Wait for the save under way; raises UserError if it could not be written."""
@@ -173,12 +175,13 @@ def _newest_good(
 def _load(
     path: epath.Path, expected: Mapping[str, PyTree]
 ) -> tuple[dict[str, Any], dict[str, PyTree]]:
-    wanted = record.flatten(expected)
     with storage.context():
-        sealed = ocp.load_checkpointables(path, {"record": None})["record"]
-        content = record.unseal(sealed)
-        record.check_structure(content, wanted, str(path))
-        arrays = ocp.load_checkpointables(path, wanted)
+        content = record.unseal(ocp.load_checkpointables(path, {"record": None})["record"])
+        record.check_structure(content, expected, str(path))
+        wanted = record.flatten(expected)
+        skipped = {name: ... for name in content["arrays"] if name not in wanted}
+        loaded = ocp.load_checkpointables(path, {"state": {**skipped, **wanted}})["state"]
+    arrays = {name: loaded[name] for name in wanted}
     record.check_arrays(content, arrays)
     return content, record.unflatten(arrays, expected)
 

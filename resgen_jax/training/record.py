@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from resgen_jax.core import errors, trees
 
 PyTree = Any
-Arrays = dict[str, dict[str, Any]]  # field of the train state -> path within it -> array
+Arrays = dict[str, Any]  # path, which begins with the field of the train state -> array
 
 
 class DamagedError(Exception):
@@ -27,35 +27,24 @@ _checksums = jax.jit(trees.checksums)
 
 
 def flatten(fields: Mapping[str, PyTree]) -> Arrays:
-    """The leaves of each field by path; fields without leaves are left out."""
-    flat = {name: trees.named_leaves({name: tree}) for name, tree in fields.items()}
-    for name, leaves in flat.items():
-        if len(leaves) != len(jax.tree.leaves(fields[name])):
-            raise ValueError(f"two leaves of {name} have the same path")
-    return {name: leaves for name, leaves in flat.items() if leaves}
+    """The leaves of all fields by path."""
+    arrays = trees.named_leaves(dict(fields))
+    if len(arrays) != len(jax.tree.leaves(fields)):
+        raise ValueError("two leaves of the state have the same path")
+    return arrays
 
 
 def unflatten(arrays: Arrays, like: Mapping[str, PyTree]) -> dict[str, PyTree]:
     """The fields with the structure of `like` and the leaves of `arrays`."""
-    return {
-        name: jax.tree.unflatten(
-            jax.tree.structure(tree),
-            [arrays[name][path] for path in trees.named_leaves({name: tree})],
-        )
-        for name, tree in like.items()
-    }
+    leaves = [arrays[path] for path in trees.named_leaves(dict(like))]
+    return jax.tree.unflatten(jax.tree.structure(dict(like)), leaves)
 
 
 def make(arrays: Arrays, facts: Mapping[str, Any], iterator_state: Any) -> dict[str, Any]:
     """The record of `arrays`, sealed; waits until they are computed."""
     sums = jax.device_get(_checksums(arrays))
     content = {
-        "arrays": {
-            name: {
-                path: [*_signature(leaf), int(sums[name][path])] for path, leaf in leaves.items()
-            }
-            for name, leaves in arrays.items()
-        },
+        "arrays": {path: [*_signature(leaf), int(sums[path])] for path, leaf in arrays.items()},
         "facts": dict(facts),
         "iterators": _of_all_processes(json.dumps(iterator_state)),
     }
@@ -73,16 +62,16 @@ def unseal(record: Any) -> dict[str, Any]:
     return content
 
 
-def check_structure(content: Mapping[str, Any], expected: Arrays, where: str) -> None:
-    """Raises UserError, naming the first difference, if other arrays were saved than expected."""
+def check_structure(content: Mapping[str, Any], fields: Mapping[str, PyTree], where: str) -> None:
+    """Raises UserError, naming the first difference, if other arrays were saved in `fields`."""
+    expected = flatten(fields)
+    saved = {path: entry for path, entry in content["arrays"].items() if _field(path) in fields}
     differences = []
-    for name, leaves in expected.items():
-        saved = content["arrays"].get(name, {})
-        for path in [*leaves, *(path for path in saved if path not in leaves)]:
-            here = _describe(_signature(leaves[path])) if path in leaves else "nothing"
-            there = _describe(saved[path][:2]) if path in saved else "nothing"
-            if here != there:
-                differences.append(f"{path} is {there} there, {here} here")
+    for path in sorted(expected.keys() | saved.keys()):
+        here = _describe(_signature(expected[path])) if path in expected else "nothing"
+        there = _describe(saved[path][:2]) if path in saved else "nothing"
+        if here != there:
+            differences.append(f"{path} is {there} there, {here} here")
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise errors.UserError(
@@ -98,19 +87,14 @@ def check_facts(content: Mapping[str, Any], facts: Mapping[str, Any], where: str
         if there != here:
             raise errors.UserError(
                 f"checkpoint {where} was saved with {name} {there!r}, this run has {here!r}; "
-                f"set it back, or use another --workdir"
+                "set it back, or use another --workdir"
             )
 
 
 def check_arrays(content: Mapping[str, Any], arrays: Arrays) -> None:
     """Raises DamagedError naming the arrays whose values are not those that were saved."""
     sums = jax.device_get(_checksums(arrays))
-    changed = [
-        path
-        for name, leaves in sums.items()
-        for path, value in leaves.items()
-        if int(value) != content["arrays"][name][path][2]
-    ]
+    changed = [path for path, value in sums.items() if int(value) != content["arrays"][path][2]]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise DamagedError(f"the values of {changed[0]}{more} were changed")
@@ -125,6 +109,10 @@ def iterator_state(content: Mapping[str, Any], where: str) -> Any:
             f"{jax.process_count()}: the data can go on only with {len(states)}"
         )
     return json.loads(states[jax.process_index()])
+
+
+def _field(path: str) -> str:
+    return path.split("/")[0]
 
 
 def _signature(leaf: Any) -> list[Any]:

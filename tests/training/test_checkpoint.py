@@ -150,7 +150,7 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, task, single):
         assert len(warnings) == (step == 1)
         num_fallbacks += step == 1
         file.write_bytes(original)
-    assert num_fallbacks >= 6
+    assert num_fallbacks >= 4
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty"])
@@ -161,7 +161,7 @@ def test_a_damaged_checkpoint_falls_back_and_is_set_aside(tmp_path, task, single
         for file in data_files(newest):
             file.unlink()
     else:
-        file = max((newest / "params").rglob("d/*"), key=lambda path: path.stat().st_size)
+        file = max((newest / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
         if damage == "flip":
             flip(file, file.stat().st_size // 2)
         elif damage == "truncate":
@@ -214,16 +214,17 @@ def test_half_written_folders_are_cleared(tmp_path, task, single):
     assert not half.exists()
 
 
-def test_sampling_needs_no_optimizer(tmp_path, task, single):
+def test_sampling_loads_no_optimizer(tmp_path, task, single):
     states = save(tmp_path, task, single, [1, 2])
-    for file in data_files(tmp_path / "checkpoints" / "2" / "opt_state"):
-        file.unlink()
-    step, fields = checkpoint.restore_params(
-        tmp_path, meshes.abstract_state(make_mesh(2, 4, 1), task)
-    )
+    mesh = make_mesh(2, 4, 1)
+    # An optimizer of another kind, as its state would be if it were looked at.
+    abstract = meshes.abstract_state(mesh, task).replace(opt_state=(), params={})
+    step, fields = checkpoint.restore_params(tmp_path, abstract)
     assert step == 2
     assert set(fields) == {"average_params", "statistics"}
     assert_equal(fields["average_params"], states[2].average_params)
+    kernel = fields["average_params"]["up"]["kernel"]
+    assert kernel.sharding == abstract.average_params["up"]["kernel"].sharding
 
 
 def test_no_checkpoint_to_sample_from_says_what_to_do(tmp_path, task, single):
