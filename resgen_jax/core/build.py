@@ -19,6 +19,15 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
+def words(text: str, known: typing.Iterable[str]) -> frozenset[str]:
+    """The comma-separated words of a config's argument; UserError for one that is not known."""
+    known = frozenset(known)
+    given = frozenset(word for word in text.split(",") if word)
+    for word in sorted(given - known):
+        raise errors.UserError(f"the config takes no word {word!r}; {nearest(word, known)}")
+    return given
+
+
 def build(cls: type[T], config: Mapping[str, Any], where: str = "") -> T:
     """Fill the dataclass `cls` from `config`, with nested dataclasses filled in turn.
 

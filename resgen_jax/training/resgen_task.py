@@ -75,6 +75,15 @@ def weighted(
 OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": weighted}
 
 
+def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
+    """Codebooks scaled together, so that a sum of random codes has unit variance a channel.
+
+    The codes of a vector stay the same, and the mixture starts at the scale of its targets.
+    """
+    energy = np.sum(np.mean(np.square(codebooks, dtype=np.float64), axis=(1, 2)))
+    return np.asarray(codebooks / np.sqrt(max(energy, 1e-12)), np.float32)
+
+
 class ResGenTask:
     """ResGen as a `Task`; batches hold "codes" Int "b l q", "labels" Int "b" and "index"."""
 
@@ -102,7 +111,7 @@ class ResGenTask:
         self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
         self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self._codebooks = np.asarray(codebooks, np.float32)
+        self._codebooks = unit_codebooks(codebooks)
         self._schedule = mask_schedules.by_name(loss.mask_schedule)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
