@@ -1,5 +1,6 @@
 """RVQ encoding against vector-quantize-pytorch with the same codebooks."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,10 +14,11 @@ from resgen_jax.scaling import rvq_bench
 def test_codes_and_vectors_equal_the_peers():
     latents, codebooks = rvq_bench.random_problem(0, 512, 16, 64, 4)
     peer_codes = rvq_bench.torch_runner(latents, codebooks)()
-    codes, _ = rvq.encode(latents, codebooks)
+    tables = jnp.asarray(codebooks)
+    codes, _ = rvq.encode(jnp.asarray(latents), tables)
     assert np.mean(np.asarray(codes) == peer_codes) >= 0.999
     np.testing.assert_allclose(
-        rvq.decode(codes, codebooks),
+        rvq.decode(codes, tables),
         sum(codebooks[level][peer_codes[:, level]] for level in range(4)),
         atol=1e-4,
     )

@@ -1,5 +1,6 @@
 """Every learner behind the same door: stable state, learning, global statistics."""
 
+import dataclasses
 import functools
 
 import jax
@@ -13,9 +14,14 @@ from resgen_jax.quantizers import interface, rvq
 SPEC = interface.Spec(code_dim=4, depth=3, codebook_size=16, decay=0.8, max_distances=32 * 16)
 
 
-@pytest.fixture(params=sorted(interface.LEARNERS))
+def jitted(learner):
+    functions = ("init", "start", "quantize", "update", "codebooks")
+    return learner._replace(**{name: jax.jit(getattr(learner, name)) for name in functions})
+
+
+@pytest.fixture(params=sorted(interface.LEARNERS), scope="module")
 def learner(request):
-    return interface.make(request.param, SPEC)
+    return jitted(interface.make(request.param, SPEC))
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def test_training_lowers_the_error_from_random_codebooks(learner, latents, key):
 
 def test_start_and_update_keep_the_state_as_init_makes_it(learner, latents, key):
     state = learner.init(key)
-    started = jax.jit(learner.start)(state, latents, key)
+    started = learner.start(state, latents, key)
     assert abstract(started) == abstract(state)
     assert remaining(learner, started, latents) < 0.1 * remaining(learner, state, latents)
     names = jax.tree.structure(learner.axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
@@ -83,33 +89,30 @@ def test_state_takes_no_gradient(learner, latents, key):
     assert (gradient == 0).all()
 
 
+def assert_close(found, expected):
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, found, expected)
+
+
 def test_padding_has_no_part_in_learning(learner, latents, key):
     state = learner.init(key)
     is_valid = jnp.arange(16)[:, None] < jnp.full((1, 10), 12)
-    padded = jnp.where(is_valid[..., None], latents, 1e3)
-    found = learner.update(state, padded, learner.quantize(state, padded), key, is_valid)
-    expected = learner.update(state, latents[:12], learner.quantize(state, latents[:12]), key)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected
-    )
+
+    def learn(filler):
+        padded = jnp.where(is_valid[..., None], latents, filler)
+        return learner.update(state, padded, learner.quantize(state, padded), key, is_valid)
+
+    assert_close(learn(1e3), learn(-7.0))
 
 
 def test_devices_learn_what_one_learns(learner, latents, key):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-
-    @jax.jit
-    def step(state, latents, key):
-        state = learner.start(state, latents, key)
-        quantized = learner.quantize(state, latents)
-        return learner.update(state, latents, quantized, key)
-
     state = learner.init(key)
-    expected = step(state, latents, key)
-    found = step(state, jax.device_put(latents, rows), key)
-    jax.tree.map(
-        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected
-    )
+    quantized = learner.quantize(state, latents)
+    expected = learner.update(state, latents, quantized, key)
+    found = learner.update(state, *jax.device_put((latents, quantized), rows), key)
+    assert_close(found, expected)
 
 
 def test_a_shared_codebook_is_one(latents, key):
@@ -123,7 +126,7 @@ def test_a_shared_codebook_is_one(latents, key):
 @pytest.mark.parametrize("make", [interface.ema_rvq, interface.shared_ema_rvq])
 def test_dead_codes_live_at_the_next_step(make, latents, key):
     spec = interface.Spec(code_dim=4, depth=1, codebook_size=8, decay=0.0, restart_threshold=0.5)
-    learner = make(spec)
+    learner = jitted(make(spec))
     state = learner.init(key)
     state = state.replace(sums=state.sums + jnp.full(state.sums.shape, 100.0).at[:, 0].set(0.0))
     first = learner.quantize(state, latents)
@@ -131,7 +134,7 @@ def test_dead_codes_live_at_the_next_step(make, latents, key):
     state = learner.update(state, latents, first, key)
     # All but the one code that everything chose are restarted, and each finds vectors.
     assert set(range(1, 8)) <= set(np.unique(learner.quantize(state, latents).codes))
-    off = make(interface.Spec(code_dim=4, depth=1, codebook_size=8, restart_threshold=0.0))
+    off = jitted(make(dataclasses.replace(spec, restart_threshold=0.0)))
     state = off.update(off.init(key), latents, first, key)
     assert len(np.unique(off.quantize(state, latents).codes)) < 8
 

@@ -12,6 +12,10 @@ from resgen_jax.quantizers import learning, rvq
 
 DEPTH, NUM_CODES, CODE_DIM = 3, 8, 4
 
+encode = jax.jit(rvq.encode)
+statistics = jax.jit(learning.statistics)
+entering_rows = jax.jit(learning.entering_rows)
+
 
 @pytest.fixture
 def latents(key):
@@ -25,7 +29,7 @@ def codebooks(key):
 
 @pytest.fixture
 def codes(latents, codebooks):
-    return rvq.encode(latents, codebooks)[0]
+    return encode(latents, codebooks)[0]
 
 
 def residuals(latents, codes, codebooks):
@@ -52,7 +56,7 @@ def test_statistics_are_those_of_a_loop(latents, codes, codebooks, key):
 
 def test_with_decay_0_a_code_is_the_mean_of_its_members(latents, codes, codebooks):
     old = learning.stats_of(codebooks)
-    stats = learning.update(old, learning.statistics(latents, codes, codebooks), decay=0.0)
+    stats = learning.update(old, statistics(latents, codes, codebooks), decay=0.0)
     means = learning.codebooks_from(stats, smoothing=0.0)
     for level, (rows, row_codes) in enumerate(residuals(latents, codes, codebooks)):
         for code in np.unique(row_codes):
@@ -98,7 +102,7 @@ def test_a_code_never_chosen_stays_finite():
 
 
 def test_a_shared_codebook_gathers_all_levels(latents, codes, codebooks):
-    apart = learning.statistics(latents, codes, codebooks)
+    apart = statistics(latents, codes, codebooks)
     pooled = learning.pool(apart)
     assert pooled.counts.shape == (1, NUM_CODES)
     np.testing.assert_allclose(pooled.counts[0], np.asarray(apart.counts).sum(0))
@@ -118,7 +122,7 @@ def test_devices_give_the_statistics_of_one(latents, codes, codebooks):
 
 
 def test_restarted_codes_are_rows_that_enter_their_level(latents, codes, codebooks, key):
-    rows = jax.jit(learning.entering_rows)(key, latents, codes, codebooks)
+    rows = entering_rows(key, latents, codes, codebooks)
     for level, (entering, _) in enumerate(residuals(latents, codes, codebooks)):
         distance = np.abs(entering[None] - np.asarray(rows[level])[:, None]).max(-1)
         assert (distance.min(1) < 1e-6).all()
@@ -128,7 +132,7 @@ def test_restarted_codes_are_rows_that_enter_their_level(latents, codes, codeboo
 def test_only_dead_codes_restart_and_the_next_step_uses_them(codebooks, latents, codes, key):
     counts = jnp.full((DEPTH, NUM_CODES), 10.0).at[1, 2].set(0.01).at[2, 5].set(0.0)
     stats = learning.stats_of(codebooks, counts)
-    candidates = learning.entering_rows(key, latents, codes, codebooks)
+    candidates = entering_rows(key, latents, codes, codebooks)
     is_dead = learning.is_dead(stats, 0.05)
     assert is_dead.sum() == 2
     assert is_dead[1, 2]
@@ -143,7 +147,7 @@ def test_only_dead_codes_restart_and_the_next_step_uses_them(codebooks, latents,
     mean = float(counts[1].mean())
     np.testing.assert_allclose(restarted.counts[1, 2], mean, rtol=1e-6)
     # The row that became the code is nearest to it at the next step.
-    found, _ = rvq.encode(candidates[2, 5][None], fresh[2:])
+    found, _ = encode(candidates[2, 5][None], fresh[2:])
     assert found[0, 0] == 5
 
 
@@ -156,14 +160,15 @@ def test_candidates_of_a_shared_codebook_come_from_all_levels(key):
 
 def test_spread_rows_are_valid_and_differ(key):
     is_valid = jax.random.bernoulli(key, 0.5, (200,))
+    spread = jax.jit(learning.spread_rows, static_argnums=2)
     seen = set()
     for seed in range(20):
-        rows = np.asarray(learning.spread_rows(jax.random.fold_in(key, seed), is_valid, 30))
+        rows = np.asarray(spread(jax.random.fold_in(key, seed), is_valid, 30))
         assert is_valid[rows].all()
         assert len(set(rows)) == 30
         seen |= set(rows)
     assert len(seen) > 0.95 * int(is_valid.sum())
-    few = learning.spread_rows(key, jnp.arange(10) < 3, 7)
+    few = spread(key, jnp.arange(10) < 3, 7)
     assert set(np.asarray(few)) == {0, 1, 2}
 
 

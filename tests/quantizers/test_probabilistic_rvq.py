@@ -12,6 +12,9 @@ from resgen_jax.quantizers import learning, probabilistic_rvq, rvq
 
 DEPTH, NUM_CODES, CODE_DIM = 3, 6, 4
 
+encode = jax.jit(rvq.encode)
+update = jax.jit(probabilistic_rvq.update, static_argnames=("decay", "max_distances"))
+
 
 @pytest.fixture
 def latents(key):
@@ -28,7 +31,7 @@ def state(key):
 
 @pytest.fixture
 def codes(latents, state):
-    return rvq.encode(latents, state.codebooks)[0]
+    return encode(latents, state.codebooks)[0]
 
 
 def squared_distance(rows, table):
@@ -57,8 +60,7 @@ def em_step(state, latents, codes, is_valid, decay):
 @pytest.mark.parametrize("max_distances", [7 * NUM_CODES, 2**20])
 def test_one_step_is_the_dense_em_step(state, latents, codes, key, max_distances):
     is_valid = jax.random.bernoulli(key, 0.6, latents.shape[:2])
-    update = functools.partial(probabilistic_rvq.update, decay=0.7, max_distances=max_distances)
-    found = jax.jit(update)(state, latents, codes, is_valid)
+    found = update(state, latents, codes, is_valid, decay=0.7, max_distances=max_distances)
     books, variances = em_step(state, latents, codes, is_valid, 0.7)
     np.testing.assert_allclose(found.codebooks, books, atol=1e-5)
     np.testing.assert_allclose(found.variances, variances, rtol=1e-5)
@@ -67,31 +69,31 @@ def test_one_step_is_the_dense_em_step(state, latents, codes, key, max_distances
 def test_variances_are_what_each_level_leaves(state, latents, codes):
     everything = np.ones(latents.shape[:2], bool)
     _, expected = em_step(state, latents, codes, everything, 0.0)
-    found = probabilistic_rvq.variances_left(latents, codes, state.codebooks)
+    found = jax.jit(probabilistic_rvq.variances_left)(latents, codes, state.codebooks)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_code_nobody_chose_comes_nearer(state, latents):
     far = state.codebooks.at[0, 3].set(20.0)
     state = state.replace(codebooks=far)
-    codes, _ = rvq.encode(latents, far)
+    codes, _ = encode(latents, far)
     assert not (codes[..., 0] == 3).any()
-    moved = probabilistic_rvq.update(state, latents, codes, decay=0.9).codebooks[0, 3]
+    moved = update(state, latents, codes, decay=0.9).codebooks[0, 3]
     assert jnp.linalg.norm(moved) < 0.95 * jnp.linalg.norm(far[0, 3])
 
 
 def test_nothing_valid_changes_no_code(state, latents, codes):
     nothing = jnp.zeros(latents.shape[:2], bool)
-    found = probabilistic_rvq.update(state, latents, codes, nothing, decay=0.5)
+    found = update(state, latents, codes, nothing, decay=0.5)
     np.testing.assert_allclose(found.codebooks, state.codebooks, rtol=1e-6)
 
 
 def test_devices_make_the_step_of_one(state, latents, codes):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    update = jax.jit(functools.partial(probabilistic_rvq.update, max_distances=16 * NUM_CODES))
-    expected = update(state, latents, codes)
-    found = update(state, *jax.device_put((latents, codes), rows))
+    expected = update(state, latents, codes, max_distances=16 * NUM_CODES)
+    batch = jax.device_put((latents, codes), rows)
+    found = update(state, *batch, max_distances=16 * NUM_CODES)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
 
 

@@ -13,6 +13,9 @@ from resgen_jax.quantizers import rvq, vq
 
 DEPTH, NUM_CODES, CODE_DIM = 4, 16, 5
 
+encode = jax.jit(rvq.encode)
+decode = jax.jit(rvq.decode)
+
 
 @pytest.fixture
 def latents(key):
@@ -39,19 +42,19 @@ def brute_force(latents, codes, is_masked, codebooks):
 
 
 def test_codes_are_those_of_a_plain_loop(latents, codebooks):
-    codes, _ = jax.jit(rvq.encode)(latents, codebooks)
+    codes, _ = encode(latents, codebooks)
     all_hidden = np.ones(codes.shape, bool)
     np.testing.assert_array_equal(codes, brute_force(latents, codes, all_hidden, codebooks))
 
 
 def test_codes_and_remainder_rebuild_the_latents(latents, codebooks):
-    codes, remainder = rvq.encode(latents, codebooks)
-    np.testing.assert_allclose(rvq.decode(codes, codebooks) + remainder, latents, atol=1e-5)
+    codes, remainder = encode(latents, codebooks)
+    np.testing.assert_allclose(decode(codes, codebooks) + remainder, latents, atol=1e-5)
 
 
 def test_error_never_grows_with_depth_when_codebooks_hold_zero(latents, codebooks):
     codebooks = codebooks.at[:, 0].set(0.0)
-    codes, _ = rvq.encode(latents, codebooks)
+    codes, _ = encode(latents, codebooks)
     sums = rvq.partial_sums(codes, codebooks)
     error = jnp.sum((latents[..., None, :] - sums) ** 2, axis=-1)
     assert (jnp.diff(error, axis=-1) <= 1e-6).all()
@@ -63,41 +66,39 @@ def test_a_sum_of_codebook_vectors_is_exact(codebooks, key):
     books = codebooks / jnp.linalg.norm(codebooks, axis=-1, keepdims=True)
     books = books * 0.05 ** jnp.arange(DEPTH, dtype=jnp.float32)[:, None, None]
     codes = jax.random.randint(key, (30, DEPTH), 0, NUM_CODES)
-    found, remainder = rvq.encode(rvq.decode(codes, books), books)
+    found, remainder = encode(decode(codes, books), books)
     np.testing.assert_array_equal(found, codes)
     np.testing.assert_allclose(remainder, jnp.zeros_like(remainder), atol=1e-6)
 
 
 def test_prefix_of_codes_is_a_shallower_rvq(latents, codebooks):
-    codes, _ = rvq.encode(latents, codebooks)
-    shallow, remainder = rvq.encode(latents, codebooks[:2])
+    codes, _ = encode(latents, codebooks)
+    shallow, remainder = encode(latents, codebooks[:2])
     np.testing.assert_array_equal(codes[..., :2], shallow)
-    np.testing.assert_allclose(
-        rvq.decode(codes[..., :2], codebooks), latents - remainder, atol=1e-5
-    )
+    np.testing.assert_allclose(decode(codes[..., :2], codebooks), latents - remainder, atol=1e-5)
 
 
 def test_partial_sums_are_the_decoded_prefixes(latents, codebooks):
-    codes, _ = rvq.encode(latents, codebooks)
+    codes, _ = encode(latents, codebooks)
     sums = rvq.partial_sums(codes, codebooks)
     for level in range(DEPTH):
         np.testing.assert_allclose(
-            sums[..., level, :], rvq.decode(codes[..., : level + 1], codebooks), atol=1e-6
+            sums[..., level, :], decode(codes[..., : level + 1], codebooks), atol=1e-6
         )
 
 
 def test_decode_first_keeps_each_examples_own_levels(latents, codebooks):
-    codes, _ = rvq.encode(latents, codebooks)
+    codes, _ = encode(latents, codebooks)
     num_levels = jnp.arange(8) % DEPTH + 1
     kept = rvq.decode_first(codes, codebooks, num_levels)
     for row, num in enumerate(num_levels):
-        expected = rvq.decode(codes[row, :, : int(num)], codebooks)
+        expected = decode(codes[row, :, : int(num)], codebooks)
         np.testing.assert_allclose(kept[row], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("mask", ["any", "deepest_first", "all", "none"])
 def test_masked_levels_alone_are_quantized_anew(latents, codebooks, key, mask):
-    codes, _ = rvq.encode(latents, codebooks)
+    codes, _ = encode(latents, codebooks)
     num_hidden = jax.random.randint(key, (8, 6, 1), 0, DEPTH + 1)
     levels = jnp.broadcast_to(jnp.arange(DEPTH), codes.shape)
     is_masked = {
@@ -114,7 +115,7 @@ def test_masked_levels_alone_are_quantized_anew(latents, codebooks, key, mask):
 
 def test_depth_one_is_vector_quantization(latents, codebooks):
     codes, remainder = vq.encode(latents, codebooks[0])
-    deep_codes, deep_remainder = rvq.encode(latents, codebooks[:1])
+    deep_codes, deep_remainder = encode(latents, codebooks[:1])
     np.testing.assert_array_equal(codes, deep_codes[..., 0])
     np.testing.assert_array_equal(remainder, deep_remainder)
     np.testing.assert_allclose(vq.decode(codes, codebooks[0]) + remainder, latents, atol=1e-6)
@@ -122,22 +123,22 @@ def test_depth_one_is_vector_quantization(latents, codebooks):
 
 def test_a_shared_codebook_is_the_same_on_every_level(latents, codebooks):
     shared = rvq.share(codebooks[0], 3)
-    codes, _ = rvq.encode(latents, shared)
-    apart, _ = rvq.encode(latents, jnp.stack([codebooks[0]] * 3))
+    codes, _ = encode(latents, shared)
+    apart, _ = encode(latents, jnp.stack([codebooks[0]] * 3))
     np.testing.assert_array_equal(codes, apart)
 
 
 def test_devices_keep_their_own_rows(latents, codebooks):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    encode = jax.jit(functools.partial(rvq.encode, max_distances=16 * NUM_CODES))
+    chunked = jax.jit(functools.partial(rvq.encode, max_distances=16 * NUM_CODES))
     sharded = jax.device_put(latents, rows)
-    compiled = encode.lower(sharded, codebooks).compile()
+    compiled = chunked.lower(sharded, codebooks).compile()
     assert "all-gather" not in compiled.as_text()
     assert "all-to-all" not in compiled.as_text()
     codes, remainder = compiled(sharded, codebooks)
     assert codes.sharding.is_equivalent_to(rows, codes.ndim)
-    expected, expected_remainder = encode(latents, codebooks)
+    expected, expected_remainder = chunked(latents, codebooks)
     np.testing.assert_array_equal(codes, expected)
     np.testing.assert_allclose(remainder, expected_remainder, atol=1e-6)
 
