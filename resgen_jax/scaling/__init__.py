@@ -1,5 +1,5 @@
 """Floor 6: measurements of speed and size."""
 
-from resgen_jax.scaling import rvq_bench
+from resgen_jax.scaling import rvq_bench, sampler_bench
 
-__all__ = ["rvq_bench"]
+__all__ = ["rvq_bench", "sampler_bench"]
