@@ -150,7 +150,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(mesh: Mesh, host_batch: Batch) -> Batch:
-    """Global arrays of a batch of which every process holds its own rows."""
+    """Global arrays of a batch of which every process holds its own rows.
+
+    Raises UserError if the mesh does not split the batch evenly.
+    """
+    num_rows = len(next(iter(host_batch.values())))
+    check_batch_size(mesh, num_rows * jax.process_count())
     sharding = batch_sharding(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, np.asarray(rows))

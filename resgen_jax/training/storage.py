@@ -4,12 +4,12 @@ import contextlib
 import errno
 import logging
 import os
+import pathlib
 import shutil
 import sys
 import warnings
 from collections.abc import Iterator
 
-from etils import epath
 from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
@@ -57,7 +57,7 @@ def _is_ours(entry: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def explained(directory: epath.Path) -> Iterator[None]:
+def explained(directory: os.PathLike) -> Iterator[None]:
     """Turns an error of the disk into a UserError that says what to do."""
     try:
         yield
@@ -85,6 +85,7 @@ def _disk_trouble(error: BaseException | None) -> str | None:
     return None
 
 
-def _free_bytes(directory: epath.Path) -> int:
+def _free_bytes(directory: os.PathLike) -> int:
+    directory = pathlib.Path(directory)
     existing = next(path for path in (directory, *directory.parents) if path.exists())
-    return shutil.disk_usage(os.fspath(existing)).free
+    return shutil.disk_usage(existing).free

@@ -59,22 +59,22 @@ class ToyTask:
         noise = self.noise * jax.vmap(lambda k: jax.random.normal(k, (OUT_DIM,)))(keys)
         rows = jnp.mean((guess + noise - batch["y"]) ** 2, axis=-1)
         rows = jnp.where(batch["index"] == self.poison_index, jnp.nan, rows)
-        return jnp.mean(rows), {"mean": jnp.mean(batch["x"], axis=0)}
+        return jnp.mean(rows), ({}, {"x": batch["x"]})
 
     def step(self, state, batch, key):
-        (loss, seen), gradients = optimizers.value_and_grad(
+        (loss, (_, rows)), gradients = optimizers.value_and_grad(
             self.loss, state.params, batch, key, self.spec.num_microbatches
         )
-        statistics = {"mean": 0.9 * state.statistics["mean"] + 0.1 * seen["mean"]}
+        mean = 0.9 * state.statistics["mean"] + 0.1 * jnp.mean(rows["x"], axis=0)
         state, metrics = optimizers.apply_gradients(
             state,
             gradients,
             self.optimizer,
             rate=self.rate,
             average_decay=0.99,
-            statistics=statistics,
+            statistics={"mean": mean},
         )
-        return state, {"loss": loss, "mean_0": statistics["mean"][0], **metrics}
+        return state, {"loss": loss, "mean_0": mean[0], **metrics}
 
     def evaluate(self, state, batch, key):
         params = state.average_params
@@ -100,7 +100,8 @@ def rows(num_rows=NUM_ROWS, seed=0):
 def iterator(batch_size=16, seed=0):
     """Shuffled batches without end; its state can be saved."""
     dataset = grain.MapDataset.source(rows()).seed(seed).shuffle().repeat()
-    return iter(dataset.batch(batch_size, drop_remainder=True).to_iter_dataset())
+    here = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
+    return iter(dataset.batch(batch_size, drop_remainder=True).to_iter_dataset(here))
 
 
 def held_out(batch_size=16, num_rows=24):

@@ -1,0 +1,87 @@
+"""Metrics out: JSON lines for programs, TensorBoard events for eyes, the same numbers in both."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+
+from resgen_jax.training import storage
+
+FILE = "metrics.jsonl"
+
+
+class Writer:
+    """Writes `{"step": .., "split": .., name: value, ..}` a line to metrics.jsonl of a run.
+
+    Lines after `restored_step` are dropped first: the run computes them again. A value that is not
+    finite is written as null. Switched off where `is_on` is False (all processes but the first).
+    """
+
+    def __init__(self, workdir: str | os.PathLike, *, restored_step: int = 0, is_on: bool = True):
+        self._lines: Any = None
+        self._events: Any = None
+        self._workdir = pathlib.Path(workdir)
+        if is_on:
+            path = self._workdir / FILE
+            with storage.explained(self._workdir):
+                self._workdir.mkdir(parents=True, exist_ok=True)
+                _keep_until(path, restored_step)
+                self._lines = path.open("a", encoding="utf-8")
+                # The step to purge from hides what a killed run wrote beyond its checkpoint.
+                self._events = tensorboardX.SummaryWriter(
+                    str(self._workdir), purge_step=restored_step + 1
+                )
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.close()
+
+    def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
+        """One line of numbers, in the file when this returns; `split` says what was measured."""
+        if self._lines is None:
+            return
+        values = {name: float(value) for name, value in metrics.items()}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, "split": split} | dict.fromkeys(values) | finite
+        with storage.explained(self._workdir):
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.flush()
+        for name, value in finite.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush and close both files."""
+        if self._lines is not None:
+            self._lines.close()
+            self._events.close()
+            self._lines = None
+
+
+def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+    """All lines of a run's metrics; the torn last line of a killed run is left out."""
+    path = pathlib.Path(workdir) / FILE
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _keep_until(path: pathlib.Path, last_step: int) -> None:
+    """Drop the lines after `last_step`, and a torn one, in one move."""
+    if not path.exists():
+        return
+    kept = [line for line in read(path.parent) if line["step"] <= last_step]
+    beside = path.with_suffix(".tmp")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    beside.replace(path)

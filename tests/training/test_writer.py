@@ -1,0 +1,85 @@
+"""Laws of the metrics file."""
+
+import errno
+import io
+import json
+import os
+
+import pytest
+from tensorboardX.proto import event_pb2
+
+from resgen_jax.core import errors
+from resgen_jax.training import writer
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(1, "train", {"loss": 0.1, "bad": float("nan")})
+        # On the disk at once: a killed run loses no line.
+        assert writer.read(tmp_path) == [{"step": 1, "split": "train", "loss": 0.1, "bad": None}]
+        out.write(2, "held_out", {"error": 3})
+    assert writer.read(tmp_path)[1] == {"step": 2, "split": "held_out", "error": 3.0}
+
+
+def test_lines_after_the_restored_step_and_a_torn_one_are_dropped(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        for step in range(1, 6):
+            out.write(step, "train", {"loss": 1 / 3 / step})
+    path = tmp_path / writer.FILE
+    kept = path.read_bytes().splitlines(keepends=True)[:3]
+    with path.open("ab") as file:
+        file.write(b'{"step": 6, "split": "tra')
+    assert len(writer.read(tmp_path)) == 5
+    with writer.Writer(tmp_path, restored_step=3) as out:
+        assert path.read_bytes() == b"".join(kept)
+        out.write(4, "train", {"loss": 4})
+    assert [line["step"] for line in writer.read(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_run_without_a_checkpoint_starts_its_file_anew(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(1, "train", {"loss": 1})
+    with writer.Writer(tmp_path):
+        assert writer.read(tmp_path) == []
+
+
+def test_switched_off_it_writes_nothing(tmp_path):
+    with writer.Writer(tmp_path / "other", is_on=False) as out:
+        out.write(1, "train", {"loss": 1})
+    assert not (tmp_path / "other").exists()
+
+
+def test_events_hold_the_same_numbers(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(7, "train", {"loss": 0.25})
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    data, found = path.read_bytes(), []
+    while data:  # length (8 bytes), its checksum (4), the event, its checksum (4)
+        size = int.from_bytes(data[:8], "little")
+        event = event_pb2.Event.FromString(data[12 : 12 + size])
+        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        data = data[16 + size :]
+    assert found == [(7, "train/loss", 0.25)]
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    class FullDisk(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with writer.Writer(tmp_path) as out:
+        out._lines.close()
+        out._lines = FullDisk()
+        with pytest.raises(errors.UserError, match=r"No space left.*bytes free"):
+            out.write(1, "train", {"loss": 1})
+
+
+def test_lines_are_strict_json(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(1, "train", {"loss": float("inf")})
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    text = (tmp_path / writer.FILE).read_text()
+    assert json.loads(text, parse_constant=refuse)["loss"] is None
