@@ -20,7 +20,7 @@ def digits():
 def train_judge(digits):
     """Trains a small judge on the first 1,400 digits."""
     images, labels = digits
-    spec = classifier.Spec(width=12, num_steps=120, batch_size=64)
+    spec = classifier.Spec(width=12, num_steps=120, batch_size=64, learning_rate=5e-3)
 
     def train(progress):
         return judge.train(

@@ -10,17 +10,17 @@ from resgen_jax.evaluation import classifier
 from resgen_jax.nn import functional
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_convolution_is_the_compilers_convolution(key, stride):
-    network = functional.from_module(lambda rngs: classifier.Convolution(3, 5, stride, rngs))
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (1, 1)])
+def test_convolution_is_the_compilers_convolution(key, side, stride):
+    network = functional.from_module(lambda rngs: classifier.Convolution(3, 5, stride, rngs, side))
     params = network.init(key)
     values = jax.random.normal(key, (2, 7, 8, 3))
-    kernel = params["dense"]["kernel"].reshape(3, 3, 3, 5)
+    kernel = params["dense"]["kernel"].reshape(side, side, 3, 5)
     expected = jax.lax.conv_general_dilated(
         values,
         kernel,
         (stride, stride),
-        [(1, 1), (1, 1)],
+        [(side // 2, side // 2)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     np.testing.assert_allclose(
