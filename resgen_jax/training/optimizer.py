@@ -98,19 +98,23 @@ def _check(spec: Spec, num_steps: int) -> None:
             )
 
 
+# A loss with metrics (floats, each a mean over rows) and rows (arrays with an example a row).
+LossFn = Callable[[PyTree, Batch, PRNGKeyArray], tuple[Float[Array, ""], tuple[PyTree, PyTree]]]
+
+
 def value_and_grad(
-    loss_fn: Callable[[PyTree, Batch, PRNGKeyArray], tuple[Float[Array, ""], PyTree]],
+    loss_fn: LossFn,
     params: PyTree,
     batch: Batch,
     key: PRNGKeyArray,
     num_microbatches: int = 1,
-) -> tuple[tuple[Float[Array, ""], PyTree], PyTree]:
-    """`((loss, aux), gradients)`, each the mean over microbatches taken one after the other.
+) -> tuple[tuple[Float[Array, ""], tuple[PyTree, PyTree]], PyTree]:
+    """`((loss, (metrics, rows)), gradients)` from microbatches taken one after the other.
 
-    The mean equals the whole batch's value where the loss is a mean over rows and rows draw their
-    own keys. A loss that divides by a count of the batch (of masked tokens, say) becomes a mean of
-    ratios instead of one ratio. `aux` holds floats; a sum over rows comes out divided by
-    `num_microbatches`.
+    Loss, metrics and gradients are means over the microbatches; rows come back for the whole batch
+    in its own order. The mean equals the whole batch's value where the loss is a mean over rows and
+    rows draw their own keys. A loss that divides by a count of the batch (of masked tokens, say)
+    becomes a mean of ratios instead of one ratio.
     """
     compute = jax.value_and_grad(loss_fn, has_aux=True)
     if num_microbatches == 1:
@@ -121,17 +125,25 @@ def value_and_grad(
         shape = (rows.shape[0] // num_microbatches, num_microbatches, *rows.shape[1:])
         return jnp.swapaxes(rows.reshape(shape), 0, 1)
 
-    def add(total: PyTree, inputs: tuple[Batch, Array]) -> tuple[PyTree, None]:
-        microbatch, index = inputs
-        result = compute(params, microbatch, jax.random.fold_in(key, index))
-        return jax.tree.map(jnp.add, total, result), None
+    def join(rows: Array) -> Array:
+        return jnp.swapaxes(rows, 0, 1).reshape(-1, *rows.shape[2:])
 
-    microbatches = jax.tree.map(split, batch)
-    first = jax.tree.map(lambda rows: rows[0], microbatches)
-    shapes = jax.eval_shape(compute, params, first, key)
+    def one(microbatch: Batch, index: Array) -> tuple[PyTree, PyTree]:
+        (loss, (metrics, rows)), gradients = compute(
+            params, microbatch, jax.random.fold_in(key, index)
+        )
+        return (loss, metrics, gradients), rows
+
+    def add(total: PyTree, inputs: tuple[Batch, Array]) -> tuple[PyTree, PyTree]:
+        part, rows = one(*inputs)
+        return jax.tree.map(jnp.add, total, part), rows
+
+    microbatches = jax.tree.map(split, batch), jnp.arange(num_microbatches)
+    shapes, _ = jax.eval_shape(one, *jax.tree.map(lambda rows: rows[0], microbatches))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    total, _ = jax.lax.scan(add, zeros, (microbatches, jnp.arange(num_microbatches)))
-    return jax.tree.map(lambda leaf: leaf / num_microbatches, total)
+    total, rows = jax.lax.scan(add, zeros, microbatches)
+    loss, metrics, gradients = jax.tree.map(lambda leaf: leaf / num_microbatches, total)
+    return (loss, (metrics, jax.tree.map(join, rows))), gradients
 
 
 def apply_gradients(

@@ -135,10 +135,11 @@ class ResGenTask:
         codebooks = state.statistics["codebooks"]
 
         def loss_fn(params, batch, key):
-            return self._loss(params, codebooks, batch, key)
+            loss, metrics = self._loss(params, codebooks, batch, key)
+            return loss, (metrics, {})
 
         microbatches = self._optimizer_spec.num_microbatches
-        (loss, metrics), gradients = optimizer.value_and_grad(
+        (loss, (metrics, _)), gradients = optimizer.value_and_grad(
             loss_fn, state.params, batch, key, microbatches
         )
         state, more = optimizer.apply_gradients(
@@ -215,8 +216,8 @@ class ResGenTask:
         loss = masked.per_masked_token(position_loss, num_hidden, is_scored)
         metrics = {
             "mixture_loss": loss,
-            "log_scale": jnp.mean(density.log_scale),
-            "component_perplexity": _perplexity(density.component_logits),
+            "log_scale": jnp.mean(density.log_scale, where=is_scored),
+            "component_perplexity": _perplexity(density.component_logits, is_scored),
         }
         if self.loss.code_loss_weight:
             logits = self.network.apply(params, hidden, method="code_logits")
@@ -273,7 +274,8 @@ class ResGenTask:
         return nll
 
 
-def _perplexity(logits: Float[Array, "b l m"]) -> Float[Array, ""]:
+def _perplexity(logits: Float[Array, "b l m"], is_scored: Bool[Array, "b l"]) -> Float[Array, ""]:
     """How many components the prior uses over the batch."""
-    share = jnp.mean(jax.nn.softmax(logits, axis=-1), axis=(0, 1))
+    prior = jax.nn.softmax(logits, axis=-1)
+    share = jnp.mean(prior, axis=(0, 1), where=is_scored[..., None])
     return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))

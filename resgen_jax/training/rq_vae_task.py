@@ -124,7 +124,7 @@ class RqVaeTask:
             return self._loss(params, learner_state, batch, key, is_quantizing)
 
         microbatches = self._optimizer_spec.num_microbatches
-        (loss, (metrics, latents, codes)), gradients = self._value_and_grad(
+        (loss, (metrics, (latents, codes))), gradients = optimizer.value_and_grad(
             loss_fn, state.params, batch, use["loss"], microbatches
         )
         quantized = quantizer_interface.Quantized(
@@ -197,11 +197,7 @@ class RqVaeTask:
         weight = jnp.where(is_quantizing, self.loss.commitment_weight, 0.0)
         metrics = {"reconstruction_loss": reconstruction_loss, "commitment_loss": commitment_loss}
         loss = reconstruction_loss + weight * commitment_loss
-        return loss, (metrics, latents, quantized.codes)
-
-    def _value_and_grad(self, loss_fn, params, batch, key, num_microbatches):
-        """As `optimizer.value_and_grad`, with latents and codes of the whole batch kept."""
-        return optimizer.value_and_grad(loss_fn, params, batch, key, num_microbatches)
+        return loss, (metrics, (latents, quantized.codes))
 
     def _code_use(self, codes: Int[Array, "b l q"]) -> Metrics:
         counts = codebook.count_codes(codes, self.quantizer.codebook_size)

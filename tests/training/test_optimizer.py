@@ -93,12 +93,32 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(key, num_microbatc
 def test_microbatches_draw_different_numbers(key):
     def loss(params, batch, key):
         draw = jax.random.normal(key)
-        return params * draw, {"square": draw**2}
+        return params * draw, ({"square": draw**2}, {})
 
     batch = {"x": jnp.zeros(4)}
-    (value, aux), _ = optimizer.value_and_grad(loss, jnp.float32(1), batch, key, 4)
+    (value, (metrics, _)), _ = optimizer.value_and_grad(loss, jnp.float32(1), batch, key, 4)
     # One number drawn four times would have mean(square) == mean^2.
-    assert float(aux["square"]) > 1.01 * float(value) ** 2
+    assert float(metrics["square"]) > 1.01 * float(value) ** 2
+
+
+@pytest.mark.parametrize("num_microbatches", [1, 2, 3])
+def test_rows_come_back_in_their_order(key, num_microbatches):
+    def loss(params, batch, key):
+        rows = {"sum": params * jnp.sum(batch["x"], axis=-1), "codes": batch["codes"]}
+        return jnp.mean(rows["sum"]), ({"largest": jnp.max(batch["x"])}, rows)
+
+    random = np.random.default_rng(0)
+    x = random.normal(size=(6, 4)).astype(np.float32)
+    batch = {"x": jnp.asarray(x), "codes": jnp.arange(12).reshape(6, 2)}
+    (value, (metrics, rows)), gradient = jax.jit(
+        lambda: optimizer.value_and_grad(loss, jnp.float32(2), batch, key, num_microbatches)
+    )()
+    np.testing.assert_allclose(rows["sum"], 2 * x.sum(axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(rows["codes"], batch["codes"])
+    np.testing.assert_allclose(value, 2 * x.sum() / 6, rtol=1e-5)
+    np.testing.assert_allclose(gradient, x.sum() / 6, rtol=1e-5)
+    parts = [x[i::num_microbatches].max() for i in range(num_microbatches)]
+    np.testing.assert_allclose(metrics["largest"], np.mean(parts), rtol=1e-6)
 
 
 def test_average_follows_its_recursion():
