@@ -1,1 +1,19 @@
 """Floor 4: networks that generate codes from codes and codebook vectors, never from images."""
+
+from resgen_jax.generators import (
+    conditioning,
+    confidence,
+    interface,
+    mixture_head,
+    resgen,
+    resgen_sampler,
+)
+
+__all__ = [
+    "conditioning",
+    "confidence",
+    "interface",
+    "mixture_head",
+    "resgen",
+    "resgen_sampler",
+]

@@ -41,9 +41,7 @@ class ResGen(nnx.Module):
         self.masks = conditioning.MaskEmbedding(space.depth, spec.mask_dim, rngs)
         # The condition: the mask vectors of all levels, and the class.
         condition_dim = spec.mask_dim * space.depth + width
-        self.trunk = transformer.Transformer(
-            spec.trunk, space.grid, condition_dim, rngs
-        )
+        self.trunk = transformer.Transformer(spec.trunk, space.grid, condition_dim, rngs)
         self.head = mixture_head.MixtureHead(
             width,
             spec.num_components,
