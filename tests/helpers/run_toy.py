@@ -1,9 +1,11 @@
-"""Trains the toy task in a process of its own: `python run_toy.py WORKDIR [OPTION=VALUE ..]`.
+"""Trains the toy task in a process of its own: `python run_toy.py WORKDIR [KILL_AT]`.
 
-Every settled step prints its number, so that a test can kill the process in the middle.
+The process kills itself, as `kill -9` does, when the step KILL_AT is reported.
 """
 
+import os
 import pathlib
+import signal
 import sys
 
 HELPERS = pathlib.Path(__file__).parent
@@ -22,33 +24,23 @@ from resgen_jax.training import loop  # noqa: E402
 from resgen_jax.training import mesh as meshes  # noqa: E402
 
 
-def tell(what):
-    sys.stdout.write(f"{what}\n")
-    sys.stdout.flush()
+def main(workdir, kill_at=0):
+    def report(progress):
+        if progress.step == int(kill_at) > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
+    spec = loop.Spec(num_steps=40, log_every=1, evaluate_every=10, checkpoint_every=5)
 
-def main(workdir, *options):
-    settings = {name: int(value) for name, value in (option.split("=") for option in options)}
-    settings = {"num_steps": 40, "log_every": 1, "checkpoint_every": 5} | settings
-    spec = loop.Spec(**settings, evaluate_every=10)
-
-    def say(progress):
-        tell(progress.message or progress.step)
-
-    try:
-        loop.run(
-            toy_task.ToyTask(num_steps=spec.num_steps),
-            spec,
-            mesh=meshes.make(meshes.Spec()),
-            iterator=toy_task.iterator(),
-            held_out=toy_task.held_out,
-            workdir=workdir,
-            seed=0,
-            progress=say,
-        )
-    except loop.Stopped as stopped:
-        tell(f"stopped {stopped.step}")
-        raise SystemExit(3) from None
+    loop.run(
+        toy_task.ToyTask(num_steps=spec.num_steps),
+        spec,
+        mesh=meshes.make(meshes.Spec()),
+        iterator=toy_task.iterator(),
+        held_out=toy_task.held_out,
+        workdir=workdir,
+        seed=0,
+        progress=report,
+    )
 
 
 if __name__ == "__main__":
