@@ -101,6 +101,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(parser.format_help())
         return 0
     _quiet_libraries()
+    if values.distributed:
+        import jax
+
+        jax.distributed.initialize()
     return module.run(values, overrides) or 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import ml_collections
 
 import resgen_jax
+from resgen_jax.cli import sections
 from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
 from resgen_jax.core import build, errors
 
@@ -22,6 +23,7 @@ def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
     name, _, words = text.partition(":")
     path = find(name)
     config = _call_get_config(path, words)
+    sections.complete(config)
     for field, value in overrides:
         override(config, field, value)
     for section, field in PATHS:

@@ -1,6 +1,7 @@
 """Flags of a verb: argparse, with the nearest name in every message, and `--config.field=value`."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -25,12 +26,21 @@ class Parser(argparse.ArgumentParser):
             ),
         )
         self.add_argument("--help", "-h", action="store_true", help="this text")
+        self.add_argument(
+            "--distributed",
+            action="store_true",
+            help="one of several processes, as on a pod: finds the others first",
+        )
 
     def error(self, message: str) -> NoReturn:
         raise errors.UserError(f"{message}; see `{self.prog} --help`")
 
     def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace | None, Overrides]:
-        """Values of the flags, None if help was asked for, and the config fields that are set."""
+        """Values of the flags, None if help was asked for, and the config fields that are set.
+
+        `command` among the values is the whole line, to be shown.
+        """
+        given = arguments
         arguments = [_underscored(argument) for argument in arguments]
         if "--help" in arguments or "-h" in arguments:
             return None, []
@@ -43,6 +53,7 @@ class Parser(argparse.ArgumentParser):
                 f"{CONFIG_FIELD}{overrides[0][0]} is set, but this verb reads the config of "
                 f"the run directory; set config fields with `resgen train`"
             )
+        values.command = shlex.join([*self.prog.split(), *given])
         return values, overrides
 
     def _refuse(self, argument: str) -> NoReturn:
@@ -61,6 +72,17 @@ class Parser(argparse.ArgumentParser):
 def add_workdir(parser: Parser, meaning: str, default: str | None = None) -> None:
     """The flag --workdir, required unless it has a default."""
     parser.add_argument("--workdir", metavar="DIR", default=default, help=meaning)
+
+
+def add_images(parser: Parser, meaning: str) -> None:
+    """The flag --images."""
+    parser.add_argument("--images", metavar="DIR", help=f"{meaning}, one subfolder per class")
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Raises UserError for a flag below `least`."""
+    if value < least:
+        raise errors.UserError(f"--{name} is {value}; expected {least} or more")
 
 
 def require(values: argparse.Namespace, name: str, meaning: str, example: str) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+import jax
 import rich.console
 import rich.progress
 import rich.text
@@ -24,21 +25,40 @@ class Report(Protocol):
 
 
 def console() -> rich.console.Console:
-    """The console of all that is not a result: standard error."""
-    return rich.console.Console(stderr=True, highlight=False)
+    """The console of all that is not a result: standard error, of the first process alone."""
+    return rich.console.Console(stderr=True, highlight=False, quiet=jax.process_index() != 0)
+
+
+class Notes:
+    """Where remarks go: above the bar of the phase under way, or onto standard error."""
+
+    def __init__(self):
+        self.target: Callable[[str], None] = say
+
+    def __call__(self, text: str) -> None:
+        self.target(text)
+
+
+def result(text: str) -> None:
+    """A line on standard output, by the first process alone."""
+    if jax.process_index() == 0:
+        print(text, flush=True)
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    console().print(rich.text.Text(text), soft_wrap=True)
 
 
 @contextlib.contextmanager
-def phase(
-    name: str, total: int, done: int = 0, on: rich.console.Console | None = None
-) -> Iterator[Report]:
-    """A phase of `total` pieces, of which `done` were made by an earlier run."""
+def phase(name: str, total: int, on: rich.console.Console | None = None) -> Iterator[Report]:
+    """A phase of `total` pieces; rates count from its first report, past compiling or a resume."""
     on = on or console()
     if on.is_terminal:
         with _bar_columns(on) as bar:
-            yield _Bar(bar, name, total, done)
+            yield _Bar(bar, name, total)
     else:
-        report = _Lines(on, name, total, done)
+        report = _Lines(on, name, total)
         try:
             yield report
         finally:
@@ -51,11 +71,14 @@ def written(values: Values | None) -> str:
 
 
 class _Bar:
-    def __init__(self, bar: rich.progress.Progress, name: str, total: int, done: int):
-        self._bar = bar
-        self._task = bar.add_task(name, total=total, completed=done, values="starting")
+    def __init__(self, bar: rich.progress.Progress, name: str, total: int):
+        self._bar, self._has_begun = bar, False
+        self._task = bar.add_task(name, total=total, values="starting")
 
     def __call__(self, done: int, values: Values | None = None) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._bar.reset(self._task, completed=done)
         self._bar.update(self._task, completed=done, values=written(values))
 
     def note(self, text: str) -> None:
@@ -68,16 +91,17 @@ class _Lines:
         on: rich.console.Console,
         name: str,
         total: int,
-        done: int,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._console, self._name, self._total, self._clock = on, name, total, clock
-        self._start = self._done = done
+        self._first = self._told = None
+        self._done = 0
         self._values: Values = {}
         self._started = self._told_at = clock()
-        self._told = None
 
     def __call__(self, done: int, values: Values | None = None) -> None:
+        if self._first is None:
+            self._first, self._started = done, self._clock()
         self._done, self._values = done, values or {}
         if self._clock() - self._told_at >= SECONDS_BETWEEN_LINES:
             self._tell()
@@ -94,7 +118,7 @@ class _Lines:
         self._told_at, self._told = self._clock(), self._done
         seconds = self._told_at - self._started
         line = f"{self._name}  {self._done}/{self._total}  {written(self._values)}".rstrip()
-        made = self._done - self._start
+        made = self._done - (self._first or 0)
         if made > 0 and seconds > 0:
             left = (self._total - self._done) * seconds / made
             line += f"  {made / seconds:.3g}/s"

@@ -1,21 +1,24 @@
 """The run directory: its config.json, and whether a run may go on with another config."""
 
 import errno
+import io
 import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import ml_collections
+import numpy as np
+from PIL import Image
 
 from resgen_jax.core import errors
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
-MAY_CHANGE = ("train.num_steps", "data.num_threads", "data.max_unreadable", "source")
-MAY_CHANGE_SECTIONS = ("mesh.",)
-MAY_CHANGE_ENDINGS = ("_every", ".keep_last")
+MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "source")
+MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.")
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -80,7 +83,7 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.
 def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
     """Writes config.json, unless another config's run is there: then raises UserError.
 
-    What may differ: the number of steps, how often things are done, threads and the mesh.
+    The sections train, mesh and sampler may differ, and how the data are read; the rest may not.
     """
     workdir = pathlib.Path(workdir)
     if (workdir / FILE).exists():
@@ -105,19 +108,36 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def _may_change(name: str) -> bool:
-    return (
-        name in MAY_CHANGE
-        or name.startswith(MAY_CHANGE_SECTIONS)
-        or (name.startswith("train.") and name.endswith(MAY_CHANGE_ENDINGS))
-    )
+    return name in MAY_CHANGE or name.startswith(MAY_CHANGE_SECTIONS)
 
 
 def write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
     """A JSON file, whole or not at all."""
+    write(path, (json.dumps(fields, indent=2) + "\n").encode())
+
+
+def save_picture(path: pathlib.Path, picture: Image.Image) -> None:
+    """A PNG file, whole or not at all."""
+    content = io.BytesIO()
+    picture.save(content, format="png")
+    write(path, content.getvalue())
+
+
+def save_arrays(path: pathlib.Path, **arrays: Any) -> None:
+    """An NPZ file, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write(path, content.getvalue())
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """A file, whole or not at all, by the first process; UserError if the disk refuses."""
+    if jax.process_index() != 0:
+        return
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(fields, indent=2) + "\n")
+        unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError as failure:
         if failure.errno not in DISK_ERRORS:

@@ -46,6 +46,7 @@ class CodesDataset(NamedTuple):
     held_out: "CodesSource"
     codebooks: Float32[np.ndarray, "q v c"]
     meta: Meta
+    sha256: dict[str, str]  # of every file: what tells one directory from another
 
 
 class CodesSource:
@@ -136,6 +137,7 @@ def read(path: str | os.PathLike) -> CodesDataset:
         held_out=CodesSource(arrays["codes_held_out"], arrays["labels_held_out"]),
         codebooks=np.array(arrays["codebooks"]),
         meta=meta,
+        sha256=sums,
     )
 
 

@@ -1,5 +1,6 @@
 """Configuration: where a config is found, and how fields are set and refused."""
 
+import ml_collections
 import pytest
 
 from resgen_jax.cli import configuration
@@ -10,13 +11,14 @@ import ml_collections
 
 def get_config(arg=""):
     rate = ml_collections.FieldReference(1e-3)
-    config = ml_collections.ConfigDict({
-        "task": "none", "words": arg,
-        "data": {"path": "", "batch_size": 4},
-        "optimizer": {"learning_rate": rate, "final_rate": 0.1 * rate, "nesterov": False},
-        "model": {"multipliers": (1, 2), "names": ("a",), "limit": None},
+    return ml_collections.ConfigDict({
+        "task": "resgen",
+        "seed": len(arg),
+        "data": {"codes": "", "batch_size": 4},
+        "optimizer": {"learning_rate": rate, "weight_decay": 0.1 * rate},
+        "loss": {"code_loss_weight": 1},
+        "train": {"num_steps": 3},
     })
-    return config
 '''
 
 
@@ -27,33 +29,57 @@ def file(tmp_path):
     return path
 
 
+@pytest.fixture
+def config():
+    return ml_collections.ConfigDict(
+        {
+            "data": {"batch_size": 4, "path": "here"},
+            "optimizer": {"learning_rate": 1e-3, "nesterov": False},
+            "model": {"multipliers": (1, 2), "names": ("a",), "rates": (0.5,), "limit": None},
+        }
+    )
+
+
 def test_words_after_the_colon_and_fields_reach_the_config(file):
     config = configuration.load(
         f"{file}:tiny,wide",
         [
-            ("data.batch_size", "1e3"),
             ("optimizer.learning_rate", "2"),
-            ("optimizer.nesterov", "yes"),
-            ("model.multipliers", "(1, 2, 4)"),
-            ("model.names", "x,y"),
-            ("model.limit", "7"),
+            ("loss.code_loss_weight", "0.5"),
+            ("model.trunk.num_layers", "7"),
         ],
     )
-    assert config.words == "tiny,wide"
+    assert config.seed == len("tiny,wide")
     assert config.source == f"{file}:tiny,wide"
-    assert config.data.batch_size == 1000
-    assert isinstance(config.data.batch_size, int)
     assert config.optimizer.learning_rate == 2.0
-    assert config.optimizer.final_rate == pytest.approx(0.2)  # a reference follows
-    assert config.optimizer.nesterov is True
-    assert config.model.multipliers == (1, 2, 4)
-    assert config.model.names == ("x", "y")
-    assert config.model.limit == 7
+    assert config.optimizer.weight_decay == pytest.approx(0.2)  # a reference follows
+    assert config.loss.code_loss_weight == 0.5  # written 1 in the file, a float by its type
+    assert config.model.trunk.num_layers == 7  # not in the file at all
 
 
-def test_single_value_makes_a_sequence_of_one(file):
-    config = configuration.load(str(file), [("model.multipliers", "3"), ("model.names", "")])
-    assert (config.model.multipliers, config.model.names) == ((3,), ())
+@pytest.mark.parametrize(
+    ("field", "text", "expected"),
+    [
+        ("data.batch_size", "1e3", 1000),
+        ("data.batch_size", "-7", -7),
+        ("data.path", "1e3", "1e3"),
+        ("optimizer.learning_rate", "2", 2.0),
+        ("optimizer.nesterov", "yes", True),
+        ("optimizer.nesterov", "False", False),
+        ("model.multipliers", "(1, 2, 4)", (1, 2, 4)),
+        ("model.multipliers", "3", (3,)),
+        ("model.names", "x,y", ("x", "y")),
+        ("model.names", "", ()),
+        ("model.rates", "1,2", (1.0, 2.0)),
+        ("model.limit", "7", 7),
+        ("model.limit", "none of them", "none of them"),
+    ],
+)
+def test_text_is_read_as_the_type_that_is_there(config, field, text, expected):
+    configuration.override(config, field, text)
+    section, name = field.split(".")
+    assert config[section][name] == expected
+    assert type(config[section][name]) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +87,7 @@ def test_single_value_makes_a_sequence_of_one(file):
     [
         ("optimizer.learning_rat", "1", "config.optimizer has no field 'learning_rat'; did you"),
         ("optimiser.learning_rate", "1", "has no field 'optimiser'; did you mean 'optimizer'?"),
-        ("optimizer", "1", "is a section; set one of its fields: final_rate, learning_rate"),
+        ("optimizer", "1", "is a section; set one of its fields: learning_rate, nesterov"),
         ("data.batch_size.x", "1", "config.data.batch_size is a value, it has no fields"),
         ("data.batch_size", "3.5", "is '3.5'; expected an integer such as 4"),
         ("data.batch_size", "inf", "expected an integer"),
@@ -71,18 +97,18 @@ def test_single_value_makes_a_sequence_of_one(file):
         ("model.multipliers", "1,two", "expected a comma-separated list such as (1, 2)"),
     ],
 )
-def test_wrong_fields_are_refused_in_one_line(file, field, value, message):
+def test_wrong_fields_are_refused_in_one_line(config, field, value, message):
     with pytest.raises(errors.UserError) as info:
-        configuration.load(str(file), [(field, value)])
+        configuration.override(config, field, value)
     assert message in str(info.value)
     assert str(info.value).startswith(f"--config.{field}")
 
 
 def test_paths_become_absolute_so_that_they_hold_from_anywhere(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = configuration.load("mine.py", [("data.path", "photos/../images")])
-    assert config.data.path == str(tmp_path / "images")
-    assert configuration.load("mine.py").data.path == ""
+    config = configuration.load("mine.py", [("data.codes", "runs/../codes")])
+    assert config.data.codes == str(tmp_path / "codes")
+    assert configuration.load("mine.py").data.codes == ""
 
 
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):

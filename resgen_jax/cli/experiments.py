@@ -1,0 +1,148 @@
+"""From a config to what the training loop takes: task, mesh and data."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import grain
+import jax
+import ml_collections
+import numpy as np
+from jax.sharding import Mesh
+
+from resgen_jax.cli import run_directory, sections
+from resgen_jax.core import errors
+from resgen_jax.data import codes, pipeline, sources
+from resgen_jax.generators import interface, resgen_sampler
+from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.training import mesh as meshes
+from resgen_jax.training import resgen_task, rq_vae_task
+
+CODES_FILE = "codes.json"
+Note = Callable[[str], None]
+
+
+class Experiment(NamedTuple):
+    """All that the training loop is given."""
+
+    mesh: Mesh
+    task: Any
+    iterator: grain.DatasetIterator
+    held_out: Callable[[], Iterator[pipeline.Batch]]
+
+
+def open_experiment(
+    config: ml_collections.ConfigDict, workdir: str | os.PathLike, note: Note
+) -> Experiment:
+    """Task, mesh and data of a config, and its run directory begun; `note` hears of bad images.
+
+    Whatever can be wrong with config and data is found here, before anything is compiled.
+    """
+    mesh = meshes.make(sections.read(config, "mesh"))
+    num_microbatches = sections.read(config, "optimizer").num_microbatches
+    meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
+    open_data = {"rq_vae": _open_images, "resgen": _open_codes}[config.task]
+    return Experiment(mesh, *open_data(config, pathlib.Path(workdir), note))
+
+
+def tokenizer_task(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask:
+    """The tokenizer's task; the data say the images' sizes, the model that of the vectors."""
+    quantizer = sections.read(config, "quantizer")
+    return rq_vae_task.RqVaeTask(
+        sections.read(config, "model"),
+        quantizer,
+        quantizers.make(config.quantizer.learner, quantizer),
+        sections.read(config, "loss"),
+        sections.read(config, "optimizer"),
+        sections.read(config, "train").num_steps,
+    )
+
+
+def generator_task(
+    config: ml_collections.ConfigDict, meta: codes.Meta, codebooks: np.ndarray | None = None
+) -> resgen_task.ResGenTask:
+    """The generator's task; without `codebooks` for a state that is restored, not begun."""
+    space = interface.CodeSpace(
+        grid=meta.grid,
+        depth=meta.depth,
+        codebook_size=meta.codebook_size,
+        code_dim=meta.code_dim,
+        num_classes=len(meta.class_names),
+    )
+    if codebooks is None:
+        codebooks = np.zeros((meta.depth, meta.codebook_size, meta.code_dim), np.float32)
+    # Refused now rather than after training.
+    resgen_sampler.plan(sections.read(config, "sampler"), space.num_tokens)
+    return resgen_task.ResGenTask(
+        sections.read(config, "model"),
+        sections.read(config, "loss"),
+        sections.read(config, "optimizer"),
+        sections.read(config, "train").num_steps,
+        space,
+        codebooks,
+    )
+
+
+def _open_images(config, workdir: pathlib.Path, note: Note):
+    spec, task = sections.read(config, "data"), tokenizer_task(config)
+    dataset = sources.open_images(spec)
+    run_directory.start_or_continue(workdir, config)
+    iterator = pipeline.train_iterator(
+        dataset.train,
+        batch_size=spec.batch_size,
+        seed=config.seed,
+        num_threads=spec.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        max_unreadable=spec.max_unreadable,
+        on_unreadable=lambda failure: note(f"skipped: {failure}"),
+    )
+    return task, iterator, _held_out(dataset.held_out, spec)
+
+
+def _open_codes(config, workdir: pathlib.Path, note: Note):
+    del note  # codes are checked as a whole
+    spec = sections.read(config, "data")
+    if not spec.codes:
+        raise errors.UserError(
+            "data.codes is empty; write codes with `resgen encode --workdir=TOKENIZER_RUN "
+            "--output=DIR` and name them: --config.data.codes=DIR"
+        )
+    dataset = codes.read(spec.codes)
+    task = generator_task(config, dataset.meta, dataset.codebooks)
+    run_directory.start_or_continue(workdir, config)
+    _keep_description(workdir, spec.codes, dataset)
+    iterator = pipeline.train_iterator(
+        dataset.train,
+        batch_size=spec.batch_size,
+        seed=config.seed,
+        num_threads=spec.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    return task, iterator, _held_out(dataset.held_out, spec)
+
+
+def _held_out(source: sources.Source, spec: Any) -> Callable[[], Iterator[pipeline.Batch]]:
+    return lambda: pipeline.epoch(
+        source,
+        batch_size=spec.batch_size,
+        num_threads=spec.num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _keep_description(workdir: pathlib.Path, place: str, dataset: codes.CodesDataset) -> None:
+    """Beside the checkpoints: what the codes are of; other codes of that name are refused later."""
+    path = workdir / CODES_FILE
+    fields = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
+    if path.is_file() and json.loads(path.read_text()).get("sha256") != dataset.sha256:
+        raise errors.UserError(
+            f"the codes in {place} are not those that the run in {workdir} began with; bring those "
+            f"back, or train into another --workdir"
+        )
+    run_directory.write_json(path, fields)

@@ -1,0 +1,126 @@
+"""Filling in a part of an image: which part is kept, and what it is kept from."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+
+from resgen_jax.cli import sampling, trained
+from resgen_jax.core import errors
+from resgen_jax.data import codes, images
+from resgen_jax.evaluation import grid
+from resgen_jax.generators import resgen_sampler
+
+HELD_OUT = "held-out"
+MAX_ROWS = 20
+
+
+class Prompts(NamedTuple):
+    """Whole images as codes, and the class each is completed as."""
+
+    codes: np.ndarray  # int32 "n l q"
+    labels: np.ndarray  # int32 "n"
+
+
+def parse_region(text: str, size: tuple[int, int]) -> np.ndarray:
+    """ROW0:ROW1,COL0:COL1 as a bool "h w", True inside; an open end is the grid's.
+
+    Raises UserError for what is no such text, reaches outside, or leaves nothing to do.
+    """
+    match = re.fullmatch(r"(\d*):(\d*),(\d*):(\d*)", text.replace(" ", ""))
+    rows, columns = size
+    example = f"--keep=0:{max(rows // 2, 1)},0:{columns}"
+    if not match:
+        raise errors.UserError(f"--keep is {text!r}; expected ROW0:ROW1,COL0:COL1, e.g. {example}")
+    ends = [int(end) if end else None for end in match.groups()]
+    top, bottom = ends[0] or 0, rows if ends[1] is None else ends[1]
+    left, right = ends[2] or 0, columns if ends[3] is None else ends[3]
+    if not (top < bottom <= rows and left < right <= columns):
+        raise errors.UserError(
+            f"--keep is {text!r}; expected rows and columns inside the latent grid of "
+            f"{rows} x {columns}, e.g. {example}"
+        )
+    is_kept = np.zeros(size, bool)
+    is_kept[top:bottom, left:right] = True
+    if is_kept.all():
+        raise errors.UserError(
+            f"--keep={text} keeps the whole grid of {rows} x {columns}, so nothing is left to fill "
+            f"in; keep less, e.g. {example}"
+        )
+    return is_kept
+
+
+def prompts(
+    generator: trained.GeneratorRun,
+    tokenizer: trained.TokenizerRun,
+    keep_from: str,
+    chosen: Sequence[int] | None,
+    count: int,
+) -> Prompts:
+    """`count` held-out images as they were encoded, or one image file that many times."""
+    num_classes = len(generator.meta.class_names)
+    if keep_from == HELD_OUT:
+        source = codes.read(generator.config.data.codes).held_out
+        index = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
+        found = np.stack([source[int(number)]["codes"] for number in index])
+        labels = source.labels[index]
+        return Prompts(found, labels if chosen is None else sampling.in_turn(chosen, 0, len(index)))
+    if not pathlib.Path(keep_from).is_file():
+        raise errors.UserError(
+            f"--keep_from is {keep_from!r}; expected an image file, or {HELD_OUT}"
+        )
+    if chosen is None:
+        raise errors.UserError(
+            "--keep_from names an image, whose class is not known; say which to complete it as, "
+            f"e.g. --classes={generator.meta.class_names[0]}"
+        )
+    meta = generator.meta
+    pixels = images.read(pathlib.Path(keep_from), meta.image_size, meta.channels)
+    door = tokenizer.task.tokenizer
+    encode = jax.jit(door.encode)
+    found = encode(tokenizer.params, tokenizer.statistics, images.to_unit(pixels[None]))
+    labels = sampling.in_turn(chosen, num_classes, count)
+    return Prompts(np.repeat(np.asarray(found), count, axis=0), labels)
+
+
+def fill_in(
+    generator: trained.GeneratorRun,
+    tokenizer: trained.TokenizerRun,
+    spec: resgen_sampler.Spec,
+    prompts: Prompts,
+    is_kept: np.ndarray,
+    seed: int,
+    batch_size: int,
+) -> tuple[sampling.Samples, Image.Image]:
+    """The completed images, and a picture of each beside what was kept of it."""
+    depth = generator.meta.depth
+    is_masked = np.repeat(~is_kept.reshape(-1, 1), depth, axis=1)
+    samples = sampling.draw(
+        generator,
+        tokenizer,
+        spec,
+        prompts.labels,
+        seed,
+        batch_size,
+        sampling.Prompt(prompts.codes, is_masked),
+    )
+    shown = prompts.codes[:MAX_ROWS]
+    everything = np.zeros(shown.shape, bool)
+    show = sampling.partial_decoder(tokenizer)
+    whole = np.asarray(show(shown, everything))
+    kept = np.asarray(show(shown, np.broadcast_to(is_masked, shown.shape)))
+    rows = np.stack([whole, kept, samples.images[:MAX_ROWS]], axis=1)
+    names = [str(generator.meta.class_names[label]) for label in prompts.labels[:MAX_ROWS]]
+    picture = grid.image_grid(
+        rows.reshape(-1, *rows.shape[2:]),
+        columns=3,
+        row_names=names,
+        column_names=["image", "kept", "filled in"],
+        title="Filled in",
+        subtitle="The image as the tokenizer sees it,\nwhat the kept codes show, and the result.",
+    )
+    return samples, picture

@@ -1,0 +1,112 @@
+"""`resgen reconstruct`: held-out images through the tokenizer, as a picture and as figures."""
+
+import argparse
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resgen_jax.cli import flags, progress, run_directory, sections, trained
+from resgen_jax.data import images as image_files
+from resgen_jax.data import pipeline, sources
+from resgen_jax.evaluation import pictures, reconstruction
+from resgen_jax.quantizers import rvq
+from resgen_jax.training import rq_vae_task
+
+PICTURE, FIGURES = "reconstructions.png", "reconstruct.json"
+NUM_SHOWN = 12
+
+
+def add_flags(parser: flags.Parser) -> None:
+    """--workdir, --images, --batch_size."""
+    flags.add_workdir(parser, "run directory of a tokenizer; the results go there too")
+    flags.add_images(parser, "another image folder than the run's own")
+    parser.add_argument(
+        "--batch_size", type=int, default=256, help="images at a time (%(default)s)"
+    )
+
+
+def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
+    """Prints the figures and where the picture is."""
+    del overrides
+    workdir = flags.require(values, "workdir", "the tokenizer's run directory", "runs/tokenizer")
+    tokenizer = trained.open_tokenizer(workdir, progress.say)
+    figures = reconstruct(tokenizer, workdir, images=values.images, batch_size=values.batch_size)
+    for level, psnr in enumerate(figures["psnr_by_depth"]):
+        progress.result(
+            f"depth {level + 1}: PSNR {psnr:.2f} dB, usage {figures['usage_by_level'][level]:.1%}, "
+            f"perplexity {figures['perplexity_by_level'][level]:.1f} of {figures['codebook_size']}"
+        )
+    progress.result(f"picture: {pathlib.Path(workdir) / PICTURE}")
+    progress.result(f"figures: {pathlib.Path(workdir) / FIGURES}")
+
+
+def reconstruct(
+    tokenizer: trained.TokenizerRun,
+    workdir: str,
+    *,
+    images: str | None = None,
+    batch_size: int = 256,
+) -> dict[str, Any]:
+    """The figures on all held-out images, written beside the picture of the first few."""
+    flags.at_least("batch_size", batch_size, 1)
+    source = images_of(tokenizer, images).held_out
+    batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(source))
+    by_depth = reconstruct_by_depth(tokenizer.task)
+    variables = tokenizer.params, tokenizer.statistics
+    num_batches = -(-len(source) // batch_size)
+    with progress.phase("reconstruct", num_batches) as report:
+
+        def batches():
+            for number, batch in enumerate(pipeline.epoch(source, batch_size=batch_size)):
+                yield batch
+                report(number + 1)
+
+        figures = reconstruction.evaluate(
+            by_depth,
+            variables,
+            batches(),
+            depth=tokenizer.task.tokenizer.depth,
+            codebook_size=tokenizer.task.tokenizer.codebook_size,
+        )
+    shown = spread(source, NUM_SHOWN)
+    _, rebuilt = jax.jit(by_depth)(variables, rq_vae_task.to_float(jnp.asarray(shown)))
+    picture = pictures.reconstructions(
+        shown, image_files.to_bytes(np.asarray(rebuilt)), figures["psnr_by_depth"]
+    )
+    run_directory.save_picture(pathlib.Path(workdir) / PICTURE, picture)
+    figures["step"] = tokenizer.step
+    run_directory.write_json(pathlib.Path(workdir) / FIGURES, figures)
+    return figures
+
+
+def reconstruct_by_depth(task: rq_vae_task.RqVaeTask) -> reconstruction.Reconstruct:
+    """From (params, statistics) and images to codes and images of the first 1, 2, ... levels."""
+
+    def reconstruct(variables, images):
+        params, statistics = variables
+        codes = task.tokenizer.encode(params, statistics, images)
+        sums = rvq.partial_sums(codes, task.tokenizer.codebooks(statistics))
+        return codes, jax.lax.map(
+            lambda quantized: task.network.apply(params, quantized, method="decode"),
+            jnp.moveaxis(sums, -2, 0),
+        )
+
+    return reconstruct
+
+
+def images_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Dataset:
+    """The run's own images, or those of another folder at the run's size and colours."""
+    spec = sections.read(tokenizer.config, "data")
+    if images:
+        spec = dataclasses.replace(spec, source="folder", path=images, min_classes=1)
+    return sources.open_images(spec)
+
+
+def spread(source: sources.Source, count: int) -> np.ndarray:
+    """`count` images evenly spread over the source, so that all classes have a chance."""
+    chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
+    return np.stack([source[index]["images"] for index in chosen.tolist()])

@@ -1,0 +1,151 @@
+"""Drawing codes in batches and turning them into images, for every verb that samples."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+from jax.sharding import Mesh
+
+from resgen_jax.cli import progress, sections, trained
+from resgen_jax.core import build, errors, keys
+from resgen_jax.generators import resgen_sampler
+from resgen_jax.processes import rvq_masking
+from resgen_jax.training import rq_vae_task
+
+KNOBS = ("num_steps", "guidance_scale", "temperature", "top_p", "noise_scale", "order_noise")
+
+
+class Samples(NamedTuple):
+    """What was drawn."""
+
+    images: np.ndarray  # uint8 "n h w c"
+    labels: np.ndarray  # int32 "n"
+    codes: np.ndarray  # int32 "n l q"
+
+
+class Prompt(NamedTuple):
+    """Codes of which a part is kept."""
+
+    codes: np.ndarray  # int32 "n l q"
+    is_masked: np.ndarray  # bool "l q", True = to be filled in
+
+
+def spec_with(config: ml_collections.ConfigDict, knobs: Mapping[str, Any]) -> resgen_sampler.Spec:
+    """The config's sampler with the knobs that are not None in place of its own."""
+    given = {name: value for name, value in knobs.items() if value is not None}
+    return dataclasses.replace(sections.read(config, "sampler"), **given)
+
+
+def parse_classes(text: str | None, class_names: Sequence[str]) -> tuple[int, ...] | None:
+    """Class numbers from names or numbers; a name wins where one reads as a number."""
+    if text is None:
+        return None
+    chosen = []
+    for word in text.split(","):
+        if word in class_names:
+            chosen.append(class_names.index(word))
+        elif word.isdigit() and int(word) < len(class_names):
+            chosen.append(int(word))
+        else:
+            raise errors.UserError(
+                f"--classes names {word!r}; {build.nearest(word, class_names)} "
+                f"(or numbers from 0 to {len(class_names) - 1})"
+            )
+    return tuple(chosen)
+
+
+def in_turn(chosen: Sequence[int] | None, num_classes: int, count: int) -> np.ndarray:
+    """`count` labels, the chosen classes (or all) over and over."""
+    return np.resize(np.array(range(num_classes) if chosen is None else chosen, np.int32), count)
+
+
+def draw(
+    generator: trained.GeneratorRun,
+    tokenizer: trained.TokenizerRun,
+    spec: resgen_sampler.Spec,
+    labels: np.ndarray,
+    seed: int,
+    batch_size: int,
+    prompt: Prompt | None = None,
+) -> Samples:
+    """One sample for each label; sample i depends on the seed and i, not on the batch size."""
+    space = generator.task.space
+    num_tokens = space.num_tokens if prompt is None else int(prompt.is_masked.sum())
+    plan = resgen_sampler.plan(spec, num_tokens)
+    sampler = resgen_sampler.Sampler(generator.task.network, space, spec.confidence)
+    decode = decoder(tokenizer)
+    images, drawn = [], []
+    with progress.phase("sample", len(labels)) as report:
+        for start, batch in _batches(generator.mesh, labels, prompt, seed, batch_size):
+            known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
+            if prompt is None:
+                codes = sampler.sample(*known, plan)
+            else:
+                codes = sampler.complete(*known, batch["codes"], batch["is_masked"], plan)
+            count = min(len(codes), len(labels) - start)
+            images.append(trained.fetch(decode(codes))[:count])
+            drawn.append(trained.fetch(codes)[:count])
+            report(start + count)
+    return Samples(np.concatenate(images), labels, np.concatenate(drawn))
+
+
+def unmask(
+    generator: trained.GeneratorRun,
+    tokenizer: trained.TokenizerRun,
+    spec: resgen_sampler.Spec,
+    labels: np.ndarray,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the decoder shows after each step, uint8 "s n h w c", and the share revealed by then."""
+    plan = resgen_sampler.plan(spec, generator.task.space.num_tokens)
+    sampler = resgen_sampler.Sampler(generator.task.network, generator.task.space, spec.confidence)
+    ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
+    known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
+    _, (codes, is_masked) = sampler.sample_with_states(*known, plan)
+    show = partial_decoder(tokenizer)
+    shown = [trained.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
+    share = 1 - trained.fetch(is_masked)[:, : len(labels)].mean(axis=(1, 2, 3))
+    return np.stack(shown)[:, : len(labels)], share
+
+
+def decoder(tokenizer: trained.TokenizerRun) -> Any:
+    """Jitted: codes "b l q" to uint8 images."""
+    step = jax.jit(
+        lambda params, statistics, codes: rq_vae_task.to_bytes(
+            tokenizer.task.tokenizer.decode(params, statistics, codes)
+        )
+    )
+    return lambda codes: step(tokenizer.params, tokenizer.statistics, codes)
+
+
+def partial_decoder(tokenizer: trained.TokenizerRun) -> Any:
+    """Jitted: codes and mask to uint8 images of the revealed vectors' sum alone."""
+
+    @jax.jit
+    def step(params, statistics, codes, is_masked):
+        codebooks = tokenizer.task.tokenizer.codebooks(statistics)
+        revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
+        decoded = tokenizer.task.network.apply(params, revealed, method="decode")
+        return rq_vae_task.to_bytes(decoded)
+
+    return lambda codes, is_masked: step(tokenizer.params, tokenizer.statistics, codes, is_masked)
+
+
+def _batches(
+    mesh: Mesh, labels: np.ndarray, prompt: Prompt | None, seed: int, batch_size: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The first row of each batch, and what the sampler takes; the last batch is filled up."""
+    batch_size = trained.batch_for(mesh, batch_size, len(labels))
+    make_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(seed), index))
+    for start in range(0, len(labels), batch_size):
+        index = np.arange(start, start + batch_size, dtype=np.int32)
+        inside = np.minimum(index, len(labels) - 1)
+        rows = {"index": index, "labels": labels[inside]}
+        if prompt is not None:
+            rows["codes"] = prompt.codes[inside]
+            rows["is_masked"] = np.broadcast_to(prompt.is_masked, rows["codes"].shape)
+        batch = trained.put_rows(mesh, rows)
+        yield start, batch | {"keys": make_keys(batch["index"])}

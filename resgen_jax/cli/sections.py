@@ -1,0 +1,118 @@
+"""Which dataclass each section of a config is, and the defaults of what a config leaves out."""
+
+import dataclasses
+import typing
+from typing import Any
+
+import ml_collections
+
+from resgen_jax.core import build, errors
+from resgen_jax.data import sources
+from resgen_jax.generators import resgen, resgen_sampler
+from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.tokenizers import rq_vae
+from resgen_jax.training import loop, optimizer, resgen_task, rq_vae_task
+from resgen_jax.training import mesh as meshes
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesSpec:
+    """The data section of a generator's config."""
+
+    batch_size: int
+    codes: str = ""
+    num_threads: int = 0
+
+    def __post_init__(self):
+        if self.batch_size < 1 or self.num_threads < 0:
+            raise errors.UserError(
+                f"data.batch_size is {self.batch_size} and data.num_threads {self.num_threads}; "
+                f"expected at least 1 and 0"
+            )
+
+
+SHARED = {"optimizer": optimizer.Spec, "mesh": meshes.Spec, "train": loop.Spec}
+SECTIONS: dict[str, dict[str, type]] = {
+    "rq_vae": {
+        "data": sources.Spec,
+        "model": rq_vae.Spec,
+        "quantizer": quantizers.Spec,
+        "loss": rq_vae_task.LossSpec,
+        **SHARED,
+    },
+    "resgen": {
+        "data": CodesSpec,
+        "model": resgen.Spec,
+        "loss": resgen_task.LossSpec,
+        "sampler": resgen_sampler.Spec,
+        **SHARED,
+    },
+}
+# Fields that are not set, because another one says the same.
+TAKEN_FROM = {
+    ("model", "image_size"): "data.image_size",
+    ("model", "channels"): "data.channels",
+    ("quantizer", "code_dim"): "model.code_dim",
+}
+SCALARS = ("task", "seed", "source")
+DEFAULT_LEARNER = "ema"
+
+
+def complete(config: ml_collections.ConfigDict) -> None:
+    """Adds what the config leaves out, so that it says all and every field can be set.
+
+    Raises UserError for an unknown task or section, naming the nearest.
+    """
+    name = config.get("task", "")
+    if name not in SECTIONS:
+        raise errors.UserError(f"config.task is {name!r}; {build.nearest(str(name), SECTIONS)}")
+    sections = SECTIONS[name]
+    for field in config:
+        if field not in sections and field not in SCALARS:
+            hint = build.nearest(field, [*sections, *SCALARS])
+            raise errors.UserError(f"the config has a section {field!r}; {hint}")
+    with config.unlocked():
+        config.seed = config.get("seed", 0)
+        for section, cls in sections.items():
+            if section not in config:
+                config[section] = ml_collections.ConfigDict()
+            if not isinstance(config[section], ml_collections.ConfigDict):
+                raise errors.UserError(
+                    f"config.{section} is {config[section]!r}; expected the fields of a section"
+                )
+            _fill(config[section], section, cls)
+        if "quantizer" in sections:
+            config.quantizer.learner = config.quantizer.get("learner", DEFAULT_LEARNER)
+
+
+def read(config: ml_collections.ConfigDict, section: str) -> Any:
+    """A section as its dataclass; fields that come from elsewhere are taken from there."""
+    fields, cls = config[section].to_dict(), SECTIONS[config.task][section]
+    for (where, name), origin in TAKEN_FROM.items():
+        if where == section and name in {field.name for field in dataclasses.fields(cls)}:
+            if name in fields:
+                raise errors.UserError(f"{section}.{name} is taken from {origin}; set that instead")
+            elsewhere, _, field = origin.partition(".")
+            fields[name] = config[elsewhere][field]
+    if section == "quantizer":
+        fields.pop("learner")
+    return build.build(cls, fields, section)
+
+
+def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
+    """Defaults of the dataclass where a field is missing; whole numbers become floats by type."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if (where, field.name) in TAKEN_FROM and field.name not in fields:
+            continue
+        if dataclasses.is_dataclass(hints[field.name]):
+            if field.name not in fields:
+                fields[field.name] = ml_collections.ConfigDict()
+            _fill(fields[field.name], f"{where}.{field.name}", hints[field.name])
+        elif field.name not in fields:
+            if field.default is not dataclasses.MISSING:
+                fields[field.name] = field.default
+        elif hints[field.name] is float and type(fields[field.name]) is int:
+            value = float(fields[field.name])
+            del fields[field.name]  # a ConfigDict field keeps its type
+            fields[field.name] = value

@@ -1,0 +1,110 @@
+"""Trained models out of their run directories, ready to encode, decode and sample."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from resgen_jax.cli import experiments, run_directory
+from resgen_jax.core import build, errors
+from resgen_jax.data import codes
+from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
+from resgen_jax.training import mesh as meshes
+
+Note = experiments.Note
+
+
+class TokenizerRun(NamedTuple):
+    """A trained tokenizer: averaged parameters and codebook statistics at `step`."""
+
+    config: ml_collections.ConfigDict
+    task: rq_vae_task.RqVaeTask
+    mesh: Mesh
+    step: int
+    params: Any
+    statistics: Any
+
+
+class GeneratorRun(NamedTuple):
+    """A trained generator, with what its codes are of."""
+
+    config: ml_collections.ConfigDict
+    task: resgen_task.ResGenTask
+    mesh: Mesh
+    step: int
+    params: Any
+    codebooks: Any
+    meta: codes.Meta
+
+
+def open_tokenizer(workdir: str | os.PathLike, note: Note) -> TokenizerRun:
+    """The tokenizer of a run directory, on all devices of this machine."""
+    config = run_directory.read(workdir, "rq_vae")
+    task, mesh = experiments.tokenizer_task(config), meshes.make(meshes.Spec())
+    abstract = meshes.abstract_state(mesh, task)
+    step, fields = checkpoint.restore_params(workdir, abstract, warn=note)
+    return TokenizerRun(config, task, mesh, step, fields["average_params"], fields["statistics"])
+
+
+def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
+    """The generator of a run directory, on all devices of this machine."""
+    config = run_directory.read(workdir, "resgen")
+    path = pathlib.Path(workdir) / experiments.CODES_FILE
+    if not path.is_file():
+        raise errors.UserError(
+            f"{workdir} lacks {experiments.CODES_FILE}; start its training again to write it"
+        )
+    fields = json.loads(path.read_text())
+    fields.pop("sha256", None)
+    meta = build.build(codes.Meta, fields, str(path))
+    task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())
+    abstract = meshes.abstract_state(mesh, task)
+    step, found = checkpoint.restore_params(workdir, abstract, warn=note)
+    params, codebooks = found["average_params"], found["statistics"]["codebooks"]
+    return GeneratorRun(config, task, mesh, step, params, codebooks, meta)
+
+
+def open_tokenizer_of(meta: codes.Meta, moved_to: str | None, note: Note) -> TokenizerRun:
+    """The tokenizer that made some codes, where it was or where it has `moved_to`."""
+    workdir = moved_to or meta.tokenizer
+    if not (pathlib.Path(workdir) / run_directory.FILE).is_file():
+        raise errors.UserError(
+            f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
+            f"say where it is with --tokenizer=DIR"
+        )
+    tokenizer = open_tokenizer(workdir, note)
+    door = tokenizer.task.tokenizer
+    for field in ("grid", "depth", "codebook_size", "code_dim"):
+        if getattr(door, field) != getattr(meta, field):
+            raise errors.UserError(
+                f"the tokenizer in {workdir} has {field} {getattr(door, field)}, the codes have "
+                f"{getattr(meta, field)}; name the one that made them with --tokenizer=DIR"
+            )
+    return tokenizer
+
+
+def batch_for(mesh: Mesh, batch_size: int, num_rows: int) -> int:
+    """The largest batch of at most `batch_size`, no larger than needed, that the mesh divides."""
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    wanted = max(1, min(batch_size, num_rows))
+    return max(shards, wanted // shards * shards)
+
+
+def put_rows(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Global arrays of a batch that every process has made as a whole."""
+    share = len(next(iter(rows.values()))) // jax.process_count()
+    start = jax.process_index() * share
+    return meshes.put_batch(mesh, {name: row[start : start + share] for name, row in rows.items()})
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole array in this process's memory, whichever processes hold it."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,0 +1,109 @@
+"""Tiny configs, and run directories of models that were never trained: enough for every verb."""
+
+import contextlib
+import io
+import pathlib
+
+import jax
+import pytest
+
+from resgen_jax.cli import __main__ as cli
+from resgen_jax.cli import configuration, experiments, run_directory
+from resgen_jax.training import checkpoint
+from resgen_jax.training import mesh as meshes
+
+TOKENIZER = '''"""A tokenizer of digits for tests."""
+import ml_collections
+
+def get_config(arg=""):
+    return ml_collections.ConfigDict({
+        "task": "rq_vae", "seed": 0,
+        "data": {"source": "digits", "path": "", "image_size": 8, "channels": 1, "batch_size": 16,
+                 "num_threads": 0, "max_unreadable": 0, "min_classes": 2},
+        "model": {"width": 8, "multipliers": (1, 1), "code_dim": 4, "num_res_blocks": 1},
+        "quantizer": {"learner": "ema", "depth": 3, "codebook_size": 8},
+        "loss": {"start_step": 2},
+        "optimizer": {"learning_rate": 1e-3},
+        "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+        "train": {"num_steps": 6, "log_every": 1, "evaluate_every": 4, "checkpoint_every": 3},
+    })
+'''
+GENERATOR = '''"""A generator of digits for tests."""
+import ml_collections
+
+def get_config(arg=""):
+    return ml_collections.ConfigDict({
+        "task": "resgen", "seed": 0,
+        "data": {"codes": "", "batch_size": 16, "num_threads": 0},
+        "model": {"trunk": {"num_layers": 1, "width": 16, "num_heads": 2, "mlp_width": 16,
+                                  "modulation_width": 16},
+                  "num_components": 4, "rank": 2, "mask_dim": 4},
+        "loss": {"num_nll_draws": 2},
+        "optimizer": {"learning_rate": 1e-3},
+        "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+        "train": {"num_steps": 4, "log_every": 1, "evaluate_every": 4, "checkpoint_every": 2},
+        "sampler": {"num_steps": 3, "guidance_scale": 1.5},
+    })
+'''
+
+
+class Place:
+    """A folder with both configs, and the command line run in it."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self.tokenizer_config = folder / "tokenizer.py"
+        self.generator_config = folder / "generator.py"
+        self.tokenizer, self.codes = folder / "tokenizer", folder / "codes"
+        self.generator = folder / "generator"
+        self.tokenizer_config.write_text(TOKENIZER)
+        self.generator_config.write_text(GENERATOR)
+
+    def resgen(self, *arguments) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of one command line."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main([str(argument) for argument in arguments])
+        return code, out.getvalue(), err.getvalue()
+
+    def succeed(self, *arguments) -> str:
+        """Standard output of a command line that has to succeed."""
+        code, out, err = self.resgen(*arguments)
+        assert code == 0, err
+        return out
+
+    def save_untrained(self, config, workdir):
+        """A run directory as if training had stopped before its first step."""
+        experiment = experiments.open_experiment(config, workdir, note=lambda text: None)
+        shardings = meshes.state_shardings(experiment.mesh, experiment.task)
+        state = jax.jit(experiment.task.init, out_shardings=shardings)(jax.random.key(0))
+        with checkpoint.Checkpoints(workdir) as checkpoints:
+            checkpoints.save(0, state, experiment.iterator)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_device():
+    """One device of the eight: the laws of many have tests of their own, and compile longer."""
+    make = meshes.make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meshes, "make", lambda spec: make(spec, jax.devices()[:1]))
+        yield
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder of one's own."""
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, one_device):
+    """Untrained runs of both stages with codes between them; only to be read."""
+    place = Place(tmp_path_factory.mktemp("runs"))
+    config = configuration.load(str(place.tokenizer_config))
+    place.save_untrained(config, place.tokenizer)
+    place.succeed("encode", f"--workdir={place.tokenizer}", f"--output={place.codes}")
+    config = configuration.load(str(place.generator_config), [("data.codes", str(place.codes))])
+    place.save_untrained(config, place.generator)
+    assert (place.generator / run_directory.FILE).is_file()
+    return place

@@ -1,0 +1,103 @@
+"""Sample: the seed alone decides, kept regions stay, and every mistake is told before sampling."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resgen_jax.cli import inpainting, sampling
+from resgen_jax.core import errors
+from resgen_jax.data import codes
+
+
+def sample(runs, output, *arguments):
+    runs.succeed("sample", f"--workdir={runs.generator}", f"--output={output}", *arguments)
+    with np.load(output / "samples.npz") as arrays:
+        return dict(arrays)
+
+
+def test_same_seed_gives_the_same_samples_for_any_batch(runs, tmp_path):
+    one = sample(runs, tmp_path / "one", "--num_samples=20", "--batch_size=20", "--seed=3")
+    two = sample(runs, tmp_path / "two", "--num_samples=20", "--batch_size=8", "--seed=3")
+    np.testing.assert_array_equal(one["codes"], two["codes"])
+    np.testing.assert_array_equal(one["images"], two["images"])
+    np.testing.assert_array_equal(one["labels"], np.arange(20) % 10)
+    other = sample(runs, tmp_path / "other", "--num_samples=20", "--batch_size=8", "--seed=4")
+    assert np.any(other["codes"] != one["codes"])
+    assert one["codes"].shape == (20, 16, 3)
+    assert one["images"].shape == (20, 8, 8, 1)
+    with Image.open(tmp_path / "one" / "samples.png") as picture:
+        assert min(picture.size) > 100
+
+
+def test_chosen_classes_come_in_turn(runs, tmp_path):
+    found = sample(runs, tmp_path, "--num_samples=5", "--classes=7,2", "--num_steps=1")
+    np.testing.assert_array_equal(found["labels"], [7, 2, 7, 2, 7])
+
+
+def test_kept_region_of_held_out_codes_stays_and_the_rest_is_drawn(runs, tmp_path):
+    arguments = ("--keep=0:2,1:4", "--keep_from=held-out", "--num_samples=6", "--batch_size=4")
+    found = sample(runs, tmp_path, *arguments)
+    source = codes.read(runs.codes).held_out
+    index = np.linspace(0, 359, 6).round().astype(int)
+    original = np.stack([source[int(number)]["codes"] for number in index])
+    is_kept = np.zeros((4, 4), bool)
+    is_kept[0:2, 1:4] = True
+    is_kept = is_kept.reshape(-1)
+    np.testing.assert_array_equal(found["codes"][:, is_kept], original[:, is_kept])
+    assert np.any(found["codes"][:, ~is_kept] != original[:, ~is_kept])
+    np.testing.assert_array_equal(found["labels"], source.labels[index])
+
+
+def test_part_of_an_image_file_is_kept(runs, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    arguments = ("--keep=:,0:2", f"--keep_from={tmp_path / 'x.png'}", "--classes=5")
+    found = sample(runs, tmp_path, *arguments, "--num_samples=4")
+    kept = found["codes"].reshape(4, 4, 4, 3)[:, :, :2]
+    np.testing.assert_array_equal(kept, np.broadcast_to(kept[:1], kept.shape))
+    assert np.any(found["codes"][0] != found["codes"][1])
+    assert set(found["labels"].tolist()) == {5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--top_p=1.5",), "top_p is 1.5; expected 0 to 1"),
+        (("--num_steps=100",), "100"),
+        (("--num_samples=0",), "--num_samples is 0; expected 1 or more"),
+        (("--classes=12",), "--classes names '12'"),
+        (("--keep=0:1,0:1",), "--keep needs --keep_from too"),
+        (("--keep_from=held-out",), "--keep_from needs --keep too"),
+        (("--keep=0:9,0:1", "--keep_from=held-out"), "inside the latent grid of 4 x 4"),
+        (("--keep=0:4,0:4", "--keep_from=held-out"), "nothing is left to fill in"),
+        (("--keep=0:1,0:1", "--keep_from=no.png"), "expected an image file, or held-out"),
+        (("--tokenizer=/nowhere",), "say where it is with --tokenizer=DIR"),
+        (("--config.seed=1",), "this verb reads the config of the run directory"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(runs, tmp_path, arguments, message):
+    code, _, err = runs.resgen(
+        "sample", f"--workdir={runs.generator}", f"--output={tmp_path}", *arguments
+    )
+    assert code == 2, err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_region_text():
+    expected = np.zeros((3, 5), bool)
+    expected[1:3, 2:] = True
+    np.testing.assert_array_equal(inpainting.parse_region("1:3,2:", (3, 5)), expected)
+    for text in ("1:3", "1-3,2:4", "2:1,0:1", "a:b,c:d"):
+        with pytest.raises(errors.UserError, match=r"e\.g\. --keep=0:1,0:5"):
+            inpainting.parse_region(text, (3, 5))
+
+
+def test_class_names_win_over_numbers():
+    names = ("zero", "1", "cat")
+    assert sampling.parse_classes("cat,0", names) == (2, 0)
+    assert sampling.parse_classes("1", ("1", "0")) == (0,)
+    assert sampling.parse_classes(None, names) is None
+    with pytest.raises(errors.UserError, match="did you mean 'cat'"):
+        sampling.parse_classes("cats", names)

@@ -1,0 +1,131 @@
+"""Train: both stages from configs, exact resume, and another config's run is refused."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from resgen_jax.cli import sections, train
+from resgen_jax.core import errors
+from resgen_jax.training import loop
+
+
+def losses(workdir, split="train"):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if line["split"] == split}
+
+
+def command(place, name, *arguments):
+    config = {"tokenizer": place.tokenizer_config, "generator": place.generator_config}[name]
+    return ("train", f"--config={config}", *arguments)
+
+
+def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place, monkeypatch):
+    whole, parts = place.folder / "whole", place.folder / "parts"
+    out = place.succeed(*command(place, "tokenizer", f"--workdir={whole}"))
+    assert "done: 6 steps" in out
+    assert f"resgen encode --workdir={whole}" in out
+
+    def interrupt(event):  # what Ctrl-C does, after the second step
+        if event.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = loop.run
+    monkeypatch.setattr(
+        loop, "run", lambda *args, **options: run(*args, **options | {"progress": interrupt})
+    )
+    stopped = command(place, "tokenizer", f"--workdir={parts}")
+    code, _, err = place.resgen(*stopped)
+    assert code == 3
+    assert "and saved" in err
+    assert f"go on with: resgen {' '.join(stopped)}" in err
+    assert max(losses(parts)) < 6
+    monkeypatch.undo()
+    place.succeed(*stopped)
+    assert losses(parts) == losses(whole)
+    assert losses(parts, "held_out") == losses(whole, "held_out")
+
+
+def test_generator_trains_on_codes_and_refuses_others_later(runs, place):
+    arguments = command(place, "generator", f"--workdir={place.generator}")
+    code, _, err = place.resgen(*arguments)
+    assert code == 2
+    assert "data.codes is empty; write codes with `resgen encode" in err
+    place.succeed(*arguments, f"--config.data.codes={runs.codes}")
+    assert sorted(losses(place.generator)) == [1, 2, 3, 4]
+    described = place.generator / "codes.json"
+    fields = json.loads(described.read_text())
+    fields["sha256"]["codebooks.npy"] = "another"
+    described.write_text(json.dumps(fields))
+    code, _, err = place.resgen(*arguments, f"--config.data.codes={runs.codes}")
+    assert code == 2
+    assert "are not those that the run" in err
+
+
+def test_run_of_another_config_is_refused_and_a_longer_one_goes_on(runs):
+    arguments = command(runs, "tokenizer", f"--workdir={runs.tokenizer}")
+    code, _, err = runs.resgen(*arguments, "--config.model.width=16", "--config.seed=1")
+    assert code == 2
+    assert "model.width is 8 there and 16 here; seed is 0 there and 1 here" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config=nowhere.py",), "no config file 'nowhere.py'"),
+        (("--config.optimizer.learnig_rate=1",), "did you mean 'learning_rate'"),
+        (("--config.data.batch_size=0",), "data.batch_size 0"),
+        (("--config.data.image_size=9",), "image_size 9 is not a multiple of the stride 2"),
+        (("--config.quantizer.learner=em",), "did you mean 'ema'"),
+        (("--config.train.log_every=0",), "train.log_every is 0; expected 1 or more"),
+        (("--config.mesh.fsdp=3",), "mesh"),
+        (("--config.data.source=folder", "--config.data.path=/nowhere"), "is not a directory"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(place, arguments, message):
+    code, _, err = place.resgen(
+        *command(place, "tokenizer", f"--workdir={place.tokenizer}"), *arguments
+    )
+    assert code == 2
+    assert message in err
+    assert err.strip().splitlines()[-1].startswith("resgen train: ")
+    assert not (place.tokenizer / "checkpoints").exists()
+
+
+def test_more_sampling_steps_than_tokens_are_refused_before_training(runs, place):
+    code, _, err = place.resgen(
+        *command(place, "generator", f"--workdir={place.generator}"),
+        f"--config.data.codes={runs.codes}",
+        "--config.sampler.num_steps=49",
+    )
+    assert code == 2
+    assert "49" in err
+    assert not place.generator.exists()
+
+
+def test_every_field_has_a_default_in_the_config_and_can_be_set(place):
+    from resgen_jax.cli import configuration
+
+    config = configuration.load(
+        str(place.generator_config),
+        [("model.trunk.dropout_rate", "0.5"), ("sampler.top_p", "0.9"), ("optimizer.b2", "0.9")],
+    )
+    assert sections.read(config, "model").trunk.dropout_rate == 0.5
+    assert sections.read(config, "sampler").top_p == 0.9
+    assert config.train.keep_last == loop.Spec(num_steps=1).keep_last
+    assert set(train.NAMES) == set(sections.SECTIONS)
+
+
+def test_fields_that_follow_from_others_and_unknown_sections_are_refused(place):
+    import ml_collections
+
+    config = ml_collections.ConfigDict({"task": "rq_vae", "data": {"image_size": 8, "channels": 1}})
+    config.model = {"channels": 1}
+    sections.complete(config)
+    with pytest.raises(errors.UserError, match=r"model.channels is taken from data.channels"):
+        sections.read(config, "model")
+    with pytest.raises(errors.UserError, match="section 'modle'; did you mean 'model'"):
+        sections.complete(ml_collections.ConfigDict({"task": "rq_vae", "modle": {}}))
+    with pytest.raises(errors.UserError, match="did you mean 'resgen'"):
+        sections.complete(ml_collections.ConfigDict({"task": "resgn"}))
