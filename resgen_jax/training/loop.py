@@ -1,18 +1,17 @@
 """The training loop: any task, any mesh; it resumes, measures, saves and stops cleanly."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from resgen_jax.core import errors, keys
 from resgen_jax.training import (
     checkpoint,
+    finite,
     flops,
     held_out,
     interruption,
@@ -21,8 +20,11 @@ from resgen_jax.training import (
     writer,
 )
 from resgen_jax.training import mesh as meshes
+from resgen_jax.training.finite import LossNotFinite
 from resgen_jax.training.reporting import Progress
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
+
+__all__ = ["LossNotFinite", "Progress", "Spec", "Stopped", "run"]
 
 Evaluator = Callable[[TrainState, int], dict[str, float]]
 
@@ -38,10 +40,6 @@ class Spec:
     keep_last: int = 2
     keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
     num_held_out_batches: int = 0  # 0 = all
-
-
-class LossNotFinite(errors.UserError):
-    """The loss or its gradient became NaN or infinite."""
 
 
 class Stopped(Exception):
@@ -163,31 +161,23 @@ class _Training:
         pending, self.pending = self.pending, None
         if pending is None:
             return
-        checked = {"loss", "grad_norm"} & pending.metrics.keys()
-        names = pending.metrics if self.reporter.is_logged(pending.step) else checked
+        is_logged = self.reporter.is_logged(pending.step)
+        names = [name for name in pending.metrics if is_logged or name in finite.CHECKED]
         values = jax.device_get({name: pending.metrics[name] for name in names})
-        for name in sorted(checked, reverse=True):
-            if not math.isfinite(values[name]):
-                raise LossNotFinite(
-                    f"{name} is {float(values[name])} at step {pending.step}, in the batch of "
-                    f"records {_listed(pending.index)}; last good checkpoint: "
-                    f"{self.checkpoints.newest}; lower optimizer.learning_rate, set "
-                    "optimizer.clip_norm, or look at these records"
-                )
+        finite.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
         self.reporter.stepped(pending.step, values)
 
     def _evaluate(self, program, state: TrainState, step: int, batches, evaluators) -> None:
         self._settle()
         with self.reporter.clock.pause():
             if batches is not None:
-                limit = self.spec.num_held_out_batches
                 metrics = held_out.evaluate(
                     program,
                     state,
                     batches(),
                     mesh=self.mesh,
                     key=self.held_out_key,
-                    num_batches=limit,
+                    num_batches=self.spec.num_held_out_batches,
                 )
                 self.reporter.measured(step, "held_out", metrics)
             for evaluator in evaluators:
@@ -201,14 +191,6 @@ class _Training:
 
 def _is_due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _listed(index: Any, limit: int = 64) -> str:
-    if index is None:
-        return "without an index"
-    numbers = np.asarray(index).tolist()
-    more = f" and {len(numbers) - limit} more" if len(numbers) > limit else ""
-    return ", ".join(map(str, numbers[:limit])) + more
 
 
 def _check(spec: Spec) -> None:
