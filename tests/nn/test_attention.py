@@ -1,0 +1,84 @@
+"""Laws of attention, against a NumPy loop over examples and heads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_networks
+import pytest
+
+from resgen_jax.nn import attention, functional
+
+WIDTH, NUM_HEADS, GRID = 16, 2, (2, 3)
+TURN = numpy_networks.rotary_angles(GRID, WIDTH // NUM_HEADS).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return functional.from_module(
+        lambda rngs: attention.Attention(WIDTH, NUM_HEADS, jnp.float32, rngs)
+    )
+
+
+@pytest.fixture(scope="module")
+def params(network):
+    # Larger than at the start, so that attention is far from flat.
+    return jax.tree.map(lambda leaf: 3 * leaf, network.init(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def apply(network):
+    return jax.jit(network.apply)
+
+
+@pytest.fixture
+def values(key):
+    return jax.random.normal(jax.random.fold_in(key, 1), (3, 6, WIDTH))
+
+
+@pytest.mark.parametrize("angles", [None, TURN], ids=["without", "with"])
+def test_attention_equals_the_plain_loop(apply, params, values, angles):
+    expected = numpy_networks.attention(
+        numpy_networks.double(params), np.asarray(values, np.float64), NUM_HEADS, angles
+    )
+    np.testing.assert_allclose(apply(params, values, angles), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_positions_a_permutation_goes_through(apply, params, values):
+    order = np.array([3, 0, 5, 1, 4, 2])
+    np.testing.assert_allclose(
+        apply(params, values[:, order], None), apply(params, values, None)[:, order], atol=1e-4
+    )
+
+
+def test_with_positions_it_does_not(apply, params, values):
+    order = np.array([3, 0, 5, 1, 4, 2])
+    moved = apply(params, values[:, order], TURN) - apply(params, values, TURN)[:, order]
+    assert np.max(np.abs(moved)) > 0.1
+
+
+def test_examples_do_not_see_each_other_but_positions_do(apply, params, values):
+    changed = values.at[1, 4].add(5.0)
+    difference = np.abs(apply(params, changed, None) - apply(params, values, None)).max(axis=-1)
+    assert np.all(difference[[0, 2]] == 0)
+    assert np.all(difference[1] > 1e-3)
+
+
+def test_attention_is_nearly_flat_at_the_start(network, key):
+    # Queries sqrt(head_width) smaller than keys: logits of deviation 1 / sqrt(head_width).
+    width, num_heads = 256, 4
+    wide = functional.from_module(
+        lambda rngs: attention.Attention(width, num_heads, jnp.float32, rngs)
+    )
+    params = wide.init(key)
+    values = jax.random.normal(key, (1, 50, width))
+    query, keys = (
+        (values @ params[name]["kernel"]).reshape(50, num_heads, -1) for name in ("query", "key")
+    )
+    logits = jnp.einsum("lak,mak->alm", query, keys) / np.sqrt(width // num_heads)
+    np.testing.assert_allclose(jnp.std(logits), 1 / np.sqrt(width // num_heads), rtol=0.1)
+
+
+def test_kernels_are_split_over_heads(network):
+    for name in ("query", "key", "value"):
+        assert network.axes[name]["kernel"] == ("embed", "heads")
+    assert network.axes["out"]["kernel"] == ("heads", "embed")

@@ -1,0 +1,27 @@
+"""Laws of dropout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resgen_jax.nn import dropout
+
+
+def test_nothing_happens_without_a_key_or_a_rate(key):
+    values = jax.random.normal(key, (4, 5))
+    assert dropout.dropout(None, values, 0.5) is values
+    assert dropout.dropout(key, values, 0.0) is values
+
+
+def test_a_share_is_zero_and_the_rest_keeps_the_mean(key):
+    dropped = np.asarray(dropout.dropout(key, jnp.full((200, 200), 3.0), 0.25))
+    np.testing.assert_allclose(np.unique(dropped), [0, 4], rtol=1e-6)
+    np.testing.assert_allclose(np.mean(dropped == 0), 0.25, atol=0.02)
+    np.testing.assert_allclose(np.mean(dropped), 3, atol=0.05)
+
+
+def test_the_key_decides(key):
+    values = jnp.ones((10, 10))
+    first = dropout.dropout(key, values, 0.5)
+    np.testing.assert_array_equal(dropout.dropout(key, values, 0.5), first)
+    assert np.any(dropout.dropout(jax.random.fold_in(key, 1), values, 0.5) != first)

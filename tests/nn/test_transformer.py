@@ -1,0 +1,197 @@
+"""Laws of the transformer, against a NumPy loop over its layers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_networks
+import pytest
+
+from resgen_jax.core import errors
+from resgen_jax.nn import functional, transformer
+
+GRID, CONDITION_DIM = (2, 3), 5
+SPEC = transformer.Spec(
+    num_layers=3, width=8, num_heads=2, mlp_width=12, modulation_width=6, remat="none"
+)
+
+
+def make(**changes):
+    spec = dataclasses.replace(SPEC, **changes)
+    return functional.from_module(
+        lambda rngs: transformer.Transformer(spec, GRID, CONDITION_DIM, rngs)
+    )
+
+
+def random_params(network, deviation=0.4):
+    """Parameters of every size, gates open."""
+    random = np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(random.normal(0, deviation, leaf.shape), jnp.float32), shapes
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    random = np.random.default_rng(1)
+    tokens = jnp.asarray(random.normal(size=(2, 6, 8)), jnp.float32)
+    return tokens, jnp.asarray(random.normal(size=(2, 6, CONDITION_DIM)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def start(network):
+    return jax.jit(network.init)(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def apply(network):
+    return jax.jit(network.apply)
+
+
+@pytest.fixture(scope="module")
+def params(network):
+    return random_params(network)
+
+
+@pytest.fixture(scope="module")
+def outputs(apply, params, inputs):
+    return np.asarray(apply(params, *inputs))
+
+
+def expected(params, inputs):
+    tokens, condition = (np.asarray(array, np.float64) for array in inputs)
+    params = numpy_networks.double(params)
+    return numpy_networks.transformer(params, tokens, condition, GRID, SPEC.num_heads)
+
+
+def test_the_scan_over_layers_equals_a_loop(outputs, params, inputs):
+    np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
+
+
+def test_learned_positions_are_added_to_the_tokens(inputs):
+    network = make(positions="learned")
+    params = random_params(network)
+    outputs = jax.jit(network.apply)(params, *inputs)
+    np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
+
+
+def test_closed_gates_hide_the_blocks_at_the_start(apply, start, params, inputs):
+    first = apply(start, *inputs)
+    np.testing.assert_allclose(
+        first, numpy_networks.layer_norm(np.asarray(inputs[0], np.float64)), atol=1e-5
+    )
+    gates_closed = params["blocks"] | {"offset": start["blocks"]["offset"]}
+    np.testing.assert_array_equal(apply(start | {"blocks": gates_closed}, *inputs), first)
+    assert np.any(apply(start | {"blocks": params["blocks"]}, *inputs) != first)
+
+
+def test_a_condition_acts_at_its_own_position_first(apply, params, inputs):
+    # With attention's output shut, positions cannot tell each other anything.
+    attention = params["blocks"]["attention"]
+    shut = {"out": {"kernel": jnp.zeros_like(attention["out"]["kernel"])}}
+    params = params | {"blocks": params["blocks"] | {"attention": attention | shut}}
+    tokens, condition = inputs
+    difference = apply(params, tokens, condition.at[1, 2].add(1.0)) - apply(params, *inputs)
+    is_moved = np.any(np.abs(difference) > 1e-6, axis=-1)
+    np.testing.assert_array_equal(np.argwhere(is_moved), [[1, 2]])
+
+
+@pytest.fixture(scope="module")
+def plain_gradients(network, params, inputs):
+    return loss_and_gradients(network, params, inputs)
+
+
+def loss_and_gradients(network, params, inputs, key=None):
+    def loss(params):
+        return jnp.sum(jnp.sin(network.apply(params, *inputs, key)))
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.mark.parametrize("remat", ["matmuls", "full"])
+def test_remat_changes_no_value_and_no_gradient(remat, params, inputs, plain_gradients):
+    value, gradients = loss_and_gradients(make(remat=remat), params, inputs)
+    np.testing.assert_allclose(value, plain_gradients[0], rtol=1e-5)
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4),
+        gradients,
+        plain_gradients[1],
+    )
+
+
+def test_dropout_needs_a_key(params, inputs, outputs, key):
+    network = make(dropout_rate=0.5)
+    apply = jax.jit(network.apply)
+    np.testing.assert_allclose(apply(params, *inputs), outputs, atol=1e-5)
+    dropped = apply(params, *inputs, key)
+    assert np.max(np.abs(dropped - outputs)) > 0.1
+    np.testing.assert_array_equal(apply(params, *inputs, key), dropped)
+    other = apply(params, *inputs, jax.random.fold_in(key, 1))
+    assert np.max(np.abs(other - dropped)) > 0.1
+
+
+def test_remat_draws_the_same_dropout_again(params, inputs, key):
+    # A recomputed layer with another mask would give the gradient of another function.
+    plain = loss_and_gradients(make(dropout_rate=0.5), params, inputs, key)
+    again = loss_and_gradients(make(dropout_rate=0.5, remat="full"), params, inputs, key)
+    jax.tree.map(
+        lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4), again, plain
+    )
+
+
+def test_bfloat16_is_close_and_comes_out_in_float32(network, apply, inputs):
+    params = random_params(network, deviation=0.2)
+    exact = np.asarray(apply(params, *inputs))
+    low = jax.jit(make(compute_dtype="bfloat16").apply)(params, *inputs)
+    assert low.dtype == jnp.float32
+    assert np.any(low != exact)
+    np.testing.assert_allclose(low, exact, atol=0.05 * np.std(exact))
+
+
+def test_the_program_does_not_grow_with_the_layers(inputs):
+    def size(num_layers):
+        network = make(num_layers=num_layers)
+        shapes = jax.eval_shape(network.init, jax.random.key(0))
+        return len(jax.make_jaxpr(network.apply)(shapes, *inputs).pretty_print().splitlines())
+
+    assert size(2) == size(9)
+
+
+def test_layers_differ_and_their_axis_is_named(network, start):
+    kernel = start["blocks"]["up"]["kernel"]
+    assert kernel.shape == (3, 8, 12)
+    assert np.all(kernel[0] != kernel[1])
+    assert network.axes["blocks"]["up"]["kernel"] == ("layers", "embed", "mlp")
+    assert network.axes["blocks"]["offset"] == ("layers", None, "embed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 9}, "width 9 is not a multiple of num_heads 2; use 8"),
+        ({"width": 1}, "width 1 is not a multiple of num_heads 2; use 2"),
+        ({"dropout_rate": 1.0}, "dropout_rate 1.0 is outside"),
+        ({"positions": "rotory"}, "positions is 'rotory'; did you mean 'rotary'"),
+        ({"activation": "gelo"}, "activation is 'gelo'; did you mean 'gelu'"),
+        ({"remat": "some"}, "remat is 'some'; "),
+        ({"compute_dtype": "bfloat"}, "did you mean 'bfloat16'"),
+        ({"num_layers": 0}, "num_layers is 0; expected at least 1"),
+        ({"mlp_width": -1}, "mlp_width is -1; expected at least 1"),
+        ({"num_heads": 0}, "num_heads is 0; expected at least 1"),
+    ],
+)
+def test_specs_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(errors.UserError, match=message):
+        dataclasses.replace(SPEC, **changes)
+
+
+def test_rotary_positions_need_room_in_a_head():
+    with pytest.raises(errors.UserError, match="head width 2 cannot hold"):
+        make(num_heads=4).apply(random_params(make()), jnp.zeros((1, 6, 8)), jnp.zeros((1, 6, 5)))
