@@ -40,5 +40,7 @@ class Attention(nnx.Module):
         query, key, value = heads(self.query), heads(self.key), heads(self.value)
         if angles is not None:
             query, key = positions.rotate(query, angles), positions.rotate(key, angles)
-        mixed = jax.nn.dot_product_attention(query, key, value)
+        # jax raises bfloat16 logits to float32 by itself.
+        with jax.numpy_dtype_promotion("standard"):
+            mixed = jax.nn.dot_product_attention(query, key, value)
         return self.out(mixed.reshape(values.shape))

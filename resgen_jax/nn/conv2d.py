@@ -21,7 +21,7 @@ class Conv(nnx.Conv):
         size = self.kernel_size[0]
         if self.padding != "SAME" or self.strides not in (1, (1, 1)) or min(height, width) >= size:
             return super().__call__(values)
-        border = (size // 2, (size - 1) // 2)
+        border = ((size - 1) // 2, size // 2)
         padded = jnp.pad(values, ((0, 0), border, border, (0, 0)))
         shifted = [
             padded[:, row : row + height, column : column + width]
