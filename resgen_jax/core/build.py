@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from resgen_jax.core import errors
@@ -12,14 +12,14 @@ from resgen_jax.core import errors
 T = TypeVar("T")
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the known word closest to `name`, or lists them all."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def words(text: str, known: typing.Iterable[str]) -> frozenset[str]:
+def words(text: str, known: Iterable[str]) -> frozenset[str]:
     """The comma-separated words of a config's argument; UserError for one that is not known."""
     known = frozenset(known)
     given = frozenset(word for word in text.split(",") if word)
@@ -28,8 +28,8 @@ def words(text: str, known: typing.Iterable[str]) -> frozenset[str]:
     return given
 
 
-def build(cls: type[T], config: Mapping[str, Any], where: str = "") -> T:
-    """Fill the dataclass `cls` from `config`, with nested dataclasses filled in turn.
+def build(cls: type[T], config: Any, where: str = "") -> T:
+    """Fill the dataclass `cls` from the mapping `config`, nested dataclasses in turn.
 
     `where` is the path of `config` within the whole config, for messages.
     Raises UserError for an unknown field (naming the nearest), a missing one or a wrong type.
