@@ -49,8 +49,8 @@ VERBS = {
     ),
     "scale": Verb(
         "scale",
-        "measure speed: training and sampling steps of a config on this machine",
-        "resgen scale bench --config=generators/resgen_digits.py",
+        "count a config's parameters, or measure its speed on this machine",
+        "resgen scale count --config=generators/resgen_imagenet256.py:depth16,576m",
     ),
 }
 

@@ -45,8 +45,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
 
 def encode(
     tokenizer: trained.TokenizerRun,
-    workdir: str,
-    output: str,
+    workdir: str | os.PathLike,
+    output: str | os.PathLike,
     *,
     images: str | None = None,
     batch_size: int = 256,

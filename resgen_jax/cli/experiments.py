@@ -65,15 +65,14 @@ def generator_task(
     config: ml_collections.ConfigDict, meta: codes.Meta, codebooks: np.ndarray | None = None
 ) -> resgen_task.ResGenTask:
     """The generator's task; without `codebooks` for a state that is restored, not begun."""
-    space = interface.CodeSpace(
-        grid=meta.grid,
-        depth=meta.depth,
-        codebook_size=meta.codebook_size,
-        code_dim=meta.code_dim,
-        num_classes=len(meta.class_names),
-    )
+    space = space_of(meta)
+    if "space" in config and (wanted := sections.read(config, "space")) != space:
+        raise errors.UserError(
+            f"the codes have {space}, but this config is for {wanted}; encode with a tokenizer of "
+            f"those sizes, or set config.space to the sizes of the codes"
+        )
     if codebooks is None:
-        codebooks = np.zeros((meta.depth, meta.codebook_size, meta.code_dim), np.float32)
+        codebooks = np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
     # Refused now rather than after training.
     resgen_sampler.plan(sections.read(config, "sampler"), space.num_tokens)
     return resgen_task.ResGenTask(
@@ -83,6 +82,17 @@ def generator_task(
         sections.read(config, "train").num_steps,
         space,
         codebooks,
+    )
+
+
+def space_of(meta: codes.Meta) -> interface.CodeSpace:
+    """The sizes of some codes, as a generator needs them."""
+    return interface.CodeSpace(
+        grid=meta.grid,
+        depth=meta.depth,
+        codebook_size=meta.codebook_size,
+        code_dim=meta.code_dim,
+        num_classes=len(meta.class_names),
     )
 
 

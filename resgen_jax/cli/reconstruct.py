@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -46,7 +47,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
 
 def reconstruct(
     tokenizer: trained.TokenizerRun,
-    workdir: str,
+    workdir: str | os.PathLike,
     *,
     images: str | None = None,
     batch_size: int = 256,

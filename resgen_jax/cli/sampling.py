@@ -121,6 +121,20 @@ def decoder(tokenizer: trained.TokenizerRun) -> Any:
     return lambda codes: step(tokenizer.params, tokenizer.statistics, codes)
 
 
+def decode_all(
+    tokenizer: trained.TokenizerRun, codes: Sequence[np.ndarray], batch_size: int = 500
+) -> np.ndarray:
+    """uint8 images of any number of codes "l q"."""
+    decode, images = decoder(tokenizer), []
+    batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(codes))
+    for start in range(0, len(codes), batch_size):
+        rows = codes[start : start + batch_size]
+        filled = np.stack([*rows, *[rows[-1]] * (batch_size - len(rows))])
+        batch = trained.put_rows(tokenizer.mesh, {"codes": filled})
+        images.append(trained.fetch(decode(batch["codes"]))[: len(rows)])
+    return np.concatenate(images)
+
+
 def partial_decoder(tokenizer: trained.TokenizerRun) -> Any:
     """Jitted: codes and mask to uint8 images of the revealed vectors' sum alone."""
 

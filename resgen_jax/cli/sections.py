@@ -8,7 +8,7 @@ import ml_collections
 
 from resgen_jax.core import build, errors
 from resgen_jax.data import sources
-from resgen_jax.generators import resgen, resgen_sampler
+from resgen_jax.generators import interface, resgen, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.tokenizers import rq_vae
 from resgen_jax.training import loop, optimizer, resgen_task, rq_vae_task
@@ -48,6 +48,8 @@ SECTIONS: dict[str, dict[str, type]] = {
         **SHARED,
     },
 }
+# Sections that a config may have or not.
+OPTIONAL: dict[str, dict[str, type]] = {"rq_vae": {}, "resgen": {"space": interface.CodeSpace}}
 # Fields that are not set, because another one says the same.
 TAKEN_FROM = {
     ("model", "image_size"): "data.image_size",
@@ -66,10 +68,12 @@ def complete(config: ml_collections.ConfigDict) -> None:
     name = config.get("task", "")
     if name not in SECTIONS:
         raise errors.UserError(f"config.task is {name!r}; {build.nearest(str(name), SECTIONS)}")
-    sections = SECTIONS[name]
+    sections = SECTIONS[name] | {
+        section: cls for section, cls in OPTIONAL[name].items() if section in config
+    }
     for field in config:
         if field not in sections and field not in SCALARS:
-            hint = build.nearest(field, [*sections, *SCALARS])
+            hint = build.nearest(field, [*SECTIONS[name], *OPTIONAL[name], *SCALARS])
             raise errors.UserError(f"the config has a section {field!r}; {hint}")
     with config.unlocked():
         config.seed = config.get("seed", 0)
@@ -87,7 +91,8 @@ def complete(config: ml_collections.ConfigDict) -> None:
 
 def read(config: ml_collections.ConfigDict, section: str) -> Any:
     """A section as its dataclass; fields that come from elsewhere are taken from there."""
-    fields, cls = config[section].to_dict(), SECTIONS[config.task][section]
+    cls = (SECTIONS[config.task] | OPTIONAL[config.task])[section]
+    fields = config[section].to_dict()
     for (where, name), origin in TAKEN_FROM.items():
         if where == section and name in {field.name for field in dataclasses.fields(cls)}:
             if name in fields:

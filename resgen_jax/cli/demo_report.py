@@ -1,0 +1,174 @@
+"""What the demo leaves behind: pictures, metrics.json, and the page that shows them."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from resgen_jax.cli import progress, reconstruct, run_directory, sampling
+from resgen_jax.evaluation import curves, environment, figures, pictures, report
+
+if TYPE_CHECKING:
+    from resgen_jax.cli.demo import Plan
+
+PAGE, METRICS, JUDGED = "report.html", "metrics.json", "judged.json"
+SAMPLES, UNMASKING, CURVES, ARRAYS = "samples.png", "unmasking.png", "curves.png", "samples.npz"
+DIGITS_TARGETS = {
+    "psnr": 23,
+    "usage": 0.95,
+    "judge_accuracy": 0.97,
+    "class_agreement": 0.95,
+}
+
+
+def save_samples(
+    workdir: pathlib.Path,
+    samples: sampling.Samples,
+    by_step: np.ndarray,
+    share: np.ndarray,
+    shown: np.ndarray,
+    class_names: Sequence[str],
+) -> None:
+    """The arrays, and the pictures of samples and of their unmasking."""
+    run_directory.save_arrays(workdir / ARRAYS, **samples._asdict())
+    picture = pictures.samples(samples.images, samples.labels, class_names)
+    run_directory.save_picture(workdir / SAMPLES, picture)
+    names = [str(class_names[label]) for label in shown]
+    run_directory.save_picture(workdir / UNMASKING, pictures.unmasking(by_step, share, names))
+
+
+def read_samples(workdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of the samples."""
+    with np.load(workdir / ARRAYS) as arrays:
+        return arrays["images"], arrays["labels"]
+
+
+def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
+    """curves.png, metrics.json and report.html; the figures are printed too."""
+    rebuilt = json.loads((plan.workdir / reconstruct.FIGURES).read_text())
+    judged = json.loads((plan.workdir / JUDGED).read_text())
+    run_directory.save_picture(plan.workdir / CURVES, _curves(plan, rebuilt))
+    total = sum(phase.seconds for phase in phases)
+    where = environment.describe()
+    settings = {
+        "tokenizer": run_directory.flatten(run_directory.to_json(plan.tokenizer)),
+        "generator": run_directory.flatten(run_directory.to_json(plan.generator)),
+    }
+    metrics = {
+        "reconstruction": rebuilt,
+        "samples": judged,
+        "seconds": total,
+        "phases": [vars(phase) for phase in phases],
+        "settings": settings,
+        "environment": where,
+    }
+    run_directory.write_json(plan.workdir / METRICS, metrics)
+    targets = DIGITS_TARGETS if plan.has_targets else {}
+    rows = figures.key_figures(rebuilt, judged, targets)
+    what = "handwritten digits" if plan.is_digits else f"images of {plan.tokenizer.data.path}"
+    page = report.Report(
+        title="ResGen on " + what,
+        headline=f"Both stages trained, sampled and measured in {report.duration(total)}.",
+        figures=rows,
+        pictures=_pictures(plan.workdir),
+        phases=phases,
+        commands=_commands(plan),
+        settings=settings,
+        environment=where,
+    )
+    report.write(plan.workdir / PAGE, page)
+    _print(rows, phases)
+    return plan.workdir / PAGE
+
+
+def _curves(plan: "Plan", rebuilt: dict[str, Any]) -> Image.Image:
+    return curves.draw(
+        [
+            _curve("Tokenizer", plan.tokenizer_dir),
+            _curve("Generator", plan.generator_dir),
+        ],
+        psnr_by_depth=rebuilt["psnr_by_depth"],
+        perplexity_by_level=rebuilt["perplexity_by_level"],
+        codebook_size=rebuilt["codebook_size"],
+    )
+
+
+def _curve(title: str, workdir: pathlib.Path) -> curves.Curve:
+    text = (workdir / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    pairs = {
+        split: [
+            (line["step"], line["loss"])
+            for line in lines
+            if line["split"] == split and line.get("loss") is not None
+        ]
+        for split in ("train", "held_out")
+    }
+    return curves.Curve(title, pairs["train"], pairs["held_out"])
+
+
+def _pictures(workdir: pathlib.Path) -> list[report.Picture]:
+    captions = {
+        reconstruct.PICTURE: (
+            "Reconstructions",
+            "Held-out images above, what their codes give back below: more codes, more detail.",
+        ),
+        SAMPLES: ("Samples", "New images, a row for each class."),
+        UNMASKING: (
+            "Unmasking",
+            "What the decoder shows after each sampling step, as more codes are known.",
+        ),
+        CURVES: ("Curves", "Losses of both stages, and what the tokenizer does with its codes."),
+    }
+    return [
+        report.Picture(title, Image.open(workdir / name).copy(), caption)
+        for name, (title, caption) in captions.items()
+    ]
+
+
+def _commands(plan: "Plan") -> list[report.Command]:
+    tokenizer, generator = plan.tokenizer_dir, plan.generator_dir
+    longer = 2 * plan.generator.train.num_steps
+    return [
+        report.Command(
+            "Draw more samples, with stronger guidance:",
+            f"resgen sample --workdir={generator} --num_samples=200 --guidance_scale=2",
+        ),
+        report.Command(
+            "Keep the upper half of held-out images and fill in the rest:",
+            f"resgen sample --workdir={generator} --keep=0:{_half(plan)},: --keep_from=held-out",
+        ),
+        report.Command(
+            "Train the generator longer:",
+            f"resgen train --config={plan.generator.source} --config.data.codes={plan.codes_dir} "
+            f"--config.train.num_steps={longer} --workdir={generator}-longer",
+        ),
+        report.Command(
+            "Look at the tokenizer's reconstructions again:",
+            f"resgen reconstruct --workdir={tokenizer}",
+        ),
+        report.Command(
+            "Do all this on your own images, one subfolder for each class:",
+            "resgen demo --images=DIR --workdir=runs/mine",
+        ),
+    ]
+
+
+def _half(plan: "Plan") -> int:
+    described = json.loads((plan.codes_dir / "codes.json").read_text())
+    return max(1, described["grid"][0] // 2)
+
+
+def _print(rows: Sequence[figures.Figure], phases: Sequence[report.Phase]) -> None:
+    for row in rows:
+        mark = {True: "  ok", False: "  below its goal", None: ""}[row.is_met]
+        progress.result(f"{row.name + ':':<26}{row.value:<12}{row.beside}{mark}")
+    for phase in phases:
+        progress.result(
+            f"{phase.name + ':':<26}{phase.seconds:7.1f} s  "
+            f"(of it compiling {phase.compile_seconds:.1f} s)"
+        )
+    progress.result(f"{'all:':<26}{sum(phase.seconds for phase in phases):7.1f} s")

@@ -1,0 +1,202 @@
+"""`resgen scale`: how large a config's model is, and how fast it trains and samples here."""
+
+import argparse
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from resgen_jax.cli import (
+    configuration,
+    experiments,
+    flags,
+    progress,
+    run_directory,
+    sections,
+    trained,
+)
+from resgen_jax.core import build, errors, keys, trees
+from resgen_jax.data import codes
+from resgen_jax.generators import interface, resgen_sampler
+from resgen_jax.scaling import rvq_bench, sampler_bench
+from resgen_jax.training import flops, resgen_task, rq_vae_task
+from resgen_jax.training import mesh as meshes
+
+Task = rq_vae_task.RqVaeTask | resgen_task.ResGenTask
+
+
+def add_flags(parser: flags.Parser) -> None:
+    """The action, and what it is done with."""
+    parser.add_argument("action", nargs="?", help="one of " + ", ".join(ACTIONS))
+    parser.add_argument("--config", metavar="FILE[:words]", help="for count and bench")
+    parser.add_argument("--num_steps", type=int, default=20, help="timed steps (%(default)s)")
+    parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
+
+
+def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
+    """Prints the figures of one action, a line each."""
+    if values.action not in ACTIONS:
+        said = f"unknown action {values.action!r}" if values.action else "the action is missing"
+        hint = build.nearest(values.action or "", ACTIONS)
+        raise errors.UserError(f"{said}; {hint}, e.g. resgen scale bench --config=FILE")
+    flags.at_least("num_steps", values.num_steps, 1)
+    found = ACTIONS[values.action](values, overrides)
+    for name, value in found.items():
+        progress.result(f"{name + ':':<32}{_written(value)}")
+    if values.output:
+        run_directory.write_json(pathlib.Path(values.output), found)
+
+
+def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """Parameters, by part and together, and FLOPs, from shapes alone."""
+    config = _load(values, overrides)
+    task = _task(config)
+    params = jax.eval_shape(task.init, jax.random.key(0)).params
+    parts = {f"parameters/{name}": trees.num_parameters(part) for name, part in params.items()}
+    return {
+        "parameters": trees.num_parameters(params),
+        **parts,
+        "training_flops_per_example": task.flops_per_example(),
+    }
+
+
+def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """Seconds of a training step on made-up data, and of sampling for a generator."""
+    config = _load(values, overrides)
+    task, mesh = _task(config), meshes.make(sections.read(config, "mesh"))
+    num_microbatches = sections.read(config, "optimizer").num_microbatches
+    meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
+    with jax.set_mesh(mesh):
+        found = _bench_training(config, task, mesh, values.num_steps)
+        if isinstance(task, resgen_task.ResGenTask):
+            found |= _bench_sampling(config, task, mesh)
+    devices = mesh.devices.size
+    return {"device": f"{devices} x {mesh.devices.flat[0].device_kind}", **found}
+
+
+def bench_rvq(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """RVQ encoding beside vector-quantize-pytorch on the same cores."""
+    del overrides
+    return rvq_bench.compare(num_runs=values.num_steps)
+
+
+def bench_sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """What sampling costs beside its network calls, and how it grows with depth."""
+    del overrides
+    overhead = sampler_bench.measure_overhead(num_repeats=values.num_steps)
+    by_depth = sampler_bench.measure_depth_ratio(num_repeats=values.num_steps)
+    return overhead | {"depths": by_depth["depths"], "depth_ratio": by_depth["ratio"]}
+
+
+ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "count": count,
+    "bench": bench,
+    "rvq": bench_rvq,
+    "sampler": bench_sampler,
+}
+
+
+def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collections.ConfigDict:
+    text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
+    return configuration.load(text, overrides)
+
+
+def _task(config: ml_collections.ConfigDict) -> Task:
+    if config.task == "rq_vae":
+        return experiments.tokenizer_task(config)
+    if config.data.codes:
+        return experiments.generator_task(config, codes.read(config.data.codes).meta)
+    if "space" not in config:
+        raise errors.UserError(
+            "the sizes of the codes are not known from this config; give the codes with "
+            "--config.data.codes=DIR, or use one with a section `space`"
+        )
+    space = sections.read(config, "space")
+    return experiments.generator_task(config, _meta_of(space))
+
+
+def _meta_of(space: interface.CodeSpace) -> codes.Meta:
+    names = tuple(str(label) for label in range(space.num_classes))
+    sizes = (space.grid, space.depth, space.codebook_size, space.code_dim)
+    return codes.Meta(*sizes, image_size=1, channels=1, class_names=names)
+
+
+def _bench_training(config, task: Task, mesh, num_steps: int) -> dict[str, Any]:
+    shardings = meshes.state_shardings(mesh, task)
+    state = jax.jit(task.init, out_shardings=shardings)(jax.random.key(0))
+    batch = meshes.put_batch(mesh, _made_up(config, task))
+    key = jax.device_put(jax.random.key(0), meshes.replicated(mesh))
+    step = jax.jit(
+        lambda state, batch, key: task.step(state, batch, keys.step_key(key, state.step)),
+        out_shardings=(shardings, meshes.replicated(mesh)),
+        donate_argnums=0,
+    )
+    started = time.perf_counter()
+    compiled = step.lower(state, batch, key).compile()
+    compile_seconds = time.perf_counter() - started
+    state, metrics = compiled(state, batch, key)
+    jax.block_until_ready(metrics)
+    started = time.perf_counter()
+    for _ in range(num_steps):
+        state, metrics = compiled(state, batch, key)
+    jax.block_until_ready(metrics)
+    seconds = (time.perf_counter() - started) / num_steps
+    examples = config.data.batch_size / seconds
+    kind = mesh.devices.flat[0].device_kind
+    return {
+        "batch_size": config.data.batch_size,
+        "compile_seconds": compile_seconds,
+        "step_seconds": seconds,
+        "examples_per_second": examples,
+        **flops.rates(task.flops_per_example(), examples, mesh.devices.size, kind),
+        "peak_bytes_per_device": compiled.memory_analysis().peak_memory_in_bytes,
+    }
+
+
+def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any]:
+    spec, space = sections.read(config, "sampler"), task.space
+    state = jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(jax.random.key(0))
+    plan = resgen_sampler.plan(spec, space.num_tokens)
+    sampler = resgen_sampler.Sampler(task.network, space, spec.confidence)
+    index = np.arange(config.data.batch_size, dtype=np.int32)
+    rows = trained.put_rows(mesh, {"index": index, "labels": index % space.num_classes})
+    row_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(0), index))(rows["index"])
+    inputs = (state.params, state.statistics["codebooks"], row_keys, rows["labels"], plan)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        jax.block_until_ready(sampler.sample(*inputs))
+        seconds.append(time.perf_counter() - started)
+    return {
+        "sampling_first_call_seconds": seconds[0],
+        "sampling_seconds": min(seconds[1:]),
+        "samples_per_second": config.data.batch_size / min(seconds[1:]),
+        "sampling_steps": spec.num_steps,
+    }
+
+
+def _made_up(config, task: Task) -> dict[str, np.ndarray]:
+    """This process's rows of a batch of noise."""
+    rng = np.random.default_rng(jax.process_index())
+    rows = config.data.batch_size // jax.process_count()
+    batch = {"index": np.arange(rows, dtype=np.int32)}
+    if isinstance(task, rq_vae_task.RqVaeTask):
+        door = task.tokenizer
+        shape = (rows, door.image_size, door.image_size, door.channels)
+        return batch | {"images": rng.integers(0, 256, shape, dtype=np.uint8)}
+    space = task.space
+    shape = (rows, space.length, space.depth)
+    return batch | {
+        "codes": rng.integers(0, space.codebook_size, shape, dtype=np.int32),
+        "labels": rng.integers(0, space.num_classes, rows, dtype=np.int32),
+    }
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
