@@ -17,6 +17,8 @@ class CodeSpace:
     num_classes: int
 
     def __post_init__(self):
+        if min(self.grid) < 1:
+            raise errors.UserError(f"grid is {self.grid}; expected at least one row and column")
         for field in ("depth", "codebook_size", "code_dim", "num_classes"):
             if getattr(self, field) < 1:
                 raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")

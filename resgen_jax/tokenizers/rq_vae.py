@@ -27,12 +27,25 @@ class Spec:
     code_dim: int = 16
 
     def __post_init__(self):
+        for name in ("image_size", "channels", "patch_size", "width", "code_dim"):
+            if getattr(self, name) < 1:
+                raise errors.UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not self.multipliers or min(self.multipliers) < 1 or self.num_res_blocks < 0:
+            raise errors.UserError(
+                f"multipliers are {self.multipliers} and num_res_blocks {self.num_res_blocks}; "
+                "expected one multiplier of at least 1 for each size of the maps, and 0 or more"
+            )
         if self.image_size % self.stride:
             below = self.image_size // self.stride * self.stride
+            sizes = f"{below} or {below + self.stride}" if below else f"{self.stride}"
             raise errors.UserError(
                 f"image_size {self.image_size} is not a multiple of the stride {self.stride} "
-                f"(patch_size {self.patch_size} x 2^{len(self.multipliers) - 1}); "
-                f"use {below or self.stride} or {below + self.stride}"
+                f"(patch_size {self.patch_size} x 2^{len(self.multipliers) - 1}); use {sizes}"
+            )
+        sides = [self.grid[0] * 2**stage for stage in range(len(self.multipliers))]
+        if missing := set(self.attention_sizes) - set(sides):
+            raise errors.UserError(
+                f"attention_sizes holds {min(missing)}; the feature maps have sides {sides}"
             )
 
     @property
