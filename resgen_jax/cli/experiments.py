@@ -66,11 +66,8 @@ def generator_task(
 ) -> resgen_task.ResGenTask:
     """The generator's task; without `codebooks` for a state that is restored, not begun."""
     space = space_of(meta)
-    if "space" in config and (wanted := sections.read(config, "space")) != space:
-        raise errors.UserError(
-            f"the codes have {space}, but this config is for {wanted}; encode with a tokenizer of "
-            f"those sizes, or set config.space to the sizes of the codes"
-        )
+    if "space" in config:
+        _check_space(space, sections.read(config, "space"))
     if codebooks is None:
         codebooks = np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
     # Refused now rather than after training.
@@ -83,6 +80,20 @@ def generator_task(
         space,
         codebooks,
     )
+
+
+def _check_space(space: interface.CodeSpace, wanted: interface.CodeSpace) -> None:
+    """Raises UserError where the codes do not have the sizes that the config was made for."""
+    differing = [
+        f"{name} {value}, this config is for {getattr(wanted, name)}"
+        for name, value in dataclasses.asdict(space).items()
+        if value != getattr(wanted, name)
+    ]
+    if differing:
+        raise errors.UserError(
+            f"the codes have {'; '.join(differing)}; encode with a tokenizer of those sizes, or "
+            f"set config.space to the sizes of the codes"
+        )
 
 
 def space_of(meta: codes.Meta) -> interface.CodeSpace:
