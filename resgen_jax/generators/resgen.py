@@ -1,6 +1,7 @@
 """ResGen: a bidirectional transformer that predicts the sum of the masked code vectors."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,7 @@ def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
     return functional.from_module(lambda rngs: ResGen(spec, space, rngs))
 
 
+@functools.cache
 def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: bool) -> float:
     """Matmul operations of one forward pass over one example, heads and all."""
     network = make(spec, space)

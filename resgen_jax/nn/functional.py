@@ -28,8 +28,9 @@ def from_module(make: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     statistics), or whose annotations do not count one name per dimension.
     """
     with nnx.use_eager_sharding(False):
-        definition, abstract, other = nnx.split(
-            nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...
+        # Not nnx.eval_shape: where a mesh is set, that takes the logical names for its axes.
+        definition, abstract, other = jax.eval_shape(
+            lambda: nnx.split(make(nnx.Rngs(0)), nnx.Param, ...)
         )
     if held := [f"{'/'.join(path)} ({type(v).__name__})" for path, v in _named_variables(other)]:
         raise ValueError(

@@ -1,6 +1,7 @@
 """RQ-VAE: a convolutional autoencoder of the VQGAN family with a residual quantizer between."""
 
 import dataclasses
+import functools
 import math
 
 import einops
@@ -141,6 +142,7 @@ def make(spec: Spec) -> functional.Network:
     return functional.from_module(lambda rngs: RqVae(spec, rngs))
 
 
+@functools.cache
 def forward_flops(spec: Spec) -> float:
     """Convolution and matmul operations of encoding and decoding one image."""
     network = make(spec)
