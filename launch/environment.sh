@@ -50,7 +50,7 @@ install_package() {
         return
     fi
     echo "launch: installing resgen_jax${extra:+[$extra]} into $venv (a minute or two the first time)"
-    if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         --editable ".${extra:+[$extra]}"; then
         echo "launch: the installation failed; see the lines above, then run again" >&2
         return 2

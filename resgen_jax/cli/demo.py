@@ -23,14 +23,14 @@ from resgen_jax.cli import (
     train,
     trained,
 )
-from resgen_jax.data import codes, sources
+from resgen_jax.data import codes, pipeline, sources
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
 
 STOPPED = 3
 MAX_JUDGED = 10_000  # real images that the judge sees; more would not fit every memory
-NUM_UNMASKED = 8
+NUM_UNMASKED = 10
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -175,8 +175,8 @@ def _judge(plan: Plan) -> None:
     """Trains the judge on the real images and writes what it says of the samples."""
     spec = sections.read(plan.tokenizer, "data")
     dataset = sources.open_images(spec)
-    train_set, chosen = _in_memory(dataset.train)
-    held_out, _ = _in_memory(dataset.held_out)
+    train_set = _in_memory(dataset.train, spec, spec.max_unreadable)
+    held_out = _in_memory(dataset.held_out, spec, 0)
     judge_spec = dataclasses.replace(judge.SPEC, num_steps=plan.judge_steps)
     with progress.phase("judge", judge_spec.num_steps) as report:
         trained_judge = judge.train(
@@ -188,9 +188,9 @@ def _judge(plan: Plan) -> None:
             lambda step, _, loss: report(step, {"loss": loss}),
         )
     tokenizer = trained.open_tokenizer(plan.tokenizer_dir, progress.say)
-    encoded = codes.read(plan.codes_dir).train
-    rebuilt = sampling.decode_all(tokenizer, [encoded[int(index)]["codes"] for index in chosen])
-    labels = encoded.labels[chosen]
+    encoded = list(sources.Spread(codes.read(plan.codes_dir).train, MAX_JUDGED))
+    rebuilt = sampling.decode_all(tokenizer, [element["codes"] for element in encoded])
+    labels = np.array([element["labels"] for element in encoded], np.int32)
     images, sample_labels = demo_report.read_samples(plan.workdir)
     found = image_measures.judge_samples(
         trained_judge,
@@ -202,10 +202,20 @@ def _judge(plan: Plan) -> None:
     run_directory.write_json(plan.workdir / demo_report.JUDGED, found)
 
 
-def _in_memory(source: sources.Source) -> tuple[image_measures.Labelled, np.ndarray]:
-    """Up to MAX_JUDGED images, evenly spread, and their record numbers."""
-    chosen = np.linspace(0, len(source) - 1, min(len(source), MAX_JUDGED)).round().astype(int)
-    elements = [source[int(index)] for index in chosen]
-    images = np.stack([element["images"] for element in elements])
-    labels = np.array([element["labels"] for element in elements], np.int32)
-    return image_measures.Labelled(images, labels), chosen
+def _in_memory(
+    source: sources.Source, spec: sources.Spec, max_unreadable: int
+) -> image_measures.Labelled:
+    """Up to MAX_JUDGED images, evenly spread."""
+    batches = list(
+        pipeline.epoch(
+            sources.Spread(source, MAX_JUDGED),
+            batch_size=256,
+            num_threads=spec.num_threads,
+            max_unreadable=max_unreadable,
+        )
+    )
+    images, labels = (
+        np.concatenate([batch[name][batch["is_valid"]] for batch in batches])
+        for name in ("images", "labels")
+    )
+    return image_measures.Labelled(images, labels)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from resgen_jax.cli import sampling, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, images
+from resgen_jax.data import codes, images, sources
 from resgen_jax.evaluation import grid
 from resgen_jax.generators import resgen_sampler
 
@@ -64,11 +64,12 @@ def prompts(
     """`count` held-out images as they were encoded, or one image file that many times."""
     num_classes = len(generator.meta.class_names)
     if keep_from == HELD_OUT:
-        source = codes.read(generator.config.data.codes).held_out
-        index = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
-        found = np.stack([source[int(number)]["codes"] for number in index])
-        labels = source.labels[index]
-        return Prompts(found, labels if chosen is None else sampling.in_turn(chosen, 0, len(index)))
+        source = sources.Spread(codes.read(generator.config.data.codes).held_out, count)
+        found = np.stack([element["codes"] for element in source])
+        labels = np.array([element["labels"] for element in source], np.int32)
+        if chosen is not None:
+            labels = sampling.in_turn(chosen, num_classes, len(labels))
+        return Prompts(found, labels)
     if not pathlib.Path(keep_from).is_file():
         raise errors.UserError(
             f"--keep_from is {keep_from!r}; expected an image file, or {HELD_OUT}"

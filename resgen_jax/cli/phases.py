@@ -66,7 +66,7 @@ class Phases:
 
 def compile_seconds() -> float:
     """Seconds that this process has spent tracing and compiling since this was first asked."""
-    return sum(_heard())
+    return sum(_heard(), 0.0)
 
 
 @functools.cache

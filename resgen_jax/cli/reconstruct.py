@@ -109,5 +109,4 @@ def images_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Da
 
 def spread(source: sources.Source, count: int) -> np.ndarray:
     """`count` images evenly spread over the source, so that all classes have a chance."""
-    chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
-    return np.stack([source[index]["images"] for index in chosen.tolist()])
+    return np.stack([element["images"] for element in sources.Spread(source, count)])

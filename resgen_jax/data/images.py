@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resgen_jax.core import errors
 
@@ -34,10 +34,15 @@ def read(path: pathlib.Path, image_size: int, channels: int) -> UInt8[np.ndarray
     except MemoryError:
         raise
     except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         raise UnreadableImage(
-            f"{path} cannot be read as an image ({reason}); replace or remove the file"
+            f"{path} cannot be read as an image ({_reason(failure)}); replace or remove the file"
         ) from failure
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, UnidentifiedImageError):  # its own text names a Python object
+        return "no image format known here"
+    return str(failure).splitlines()[0] if str(failure) else type(failure).__name__
 
 
 def fit(image: Image.Image, image_size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:

@@ -135,6 +135,24 @@ class FolderSource:
         return f"FolderSource({len(self)} files)"
 
 
+class Spread:
+    """At most `count` records of a source, evenly spread over it, with their own numbers."""
+
+    def __init__(self, source: Source, count: int):
+        self._source = source
+        chosen = np.linspace(0, len(source) - 1, min(len(source), count))
+        self.chosen: tuple[int, ...] = tuple(chosen.round().astype(int).tolist())
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> Element:
+        return self._source[self.chosen[int(index)]]
+
+    def __repr__(self) -> str:
+        return f"Spread({len(self)} of {self._source!r})"
+
+
 def _open_digits(spec: Spec) -> Dataset:
     """1,797 handwritten digits, 8x8: 1,437 to train on, 360 held out, classes in proportion."""
     from sklearn import datasets, model_selection  # a second of import that only the demo needs
