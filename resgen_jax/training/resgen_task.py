@@ -41,6 +41,18 @@ class LossSpec:
         for name in ("condition_drop_rate", "average_decay", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
+        for name in ("regression_weight", "code_loss_weight"):
+            if getattr(self, name) < 0:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.max_mask_rate <= 1:
+            raise errors.UserError(
+                f"loss.max_mask_rate is {self.max_mask_rate}; expected above 0 and at most 1"
+            )
+        if self.num_nll_draws < 1:
+            raise errors.UserError(
+                f"loss.num_nll_draws is {self.num_nll_draws}; expected 1 or more"
+            )
+        mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
 
 
 Objective = Callable[

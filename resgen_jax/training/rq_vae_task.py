@@ -49,6 +49,9 @@ class LossSpec:
         for name in ("depth_drop_rate", "average_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
+        for name in ("commitment_weight", "start_step"):
+            if getattr(self, name) < 0:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
 
 
 def to_float(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
