@@ -19,28 +19,30 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.task = "resgen"
     config.seed = 0
-    config.data = dict(codes="", batch_size=64, num_threads=0)
+    config.data = dict(codes="", batch_size=32, num_threads=0)
     config.model = dict(
-        num_components=256,
+        num_components=64,
         rank=16,
         trunk=dict(
-            num_layers=6,
-            width=192,
-            num_heads=6,
-            mlp_width=768,
-            modulation_width=192,
+            num_layers=4,
+            width=128,
+            num_heads=4,
+            mlp_width=512,
+            modulation_width=128,
             positions="rotary",
             activation="gelu",
             dropout_rate=0.1,
-            remat="full",
+            remat="none",
         ),
     )
-    config.loss = dict(objective="exact", code_loss_weight=1.0, average_decay=0.995)
+    config.loss = dict(
+        objective="exact", code_loss_weight=1.0, average_decay=0.995, num_nll_draws=32
+    )
     config.optimizer = dict(
         learning_rate=1e-3, warmup_steps=200, b2=0.99, weight_decay=0.01, clip_norm=1.0
     )
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
-    config.train = dict(num_steps=2000, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=250)
     config.sampler = dict(num_steps=16, guidance_scale=1.5, noise_scale=1.0)
     if "paper" in words:
         config.loss.update(objective="bound", code_loss_weight=0.0)

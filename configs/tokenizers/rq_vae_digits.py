@@ -26,9 +26,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     )
     # Half of the images are decoded from a prefix of their levels: more of each digit is in the
     # coarse codes, which the generator learns best.
-    config.loss = dict(
-        commitment="prefix", depth_drop_rate=0.5, start_step=100, average_decay=0.99
-    )
+    config.loss = dict(commitment="prefix", depth_drop_rate=0.5, start_step=100, average_decay=0.99)
     config.optimizer = dict(learning_rate=2e-3, warmup_steps=50, b2=0.99)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(num_steps=800, log_every=25, evaluate_every=200, checkpoint_every=400)

@@ -23,19 +23,19 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         path="",
         image_size=32 if "px32" in words else 64,
         channels=3,
-        batch_size=64,
+        batch_size=32,
         num_threads=4,
         max_unreadable=100,
     )
     # Patches of 4 keep the convolutions at 16x16 and below, which two CPU cores can train.
-    config.model = dict(patch_size=4, width=64, multipliers=(1, 2), num_res_blocks=1, code_dim=32)
+    config.model = dict(patch_size=4, width=32, multipliers=(1, 2), num_res_blocks=1, code_dim=32)
     config.quantizer = dict(
         learner="ema", depth=8, codebook_size=256, decay=0.98, restart_threshold=0.1
     )
     config.loss = dict(commitment_weight=0.25, start_step=100, average_decay=0.99)
     config.optimizer = dict(learning_rate=1e-3, warmup_steps=100, b2=0.99, clip_norm=1.0)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
-    config.train = dict(num_steps=2000, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=250)
     if "tiny" in words:
         config.model.width = 8
         config.data.update(batch_size=8, image_size=16)
