@@ -3,10 +3,23 @@
 import math
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from resgen_jax.nn import linear, positions
+
+
+def attend(
+    query: Float[Array, "b l a k"], key: Float[Array, "b l a k"], value: Float[Array, "b l a k"]
+) -> Float[Array, "b l a k"]:
+    """softmax(<query, key> / sqrt(k)) value for each head; logits and softmax in float32.
+
+    `jax.nn.dot_product_attention` has no gradient in bfloat16 under strict dtype promotion.
+    """
+    logits = jnp.einsum("blak,bmak->balm", query, key, preferred_element_type=jnp.float32)
+    share = jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1)
+    return jnp.einsum("balm,bmak->blak", share.astype(value.dtype), value)
 
 
 class Attention(nnx.Module):
@@ -40,7 +53,5 @@ class Attention(nnx.Module):
         query, key, value = heads(self.query), heads(self.key), heads(self.value)
         if angles is not None:
             query, key = positions.rotate(query, angles), positions.rotate(key, angles)
-        # jax raises bfloat16 logits to float32 by itself.
-        with jax.numpy_dtype_promotion("standard"):
-            mixed = jax.nn.dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         return self.out(mixed.reshape(values.shape))

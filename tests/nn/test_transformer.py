@@ -155,6 +155,17 @@ def test_bfloat16_is_close_and_comes_out_in_float32(network, apply, inputs):
     np.testing.assert_allclose(low, exact, atol=0.05 * np.std(exact))
 
 
+def test_bfloat16_has_gradients_close_to_the_exact_ones(network, inputs):
+    params = random_params(network, deviation=0.2)
+    _, exact = loss_and_gradients(network, params, inputs)
+    _, low = loss_and_gradients(make(compute_dtype="bfloat16", remat="full"), params, inputs)
+    for name in ("query", "key", "value", "out"):
+        got, want = (tree["blocks"]["attention"][name]["kernel"] for tree in (low, exact))
+        assert got.dtype == jnp.float32
+        cosine = jnp.sum(got * want) / jnp.sqrt(jnp.sum(got**2) * jnp.sum(want**2))
+        assert cosine > 0.98, name
+
+
 def test_the_program_does_not_grow_with_the_layers(inputs):
     def size(num_layers):
         network = make(num_layers=num_layers)
