@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import ml_collections
 
-from resgen_jax.cli import progress, run_directory, sampling, train, trained
-from resgen_jax.evaluation import images as image_measures
-from resgen_jax.evaluation import judge
+from resgen_jax.cli import progress, referee, run_directory, sampling, train, trained
 from resgen_jax.training import writer
 
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan
 
 TABLE = "comparison.json"
+MAX_STEPS = 1000  # of each choice; the order of the choices shows well before the end
 # What each choice changes in the generator's `loss`; the first is the paper's form.
 CHOICES: Mapping[str, Mapping[str, Any]] = {
     "bound": {"objective": "bound", "code_loss_weight": 0.0},
@@ -34,15 +33,9 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {
 MEASURES = ("frechet_distance", "within_class_variance_ratio", "class_agreement")
 
 
-def compare(
-    plan: "Plan",
-    referee: judge.Judge,
-    train_set: image_measures.Labelled,
-    held_out: image_measures.Labelled,
-    reconstructions: image_measures.Labelled,
-) -> dict[str, Any]:
+def compare(plan: "Plan") -> dict[str, Any]:
     """Train the generator once for each choice, judge its samples, write and print the table."""
-    table = {}
+    judging, table = referee.train(plan), {}
     for number, (name, loss) in enumerate(CHOICES.items()):
         progress.say(f"[{number + 1}/{len(CHOICES)}] training with {name}")
         workdir = plan.workdir / "comparison" / name
@@ -54,13 +47,7 @@ def compare(
         for sampler, knobs in SAMPLERS.items():
             spec = sampling.spec_with(generator.config, knobs)
             drawn = sampling.draw(generator, tokenizer, spec, labels, seed=0, batch_size=500)
-            found = image_measures.judge_samples(
-                referee,
-                train=train_set,
-                held_out=held_out,
-                reconstructions=reconstructions,
-                samples=image_measures.Labelled(drawn.images, drawn.labels),
-            )
+            found = judging.judge(drawn.images, drawn.labels)
             row[sampler] = {measure: found[measure] for measure in MEASURES}
         table[name] = row
         run_directory.write_json(plan.workdir / TABLE, table)
@@ -71,8 +58,9 @@ def compare(
 def _config(
     config: ml_collections.ConfigDict, loss: Mapping[str, Any]
 ) -> ml_collections.ConfigDict:
-    """The demo's generator with one training choice in place of its own."""
+    """The demo's generator with one training choice in place of its own, trained for less."""
     changed = copy.deepcopy(config)
+    changed.train.num_steps = min(config.train.num_steps, MAX_STEPS)
     changed.loss.update(loss)
     changed.model.has_code_head = loss["code_loss_weight"] > 0
     return changed

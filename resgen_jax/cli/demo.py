@@ -5,11 +5,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import jax
 import ml_collections
-import numpy as np
 
 from resgen_jax.cli import (
+    comparison,
     configuration,
     demo_report,
     encode,
@@ -17,30 +16,33 @@ from resgen_jax.cli import (
     phases,
     progress,
     reconstruct,
+    referee,
     run_directory,
     sampling,
     sections,
     train,
     trained,
 )
-from resgen_jax.data import codes, pipeline, sources
-from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
 
 STOPPED = 3
-MAX_JUDGED = 10_000  # real images that the judge sees; more would not fit every memory
 NUM_UNMASKED = 10
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--images, --workdir, --image_size, --num_samples, --fast."""
+    """--images, --workdir, --image_size, --num_samples, --fast, --compare."""
     flags.add_images(parser, "your images in place of the handwritten digits")
     flags.add_workdir(parser, "run directory (%(default)s); run again to go on", "runs/demo")
     parser.add_argument("--image_size", type=int, help="side in pixels, with --images (64)")
     parser.add_argument("--num_samples", type=int, help="how many are judged (1000; images 400)")
     parser.add_argument(
         "--fast", action="store_true", help="a few steps of small networks, to try the machinery"
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="then train the generator once for each training choice, and compare their samples",
     )
 
 
@@ -78,6 +80,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     plan = make_plan(values)
     try:
         page = demo(plan)
+        if values.compare:
+            comparison.compare(plan)
     except loop.Stopped as stopped:
         progress.say(f"resgen demo: stopped after step {stopped.step}, and saved")
         progress.say(f"go on with: {values.command}")
@@ -172,50 +176,7 @@ def _sample(plan: Plan) -> None:
 
 
 def _judge(plan: Plan) -> None:
-    """Trains the judge on the real images and writes what it says of the samples."""
-    spec = sections.read(plan.tokenizer, "data")
-    dataset = sources.open_images(spec)
-    train_set = _in_memory(dataset.train, spec, spec.max_unreadable)
-    held_out = _in_memory(dataset.held_out, spec, 0)
-    judge_spec = dataclasses.replace(judge.SPEC, num_steps=plan.judge_steps)
-    with progress.phase("judge", judge_spec.num_steps) as report:
-        trained_judge = judge.train(
-            jax.random.key(0),
-            train_set.images,
-            train_set.labels,
-            len(dataset.class_names),
-            judge_spec,
-            lambda step, _, loss: report(step, {"loss": loss}),
-        )
-    tokenizer = trained.open_tokenizer(plan.tokenizer_dir, progress.say)
-    encoded = list(sources.Spread(codes.read(plan.codes_dir).train, MAX_JUDGED))
-    rebuilt = sampling.decode_all(tokenizer, [element["codes"] for element in encoded])
-    labels = np.array([element["labels"] for element in encoded], np.int32)
-    images, sample_labels = demo_report.read_samples(plan.workdir)
-    found = image_measures.judge_samples(
-        trained_judge,
-        train=train_set,
-        held_out=held_out,
-        reconstructions=image_measures.Labelled(rebuilt, labels),
-        samples=image_measures.Labelled(images, sample_labels),
-    )
+    """A judge of the real images says what it thinks of the samples."""
+    images, labels = demo_report.read_samples(plan.workdir)
+    found = referee.train(plan).judge(images, labels)
     run_directory.write_json(plan.workdir / demo_report.JUDGED, found)
-
-
-def _in_memory(
-    source: sources.Source, spec: sources.Spec, max_unreadable: int
-) -> image_measures.Labelled:
-    """Up to MAX_JUDGED images, evenly spread."""
-    batches = list(
-        pipeline.epoch(
-            sources.Spread(source, MAX_JUDGED),
-            batch_size=256,
-            num_threads=spec.num_threads,
-            max_unreadable=max_unreadable,
-        )
-    )
-    images, labels = (
-        np.concatenate([batch[name][batch["is_valid"]] for batch in batches])
-        for name in ("images", "labels")
-    )
-    return image_measures.Labelled(images, labels)
