@@ -4,9 +4,11 @@ import argparse
 import os
 from collections.abc import Sequence
 
+import jax
 import ml_collections
 
 from resgen_jax.cli import configuration, experiments, flags, progress, sections
+from resgen_jax.core import trees
 from resgen_jax.training import loop
 from resgen_jax.training.state import TrainState
 
@@ -60,6 +62,7 @@ def train(
     notes = progress.Notes()
     experiment = experiments.open_experiment(config, workdir, notes)
     spec = sections.read(config, "train")
+    progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
 
@@ -81,3 +84,15 @@ def train(
             progress=show,
             evaluators=evaluators,
         )
+
+
+def _sizes(experiment: experiments.Experiment) -> str:
+    """One line: what is trained, on which mesh."""
+    task, mesh = experiment.task, experiment.mesh
+    params = jax.eval_shape(task.init, jax.random.key(0)).params
+    auxiliary = trees.num_parameters(params.get("codes", {}))
+    count = f"{trees.num_parameters(params) - auxiliary:,} parameters"
+    if auxiliary:
+        count += f" (and {auxiliary:,} of the code head, for training only)"
+    axes = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    return f"{NAMES[task.name]}: {count}; mesh {axes}"
