@@ -1,0 +1,181 @@
+"""Every shipped config: its words, its sections, and a tiny run that saves and resumes."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from resgen_jax.cli import __main__ as cli
+from resgen_jax.cli import configuration, experiments, sections
+from resgen_jax.core import build, errors
+from resgen_jax.data import codes
+from resgen_jax.training import mesh as meshes
+
+FOLDER = configuration.shipped_folder()
+CONFIGS = sorted(
+    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py") if path.name != "__init__.py"
+)
+TOKENIZERS = [name for name in CONFIGS if name.startswith("tokenizers/")]
+IMAGENET = "generators/resgen_imagenet256.py"
+
+
+def resgen(*arguments):
+    """One command line that has to succeed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main([str(argument) for argument in arguments])
+    assert code == 0, err.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """One device of the eight, which compiles sooner."""
+    make = meshes.make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meshes, "make", lambda spec: make(spec, jax.devices()[:1]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of two classes of noise."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for name, brightest in (("dark", 100), ("bright", 255)):
+        (folder / name).mkdir()
+        for index in range(12):
+            pixels = random.integers(0, brightest, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory, images):
+    """Trains a tiny config once, on images or on the codes of a tiny tokenizer; its workdir."""
+    runs = tmp_path_factory.mktemp("runs")
+
+    def data(name):
+        if name in TOKENIZERS:
+            return [f"--config.data.path={images}"] if "folder" in name else []
+        written = runs / "codes"
+        if not written.exists():
+            workdir = run("tokenizers/rq_vae_digits.py")[0]
+            resgen("encode", f"--workdir={workdir}", f"--output={written}")
+        return [f"--config.data.codes={written}"]
+
+    def run(name):
+        workdir = runs / name.replace("/", "_")
+        command = ["train", f"--config={name}:tiny", f"--workdir={workdir}", *data(name)]
+        if not workdir.exists():
+            resgen(*command)
+        return workdir, command
+
+    return run
+
+
+def lines(workdir):
+    """What training logged of each step, but for its speed."""
+    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in found if line["split"] != "speed"]
+
+
+def test_there_are_configs_of_both_kinds():
+    assert TOKENIZERS
+    assert set(CONFIGS) - set(TOKENIZERS)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_tiny_config_trains_saves_and_resumes(name, train, tmp_path):
+    workdir, command = train(name)
+    whole = lines(workdir)
+    steps = [line["step"] for line in whole if line["split"] == "train"]
+    assert steps == [1, 2, 3, 4]
+    # As if it had been killed after the save of step 2 with steps 3 and 4 already logged.
+    cut = tmp_path / "cut"
+    shutil.copytree(workdir, cut)
+    newest = max((cut / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    assert int(newest.name) == 4
+    shutil.rmtree(newest)
+    resgen(*[f"--workdir={cut}" if "--workdir" in word else word for word in command])
+    assert lines(cut) == whole
+    assert {path.name for path in (cut / "checkpoints").iterdir()} >= {"2", "4"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_unknown_word_names_the_nearest(name):
+    with pytest.raises(errors.UserError, match="no word 'tinny'; did you mean 'tiny'"):
+        configuration.load(f"{name}:tinny")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_word_gives_a_config_whose_sections_can_be_read(name, monkeypatch):
+    asked, words = [], build.words
+
+    def record(text, known):
+        asked.append(sorted(known))
+        return words(text, known)
+
+    monkeypatch.setattr(build, "words", record)
+    plain = configuration.load(name)
+    assert "tiny" in asked[0]
+    for word in ["", *asked[0]]:
+        config = configuration.load(f"{name}:{word}")
+        for section in sections.SECTIONS[config.task]:
+            sections.read(config, section)
+        if word == "tiny":
+            assert config.train.num_steps < 10 < plain.train.num_steps
+    for word in asked[0]:
+        described = configuration.find(name).read_text().split('"""')[1]
+        assert word in described, f"{name} does not say what {word} does"
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_full_tokenizers_can_be_made(name):
+    task = experiments.tokenizer_task(configuration.load(name))
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    assert shapes.statistics["quantizer"].sums.shape == (
+        task.quantizer.depth,
+        task.quantizer.codebook_size,
+        task.model.code_dim,
+    )
+
+
+def meta(**changes):
+    """The description of codes as the ImageNet config wants them."""
+    fields = dict(
+        grid=(8, 8),
+        depth=16,
+        codebook_size=1024,
+        code_dim=256,
+        image_size=256,
+        channels=3,
+        class_names=tuple(str(label) for label in range(1000)),
+    )
+    return codes.Meta(**fields | changes)
+
+
+def test_codes_of_the_sizes_that_a_config_asks_for_are_taken():
+    task = experiments.generator_task(configuration.load(IMAGENET), meta())
+    assert (task.space.grid, task.space.depth, task.space.num_classes) == ((8, 8), 16, 1000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 8}, "the codes have depth 8, this config is for 16; encode"),
+        ({"grid": (16, 4)}, r"grid \(16, 4\), this config is for \(8, 8\)"),
+        ({"class_names": ("cat",)}, "num_classes 1, this config is for 1000"),
+        (
+            {"codebook_size": 512, "code_dim": 64},
+            "codebook_size 512, this config is for 1024; code_dim 64, this config is for 256",
+        ),
+    ],
+)
+def test_codes_of_other_sizes_are_refused_by_name(changes, message):
+    with pytest.raises(errors.UserError, match=message):
+        experiments.generator_task(configuration.load(IMAGENET), meta(**changes))
