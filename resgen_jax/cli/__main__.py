@@ -102,9 +102,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         return 0
     _quiet_libraries()
     if values.distributed:
-        import jax
-
-        jax.distributed.initialize()
+        _join_others(values.distributed)
     return module.run(values, overrides) or 0
 
 
@@ -126,6 +124,25 @@ def help_text() -> str:
         "be set: --config.optimizer.learning_rate=1e-3. Runs stop with Ctrl-C, after saving.",
     ]
     return "\n".join(lines)
+
+
+def _join_others(where: str) -> None:
+    """Finds the other processes: by itself on a pod or under Slurm, elsewhere as `where` says."""
+    import jax
+
+    from resgen_jax.cli import flags
+
+    try:
+        if where == flags.FIND_OTHERS:
+            jax.distributed.initialize()
+        else:
+            address, count, number = where.split(",")
+            jax.distributed.initialize(address, int(count), int(number))
+    except (ValueError, RuntimeError) as failure:
+        raise errors.UserError(
+            f"--distributed found no other processes ({failure}); leave it out, or say where the "
+            "first is, how many there are and which this is: --distributed=HOST:PORT,2,0"
+        ) from failure
 
 
 def _say(line: str) -> None:

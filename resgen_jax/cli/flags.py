@@ -9,6 +9,7 @@ from resgen_jax.core import build, errors
 
 Overrides = list[tuple[str, str]]
 CONFIG_FIELD = "--config."
+FIND_OTHERS = "itself"
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,8 +29,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--help", "-h", action="store_true", help="this text")
         self.add_argument(
             "--distributed",
-            action="store_true",
-            help="one of several processes, as on a pod: finds the others first",
+            nargs="?",
+            const=FIND_OTHERS,
+            metavar="HOST:PORT,COUNT,NUMBER",
+            help="one of several processes; on a pod or under Slurm it finds the others itself",
         )
 
     def error(self, message: str) -> NoReturn:

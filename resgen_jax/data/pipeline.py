@@ -11,6 +11,7 @@ from resgen_jax.data import images
 from resgen_jax.data.sources import Element, Source
 
 Batch = dict[str, np.ndarray]
+ENDLESS = 2**40  # batches; their rows still fit a length
 
 
 def train_iterator(
@@ -26,8 +27,9 @@ def train_iterator(
 ) -> grain.DatasetIterator:
     """Endless batches, reshuffled every epoch; this process's rows of the global `batch_size`.
 
-    The order depends on `seed` alone: not on the threads, and over all processes a batch holds the
-    same records whatever their number. Batches run across the end of an epoch, so none is short.
+    The order depends on `seed` alone: not on the threads, and not on the number of processes,
+    whose rows one after the other are the batch of one process. Batches run across the end of an
+    epoch, so none is short.
     `get_state` and `set_state` go on exactly. Up to `max_unreadable` files are skipped, each
     reported once to `on_unreadable`; one more raises UserError.
     """
@@ -35,11 +37,9 @@ def train_iterator(
     if len(source) == 0:
         raise errors.UserError("there is nothing to train on: the source holds no records")
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
+    endless = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
     return iter(
-        grain.MapDataset.source(records)
-        .seed(seed)
-        .shuffle()
-        .repeat()[process_index::process_count]
+        grain.MapDataset.source(_RowsHere(endless, batch_size, process_index * rows, rows))
         .to_iter_dataset(_read_options(num_threads, rows))
         .batch(rows, drop_remainder=True)
     )
@@ -64,7 +64,7 @@ def epoch(
     rows = _rows_here(batch_size, process_count)
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
     num_batches = -(-len(source) // batch_size)
-    padded = _Padded(records, num_batches, batch_size, process_index * rows, rows)
+    padded = _RowsHere(records, batch_size, process_index * rows, rows)
     stream = iter(
         grain.MapDataset.source(padded).to_iter_dataset(
             _read_options(num_threads, rows), allow_nones=True
@@ -145,20 +145,21 @@ class _SkipUnreadable:
         return f"SkipUnreadable({self._source!r})"
 
 
-class _Padded:
-    """This process's rows of every global batch, None where the source has ended."""
+class _RowsHere:
+    """This process's rows of every global batch, None where the records have ended."""
 
-    def __init__(self, records, num_batches: int, batch_size: int, first_row: int, rows: int):
-        self._records, self._num_batches = records, num_batches
+    def __init__(self, records, batch_size: int, first_row: int, rows: int):
+        self._records, self._num_records = records, len(records)
         self._batch_size, self._first_row, self._rows = batch_size, first_row, rows
 
     def __len__(self) -> int:
-        return self._num_batches * self._rows
+        # The last batch may be short; an endless source has more batches than can be counted.
+        return min(-(-self._num_records // self._batch_size), ENDLESS) * self._rows
 
     def __getitem__(self, position: int) -> Element | None:
         batch, row = divmod(int(position), self._rows)
         index = batch * self._batch_size + self._first_row + row
-        return self._records[index] if index < len(self._records) else None
+        return self._records[index] if index < self._num_records else None
 
     def __repr__(self) -> str:
-        return f"Padded({self._records!r})"
+        return f"RowsHere({self._records!r})"

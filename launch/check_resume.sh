@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Kills a run with SIGKILL at a random moment, starts it again, and compares its losses with those of a run left alone.
+#   bash launch/check_resume.sh [DIR]      DIR is made; the default is a new folder under runs/
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+set -euo pipefail
+source launch/environment.sh
+install_package ""
+where="${1:-runs/check_resume_$$}"
+mkdir "$where"
+train=("$venv/bin/resgen" train --config=tokenizers/rq_vae_digits.py --config.train.num_steps=300
+    --config.train.log_every=1 --config.train.checkpoint_every=20 --config.train.evaluate_every=100)
+
+"${train[@]}" --workdir="$where/alone"
+"${train[@]}" --workdir="$where/killed" &
+run=$!
+until [ -d "$where/killed/checkpoints" ]; do sleep 1; done
+sleep "$((RANDOM % 8 + 2))"
+kill -9 "$run" 2>/dev/null || true
+wait "$run" || true
+echo "killed after step $(tail -n 1 "$where/killed/metrics.jsonl" | grep -o '"step": [0-9]*')"
+"${train[@]}" --workdir="$where/killed"
+
+"$venv/bin/python" - "$where" <<'PYTHON'
+import json, pathlib, sys
+
+def losses(name):
+    lines = pathlib.Path(sys.argv[1], name, "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in lines]
+    return [line for line in lines if line["split"] in ("train", "held_out")]
+
+alone, killed = losses("alone"), losses("killed")
+if alone != killed:
+    sys.exit("the run that was killed differs from the one left alone")
+print(f"equal, bit for bit: {len(alone)} lines of metrics, {len(alone[0])} values each")
+PYTHON
