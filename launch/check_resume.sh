@@ -13,9 +13,10 @@ train=("$venv/bin/resgen" train --config=tokenizers/rq_vae_digits.py --config.tr
 "${train[@]}" --workdir="$where/alone"
 "${train[@]}" --workdir="$where/killed" &
 run=$!
-until [ -d "$where/killed/checkpoints" ]; do sleep 1; done
-sleep "$((RANDOM % 8 + 2))"
-kill -9 "$run" 2>/dev/null || true
+# Not before the first checkpoint, which would only start the run anew; the moment after it is random.
+until compgen -G "$where/killed/checkpoints/[0-9]*" >/dev/null; do sleep 0.2; done
+sleep "$((RANDOM % 5)).$((RANDOM % 10))"
+kill -9 "$run" || { echo "the run ended before it could be killed" >&2; exit 1; }
 wait "$run" || true
 echo "killed after step $(tail -n 1 "$where/killed/metrics.jsonl" | grep -o '"step": [0-9]*')"
 "${train[@]}" --workdir="$where/killed"
