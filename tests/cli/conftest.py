@@ -81,12 +81,21 @@ class Place:
             checkpoints.save(0, state, experiment.iterator)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_device():
+@contextlib.contextmanager
+def on_one_device():
     """One device of the eight: the laws of many have tests of their own, and compile longer."""
     make = meshes.make
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meshes, "make", lambda spec: make(spec, jax.devices()[:1]))
+        patch.setattr(
+            meshes, "make", lambda spec, devices=None: make(spec, devices or jax.devices()[:1])
+        )
+        yield
+
+
+@pytest.fixture(autouse=True)
+def one_device():
+    """Every test of the command line runs on one device."""
+    with on_one_device():
         yield
 
 
@@ -97,13 +106,14 @@ def place(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory, one_device):
+def runs(tmp_path_factory):
     """Untrained runs of both stages with codes between them; only to be read."""
     place = Place(tmp_path_factory.mktemp("runs"))
-    config = configuration.load(str(place.tokenizer_config))
-    place.save_untrained(config, place.tokenizer)
-    place.succeed("encode", f"--workdir={place.tokenizer}", f"--output={place.codes}")
-    config = configuration.load(str(place.generator_config), [("data.codes", str(place.codes))])
-    place.save_untrained(config, place.generator)
+    with on_one_device():
+        config = configuration.load(str(place.tokenizer_config))
+        place.save_untrained(config, place.tokenizer)
+        place.succeed("encode", f"--workdir={place.tokenizer}", f"--output={place.codes}")
+        config = configuration.load(str(place.generator_config), [("data.codes", str(place.codes))])
+        place.save_untrained(config, place.generator)
     assert (place.generator / run_directory.FILE).is_file()
     return place
