@@ -11,8 +11,8 @@ import numpy as np
 
 from resgen_jax.cli import flags, progress, reconstruct, sections, trained
 from resgen_jax.data import codes, pipeline
+from resgen_jax.data import images as image_files
 from resgen_jax.training import mesh as meshes
-from resgen_jax.training import rq_vae_task
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -73,7 +73,7 @@ def encode(
     )
     step = jax.jit(
         lambda params, statistics, images: door.encode(
-            params, statistics, rq_vae_task.to_float(images)
+            params, statistics, image_files.to_unit(images)
         )
     )
     num_batches = [-(-len(source) // batch_size) for source in dataset[:2]]

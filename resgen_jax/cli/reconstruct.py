@@ -74,7 +74,7 @@ def reconstruct(
             codebook_size=tokenizer.task.tokenizer.codebook_size,
         )
     shown = spread(source, NUM_SHOWN)
-    _, rebuilt = jax.jit(by_depth)(variables, rq_vae_task.to_float(jnp.asarray(shown)))
+    _, rebuilt = jax.jit(by_depth)(variables, image_files.to_unit(jnp.asarray(shown)))
     picture = pictures.reconstructions(
         shown, image_files.to_bytes(np.asarray(rebuilt)), figures["psnr_by_depth"]
     )

@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, sections, trained
 from resgen_jax.core import build, errors, keys
+from resgen_jax.data import images as image_files
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.processes import rvq_masking
-from resgen_jax.training import rq_vae_task
 
 KNOBS = ("num_steps", "guidance_scale", "temperature", "top_p", "noise_scale", "order_noise")
 
@@ -114,7 +114,7 @@ def unmask(
 def decoder(tokenizer: trained.TokenizerRun) -> Any:
     """Jitted: codes "b l q" to uint8 images."""
     step = jax.jit(
-        lambda params, statistics, codes: rq_vae_task.to_bytes(
+        lambda params, statistics, codes: image_files.to_bytes(
             tokenizer.task.tokenizer.decode(params, statistics, codes)
         )
     )
@@ -143,7 +143,7 @@ def partial_decoder(tokenizer: trained.TokenizerRun) -> Any:
         codebooks = tokenizer.task.tokenizer.codebooks(statistics)
         revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
         decoded = tokenizer.task.network.apply(params, revealed, method="decode")
-        return rq_vae_task.to_bytes(decoded)
+        return image_files.to_bytes(decoded)
 
     return lambda codes, is_masked: step(tokenizer.params, tokenizer.statistics, codes, is_masked)
 

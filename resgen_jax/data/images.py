@@ -4,7 +4,7 @@ import io
 import pathlib
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Array, Float32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resgen_jax.core import errors
@@ -71,11 +71,15 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def to_unit(images: UInt8[np.ndarray, "*b h w c"]) -> Float32[np.ndarray, "*b h w c"]:
-    """0..255 to [-1, 1]."""
-    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+def to_unit(
+    images: UInt8[Array | np.ndarray, "*b h w c"],
+) -> Float32[Array | np.ndarray, "*b h w c"]:
+    """0..255 to [-1, 1]; on the host or traced."""
+    return images.astype(np.float32) / 127.5 - 1.0
 
 
-def to_bytes(images: Float32[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
-    """[-1, 1] to 0..255, what lies outside cut off."""
-    return np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
+def to_bytes(
+    images: Float32[Array | np.ndarray, "*b h w c"],
+) -> UInt8[Array | np.ndarray, "*b h w c"]:
+    """[-1, 1] to 0..255, what lies outside cut off; on the host or traced."""
+    return ((images + 1.0) * 127.5).round().clip(0, 255).astype(np.uint8)

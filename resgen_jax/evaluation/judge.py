@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
 from resgen_jax.core import errors, keys
+from resgen_jax.data import images as image_data
 from resgen_jax.evaluation import classifier
 from resgen_jax.nn import functional
 from resgen_jax.training import optimizer as optimizers
@@ -79,7 +80,7 @@ def train(
     network = functional.from_module(
         lambda rngs: classifier.Classifier(spec, image_shape, num_classes, rngs)
     )
-    forward = jax.jit(lambda params, batch: network.apply(params, _unit_range(batch)))
+    forward = jax.jit(lambda params, batch: network.apply(params, image_data.to_unit(batch)))
     optimizer = _optimizer(spec)
     use = keys.named_keys(key, "init", "steps")
     params = jax.jit(network.init)(use["init"])
@@ -123,7 +124,7 @@ def _run(spec, network, optimizer, state, key, images, labels, first, last):
         (params, opt_state), total = carry
         use = keys.named_keys(keys.step_key(key, index), "rows", "shift")
         rows = jax.random.randint(use["rows"], (spec.batch_size,), 0, images.shape[0])
-        batch = _unit_range(shifted(use["shift"], images[rows], spec.max_shift_ratio))
+        batch = image_data.to_unit(shifted(use["shift"], images[rows], spec.max_shift_ratio))
         loss, gradients = jax.value_and_grad(loss_of)(params, batch, labels[rows])
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
             updates, opt_state = optimizer.update(gradients, opt_state, params)
@@ -154,10 +155,6 @@ def _check(labels: np.ndarray, num_classes: int) -> None:
         raise errors.UserError(
             f"labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}"
         )
-
-
-def _unit_range(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def shifted(key, images: UInt8[Array, "b h w c"], ratio: float) -> UInt8[Array, "b h w c"]:

@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from resgen_jax.core import errors
+from resgen_jax.data import images as image_data
 from resgen_jax.metrics import pixels
 from resgen_jax.quantizers import codebook
 
@@ -94,7 +95,7 @@ def evaluate(
     @jax.jit
     def step(sums, variables, images, is_valid):
         if images.dtype == jnp.uint8:
-            images = images.astype(jnp.float32) / 127.5 - 1.0
+            images = image_data.to_unit(images)
         codes, reconstructions = reconstruct(variables, images)
         return add(sums, images, codes, reconstructions, is_valid)
 

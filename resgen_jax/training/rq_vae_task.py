@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import build, errors, keys
+from resgen_jax.data import images as image_data
 from resgen_jax.losses import quantization, reconstruction
 from resgen_jax.metrics import pixels
 from resgen_jax.quantizers import codebook, learning, rvq
@@ -52,16 +53,6 @@ class LossSpec:
         for name in ("commitment_weight", "start_step"):
             if getattr(self, name) < 0:
                 raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
-
-
-def to_float(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Bytes to [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1
-
-
-def to_bytes(images: Float[Array, "b h w c"]) -> UInt8[Array, "b h w c"]:
-    """[-1, 1] to bytes, clipped and rounded."""
-    return jnp.round((jnp.clip(images, -1, 1) + 1) * 127.5).astype(jnp.uint8)
 
 
 class RqVaeTask:
@@ -158,7 +149,7 @@ class RqVaeTask:
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Reconstruction loss and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
         del key
-        images, is_valid = to_float(batch["images"]), batch["is_valid"]
+        images, is_valid = image_data.to_unit(batch["images"]), batch["is_valid"]
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
         codebooks = self.tokenizer.codebooks(state.statistics)
         codes = self._encode(state.average_params, state.statistics, images)
@@ -182,7 +173,7 @@ class RqVaeTask:
         return 3 * rq_vae.forward_flops(self.model)
 
     def _loss(self, params, learner_state, batch, key, is_quantizing):
-        images = to_float(batch["images"])
+        images = image_data.to_unit(batch["images"])
         latents = self.network.apply(params, images, method="encode")
         quantized = self.learner.quantize(learner_state, latents)
         codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))

@@ -9,6 +9,7 @@ import pytest
 import tiny_tasks
 
 from resgen_jax.core import errors, keys
+from resgen_jax.data import images as image_data
 from resgen_jax.training import rq_vae_task
 from resgen_jax.training.state import Task
 
@@ -53,7 +54,7 @@ def run(task, step, batch):
 def encode(task):
     return jax.jit(
         lambda params, images: task.network.apply(
-            params, rq_vae_task.to_float(images), method="encode"
+            params, image_data.to_unit(images), method="encode"
         )
     )
 
@@ -95,7 +96,7 @@ def test_before_the_start_nothing_is_quantized(task, run, batch, encode, decode)
     states, history = run
     params = states[0].params
     latents = encode(params, batch["images"])
-    images = np.asarray(rq_vae_task.to_float(batch["images"]))
+    images = np.asarray(image_data.to_unit(batch["images"]))
     plain = np.mean((decode(params, latents) - images) ** 2)
     np.testing.assert_allclose(history[0]["reconstruction_loss"], plain, rtol=1e-5)
     # The commitment is measured, but takes no part yet.
@@ -127,7 +128,7 @@ def test_from_the_start_on_the_decoder_sees_quantized_latents(task, run, batch, 
     state = states[START]
     latents = encode(state.params, batch["images"])
     _, quantized = quantize(latents, codebooks_of(task, state))
-    images = np.asarray(rq_vae_task.to_float(batch["images"]))
+    images = np.asarray(image_data.to_unit(batch["images"]))
     decoded = decode(state.params, jnp.asarray(quantized, jnp.float32))
     reconstruction = np.mean((np.asarray(decoded) - images) ** 2)
     commitment = np.mean((np.asarray(latents) - quantized) ** 2)
@@ -190,13 +191,13 @@ def test_the_commitment_pulls_the_latents_to_their_codes(run, batch, task, commi
 
     def by_hand(params):
         """Both squared distances with codes held fixed; the mean over levels is `prefix`."""
-        images = rq_vae_task.to_float(batch["images"])
+        images = image_data.to_unit(batch["images"])
         latents = task.network.apply(params, images, method="encode")
         sums = jnp.cumsum(vectors, axis=0)
         losses = [jnp.mean((latents - total) ** 2) for total in sums]
         return 2.0 * (losses[-1] if commitment == "total" else sum(losses) / len(losses))
 
-    images = rq_vae_task.to_float(batch["images"])
+    images = image_data.to_unit(batch["images"])
     latents = task.network.apply(state.params, images, method="encode")
     codes, _ = quantize(latents, codebooks)
     vectors = jnp.asarray(
@@ -247,7 +248,7 @@ def test_held_out_psnr_is_that_of_clipped_reconstructions(
     state = run[0][-1].replace(params=jax.tree.map(jnp.zeros_like, run[0][-1].params))
     is_valid = np.arange(16) < 11
     metrics = evaluate(state, batch | {"is_valid": jnp.asarray(is_valid)}, key)
-    images = np.asarray(rq_vae_task.to_float(batch["images"]), np.float64)
+    images = np.asarray(image_data.to_unit(batch["images"]), np.float64)
     latents = encode(state.average_params, batch["images"])
     codebooks = codebooks_of(task, state)
     for depth in (1, 2):
@@ -272,7 +273,7 @@ def test_held_out_metrics_ignore_padding(run, evaluate, batch, key):
 def test_encoding_and_decoding_are_those_of_evaluation(task, run, batch, encode, decode):
     state = run[0][-1]
     door = task.tokenizer
-    images = rq_vae_task.to_float(batch["images"])
+    images = image_data.to_unit(batch["images"])
     codes = jax.jit(door.encode)(state.params, state.statistics, images)
     expected, quantized = quantize(encode(state.params, batch["images"]), codebooks_of(task, state))
     np.testing.assert_array_equal(codes, expected)
@@ -301,11 +302,11 @@ def test_microbatches_learn_the_codebooks_of_the_whole_batch(task, run, batch):
 
 def test_bytes_come_back_from_floats():
     pixels = jnp.arange(256, dtype=jnp.uint8).reshape(1, 16, 16, 1)
-    values = rq_vae_task.to_float(pixels)
+    values = image_data.to_unit(pixels)
     assert (float(values.min()), float(values.max())) == (-1, 1)
-    np.testing.assert_array_equal(rq_vae_task.to_bytes(values), pixels)
+    np.testing.assert_array_equal(image_data.to_bytes(values), pixels)
     beyond = jnp.array([-7.0, 1.3]).reshape(1, 1, 2, 1)
-    np.testing.assert_array_equal(rq_vae_task.to_bytes(beyond).reshape(-1), [0, 255])
+    np.testing.assert_array_equal(image_data.to_bytes(beyond).reshape(-1), [0, 255])
 
 
 def test_settings_that_contradict_each_other_are_refused():
