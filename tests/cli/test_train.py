@@ -1,7 +1,6 @@
 """Train: both stages from configs, exact resume, and another config's run is refused."""
 
 import json
-import os
 import signal
 
 import pytest
@@ -29,7 +28,7 @@ def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place, mo
 
     def interrupt(event):  # what Ctrl-C does, after the second step
         if event.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     run = loop.run
     monkeypatch.setattr(

@@ -68,14 +68,14 @@ def at_step(step, act):
 
 
 def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, uninterrupted, number):
     before = signal.getsignal(number)
     with pytest.raises(loop.Stopped) as stopped:
-        train(tmp_path, single, progress=at_step(10, lambda: os.kill(os.getpid(), number)))
+        train(tmp_path, single, progress=at_step(10, lambda: signal.raise_signal(number)))
     assert signal.getsignal(number) == before
     assert stopped.value.step in steps_saved(tmp_path)
     assert 10 <= stopped.value.step <= 12
