@@ -42,7 +42,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         learning_rate=1e-3, warmup_steps=200, b2=0.99, weight_decay=0.01, clip_norm=1.0
     )
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
-    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=250)
+    config.train = dict(
+        num_steps=1500,
+        log_every=25,
+        evaluate_every=500,
+        checkpoint_every=250,
+        num_held_out_batches=8,  # enough to see the trend; all of them would take minutes
+    )
     config.sampler = dict(num_steps=16, guidance_scale=1.5, noise_scale=1.0)
     if "paper" in words:
         config.loss.update(objective="bound", code_loss_weight=0.0)

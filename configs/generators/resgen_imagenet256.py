@@ -57,7 +57,11 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     )
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(
-        num_steps=2_800_000, log_every=100, evaluate_every=10_000, checkpoint_every=5_000
+        num_steps=2_800_000,
+        log_every=100,
+        evaluate_every=10_000,
+        checkpoint_every=5_000,
+        num_held_out_batches=20,
     )
     config.sampler = dict(num_steps=63, guidance_scale=2.0, guidance_schedule="linear")
     if "paper" in words:

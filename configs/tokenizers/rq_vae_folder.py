@@ -35,7 +35,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.loss = dict(commitment_weight=0.25, start_step=100, average_decay=0.99)
     config.optimizer = dict(learning_rate=1e-3, warmup_steps=100, b2=0.99, clip_norm=1.0)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
-    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=250)
+    config.train = dict(
+        num_steps=1500,
+        log_every=25,
+        evaluate_every=500,
+        checkpoint_every=250,
+        num_held_out_batches=16,  # enough to see the trend; all of them would take minutes
+    )
     if "tiny" in words:
         config.model.width = 8
         config.data.update(batch_size=8, image_size=16)
