@@ -129,6 +129,7 @@ def flip(file, place):
     file.write_bytes(bytes(data))
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_goes_unnoticed(tmp_path, task, single):
     """One byte in the middle of every file: the state is right, or it is the one before."""
     states = save(tmp_path, task, single, [1, 2], keep_last=2)
