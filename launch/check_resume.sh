@@ -13,8 +13,8 @@ train=("$venv/bin/resgen" train --config=tokenizers/rq_vae_digits.py --config.tr
 "${train[@]}" --workdir="$where/alone"
 "${train[@]}" --workdir="$where/killed" &
 run=$!
-# Not before the first checkpoint, which would only start the run anew; the moment after it is random.
-until compgen -G "$where/killed/checkpoints/[0-9]*" >/dev/null; do sleep 0.2; done
+# Not before a finished checkpoint (a name of digits alone), without which the run would begin anew.
+until ls "$where/killed/checkpoints" 2>/dev/null | grep -qxE '[0-9]+'; do sleep 0.2; done
 sleep "$((RANDOM % 5)).$((RANDOM % 10))"
 kill -9 "$run" || { echo "the run ended before it could be killed" >&2; exit 1; }
 wait "$run" || true
@@ -24,13 +24,19 @@ echo "killed after step $(tail -n 1 "$where/killed/metrics.jsonl" | grep -o '"st
 "$venv/bin/python" - "$where" <<'PYTHON'
 import json, pathlib, sys
 
-def losses(name):
-    lines = pathlib.Path(sys.argv[1], name, "metrics.jsonl").read_text().splitlines()
-    lines = [json.loads(line) for line in lines]
-    return [line for line in lines if line["split"] in ("train", "held_out")]
+def lines(name):
+    text = pathlib.Path(sys.argv[1], name, "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
+def losses(name):
+    return [line for line in lines(name) if line["split"] in ("train", "held_out")]
+
+# Each start compiles before its first step; one that went on does so after the first step.
+first = max(line["step"] for line in lines("killed") if "compile_seconds" in line)
+if first == 1:
+    sys.exit("the run began anew instead of going on from a checkpoint; nothing was checked")
 alone, killed = losses("alone"), losses("killed")
 if alone != killed:
     sys.exit("the run that was killed differs from the one left alone")
-print(f"equal, bit for bit: {len(alone)} lines of metrics, {len(alone[0])} values each")
+print(f"went on with step {first}; equal, bit for bit: {len(alone)} lines of metrics, {len(alone[0])} values each")
 PYTHON
