@@ -1,13 +1,45 @@
 """Floor 2: vectors to codes and back (`vq`, `rvq`), and the ways codebooks learn (`interface`)."""
 
 from resgen_jax.quantizers import (
+    beam,
     codebook,
+    cosine,
+    gradients,
+    grouped,
     interface,
     kmeans,
     learning,
+    multi_scale,
     probabilistic_rvq,
+    projection,
+    qinco,
+    residual_scalar,
+    resizing,
     rvq,
+    scalar,
+    sim_vq,
+    stochastic,
     vq,
 )
 
-__all__ = ["codebook", "interface", "kmeans", "learning", "probabilistic_rvq", "rvq", "vq"]
+__all__ = [
+    "beam",
+    "codebook",
+    "cosine",
+    "gradients",
+    "grouped",
+    "interface",
+    "kmeans",
+    "learning",
+    "multi_scale",
+    "probabilistic_rvq",
+    "projection",
+    "qinco",
+    "residual_scalar",
+    "resizing",
+    "rvq",
+    "scalar",
+    "sim_vq",
+    "stochastic",
+    "vq",
+]

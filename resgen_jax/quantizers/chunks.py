@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, PyTree, Shaped
 
 from resgen_jax.core import errors
 
@@ -41,9 +41,13 @@ def join(chunks: Shaped[Array, "chunks rows ..."], num_rows: int) -> Shaped[Arra
     return jnp.moveaxis(chunks, 0, 1).reshape(count * rows, *chunks.shape[2:])[:num_rows]
 
 
-def map_rows(function, array: Shaped[Array, "n ..."], count: int):
-    """`function` of each chunk of rows in turn, joined again; results keep rows in front."""
+def map_rows(function, arrays: PyTree[Shaped[Array, "n ..."]], count: int):
+    """`function` of each chunk of rows in turn, joined again; results keep rows in front.
+
+    `arrays` is one array or a tree of arrays with the same rows.
+    """
     if count == 1:
-        return function(array)
-    results = jax.lax.map(function, split(array, count))
-    return jax.tree.map(lambda chunks: join(chunks, array.shape[0]), results)
+        return function(arrays)
+    num_rows = len(jax.tree.leaves(arrays)[0])
+    results = jax.lax.map(function, jax.tree.map(lambda array: split(array, count), arrays))
+    return jax.tree.map(lambda chunks: join(chunks, num_rows), results)

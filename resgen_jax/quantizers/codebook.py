@@ -5,10 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from resgen_jax.core import errors
-from resgen_jax.quantizers import chunks
+from resgen_jax.quantizers import chunks, gradients
 
 # Codes are decided in float32: the default matmul of a TPU would round the distances first.
 PRECISION = jax.lax.Precision.HIGHEST
+
+straight_through = gradients.straight_through
 
 
 def check_code_dim(latents: Float[Array, "..."], codebook: Float[Array, "..."]) -> None:
@@ -46,11 +48,11 @@ def nearest_code(
     codebook = jax.lax.stop_gradient(codebook.astype(jnp.float32))
     vectors = jax.lax.stop_gradient(vectors.astype(jnp.float32))
     count = chunks.num_chunks(len(vectors), len(codebook), max_distances)
-    return chunks.map_rows(lambda rows: _largest(scores(rows, codebook)), vectors, count)
+    return chunks.map_rows(lambda rows: largest(scores(rows, codebook)), vectors, count)
 
 
-def _largest(score: Float[Array, "v n"]) -> Int[Array, "n"]:
-    """Lowest index of the largest score, by two plain reductions.
+def largest(score: Float[Array, "v n"]) -> Int[Array, "n"]:
+    """The code of largest score, the lowest where several are, by two plain reductions.
 
     On CPU, XLA vectorises `max` and `min` but not `argmax`; float32 holds the indices exactly.
     """
@@ -64,13 +66,6 @@ def _largest(score: Float[Array, "v n"]) -> Int[Array, "n"]:
 def lookup(codes: Int[Array, "..."], codebook: Float[Array, "v c"]) -> Float[Array, "... c"]:
     """The vector of each code."""
     return jnp.take(codebook, codes, axis=0, mode="clip")
-
-
-def straight_through(
-    latents: Float[Array, "*n c"], quantized: Float[Array, "*n c"]
-) -> Float[Array, "*n c"]:
-    """`quantized` exactly, with the gradient of the identity to `latents`."""
-    return jax.lax.stop_gradient(quantized) + (latents - jax.lax.stop_gradient(latents))
 
 
 def sum_by_code(

@@ -11,7 +11,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import build, errors, keys
-from resgen_jax.quantizers import chunks, kmeans, learning, probabilistic_rvq, rvq
+from resgen_jax.quantizers import chunks, cosine, kmeans, learning, probabilistic_rvq, rvq
 
 State = Any
 
@@ -116,6 +116,37 @@ def _ema(spec, num_tables, start_stats, gather, gather_candidates) -> Learner:
     return Learner(init, start, _quantize(spec, codebooks), update, codebooks, axes)
 
 
+def cosine_rvq(spec: Spec) -> Learner:
+    """RVQ that chooses by cosine similarity: each level's codes have one, learnt, length.
+
+    Their directions are moving averages of unit vectors, put back on the sphere; `smoothing` has no
+    part in it. With depth 1 and unit latents, the codebook of ViT-VQGAN (section 3.2).
+    """
+
+    def init(key):
+        return cosine.random_state(key, spec.depth, spec.codebook_size, spec.code_dim)
+
+    def start(state, latents, key, is_valid=None):
+        del state  # a fresh start: nothing of the random codebooks remains
+        return cosine.start(
+            key, latents, spec.depth, spec.codebook_size, is_valid, **_start_options(spec)
+        )
+
+    def update(state, latents, quantized, key, is_valid=None):
+        tables, codes = cosine.codebooks_from(state), quantized.codes
+        state = cosine.update(
+            state, latents, codes, is_valid, decay=spec.decay, max_distances=spec.max_distances
+        )
+        if spec.restart_threshold == 0.0:
+            return state
+        rows = learning.entering_rows(key, latents, codes, tables, is_valid)
+        return cosine.restart(state, rows, threshold=spec.restart_threshold)
+
+    axes = cosine.CosineState(counts=(None, None), sums=(None, None, None), lengths=(None,))
+    quantize = _quantize(spec, cosine.codebooks_from)
+    return Learner(init, start, quantize, update, cosine.codebooks_from, axes)
+
+
 def probabilistic(spec: Spec) -> Learner:
     """Probabilistic RVQ by moving averages (CLaM-TTS section 3); the author's decay is 0.999.
 
@@ -177,6 +208,7 @@ def _require(is_met: bool, name: str, spec: Spec, expected: str) -> None:
 LEARNERS: dict[str, Callable[[Spec], Learner]] = {
     "ema": ema_rvq,
     "shared_ema": shared_ema_rvq,
+    "cosine": cosine_rvq,
     "probabilistic": probabilistic,
 }
 

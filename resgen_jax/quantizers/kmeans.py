@@ -1,5 +1,7 @@
 """Codebooks started by k-means on a batch of latents, level by level on what the last ones left."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -16,10 +18,12 @@ def kmeans(
     *,
     num_iterations: int = 10,
     max_distances: int = chunks.MAX_DISTANCES,
+    place: Callable[[Array], Array] = lambda centres: centres,
 ) -> tuple[Float[Array, "v c"], Float[Array, "v"]]:
     """Centres after Lloyd's iterations from random rows, and the count of each centre's members.
 
     A centre without members stays where it is; with fewer vectors than codes some must be such.
+    `place` puts the means of an iteration where centres may lie, such as on the sphere.
     """
     weights = is_valid.astype(jnp.float32)
 
@@ -31,7 +35,7 @@ def kmeans(
 
     def iteration(centres, _):
         counts, sums = members(centres)
-        means = sums / jnp.maximum(counts, 1.0)[:, None]
+        means = place(sums / jnp.maximum(counts, 1.0)[:, None])
         return jnp.where(counts[:, None] > 0, means, centres), None
 
     first = vectors[learning.spread_rows(key, is_valid, codebook_size)]

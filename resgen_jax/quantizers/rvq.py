@@ -1,11 +1,16 @@
 """Residual vector quantization: codes from coarse to fine, each for what the last ones left."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from resgen_jax.core import errors
 from resgen_jax.quantizers import chunks, codebook
+
+# Its square, times any number of channels, is still a float32.
+FAR = 1e15
 
 
 def encode(
@@ -111,6 +116,22 @@ def share(table: Float[Array, "v c"], depth: int) -> Float[Array, "q v c"]:
     if depth < 1:
         raise errors.UserError(f"depth is {depth}; expected 1 or more")
     return jnp.broadcast_to(table, (depth, *table.shape))
+
+
+def stack(tables: Sequence[Float[Array, "_ c"]]) -> Float[Array, "q v c"]:
+    """Codebooks of levels with different numbers of codes, filled up to the most.
+
+    What fills them is too far away to be chosen. Raises UserError where the channels differ.
+    """
+    if len({table.shape[-1] for table in tables}) != 1:
+        raise errors.UserError(
+            f"codebooks have {[table.shape[-1] for table in tables]} channels; expected the same"
+        )
+    most = max(len(table) for table in tables)
+    padded = [
+        jnp.pad(table, ((0, most - len(table)), (0, 0)), constant_values=FAR) for table in tables
+    ]
+    return jnp.stack(padded)
 
 
 def _check_depth(codes, codebooks, *, may_be_prefix: bool = False) -> None:

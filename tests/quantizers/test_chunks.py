@@ -28,3 +28,11 @@ def test_a_count_that_divides_the_rows_is_taken():
 def test_neighbours_go_to_different_chunks():
     parts = chunks.split(jnp.arange(8), 2)
     np.testing.assert_array_equal(parts, [[0, 2, 4, 6], [1, 3, 5, 7]])
+
+
+def test_a_tree_of_rows_is_taken_apart_together():
+    rows = {"left": jnp.arange(10.0).reshape(5, 2), "right": jnp.arange(5)}
+    found = chunks.map_rows(
+        lambda part: part["left"][:, 0] + part["right"].astype(jnp.float32), rows, 2
+    )
+    np.testing.assert_array_equal(found, [0, 3, 6, 9, 12])

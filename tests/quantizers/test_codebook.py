@@ -96,15 +96,6 @@ def test_usage_and_perplexity_by_hand():
     np.testing.assert_allclose(codebook.perplexity(counts), [4.0, 1.0, 2.0], rtol=1e-6)
 
 
-def test_straight_through_has_the_quantized_value_and_the_gradient_of_the_identity(vectors, table):
-    quantized = codebook.lookup(codebook.nearest_code(vectors, table), table)
-    passed, pull = jax.vjp(codebook.straight_through, vectors, quantized)
-    np.testing.assert_array_equal(passed, quantized)
-    to_latents, to_quantized = pull(vectors)
-    np.testing.assert_array_equal(to_latents, vectors)
-    np.testing.assert_array_equal(to_quantized, jnp.zeros_like(vectors))
-
-
 def test_bad_arguments_are_told(vectors, table, monkeypatch):
     with pytest.raises(errors.UserError, match="max_distances is 0"):
         codebook.nearest_code(vectors, table, max_distances=0)

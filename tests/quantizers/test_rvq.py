@@ -128,6 +128,20 @@ def test_a_shared_codebook_is_the_same_on_every_level(latents, codebooks):
     np.testing.assert_array_equal(codes, apart)
 
 
+def test_levels_may_have_different_numbers_of_codes(latents, codebooks):
+    tables = [codebooks[0], codebooks[1, :3], codebooks[2, :7]]
+    books = rvq.stack(tables)
+    codes, remainder = encode(latents, books)
+    residual = np.asarray(latents, np.float64)
+    for level, table in enumerate(np.asarray(table, np.float64) for table in tables):
+        expected = ((residual[..., None, :] - table) ** 2).sum(-1).argmin(-1)
+        np.testing.assert_array_equal(codes[..., level], expected)
+        residual = residual - table[expected]
+    np.testing.assert_allclose(remainder, residual, atol=1e-5)
+    with pytest.raises(errors.UserError, match=r"codebooks have \[5, 4\] channels"):
+        rvq.stack([codebooks[0], codebooks[1][:, :4]])
+
+
 def test_devices_keep_their_own_rows(latents, codebooks):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
