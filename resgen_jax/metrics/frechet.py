@@ -6,6 +6,7 @@ Host-side NumPy in float64: a distance is a difference of large traces, which fl
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from resgen_jax.core import errors
@@ -56,6 +57,20 @@ def covariance(moments: Moments) -> Float[np.ndarray, "c c"]:
     return moments.scatter / (moments.num_rows - 1)
 
 
+def shortage(num_rows: int, num_features: int) -> str | None:
+    """What to tell of a covariance that has fewer rows than it needs, None where there are enough.
+
+    Such a covariance is singular: the distance stays finite but is too large.
+    """
+    if num_rows > num_features:
+        return None
+    return (
+        f"{num_rows} images are too few for a covariance of {num_features} features (it takes more "
+        "than that, and 50,000 are usual): the distance is biased upwards and compares only with "
+        "those of as many images"
+    )
+
+
 def frechet_distance(
     mean_a: Float[np.ndarray, "c"],
     cov_a: Float[np.ndarray, "c c"],
@@ -64,8 +79,11 @@ def frechet_distance(
 ) -> float:
     """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)); 0 for equal Gaussians.
 
-    tr (AB)^(1/2) is the sum of the singular values of A^(1/2) B^(1/2), which stays accurate for
-    singular covariances (fewer samples than features), where the root of the product does not.
+    For A = R'R and B = S'S, tr (AB)^(1/2) is the sum of the singular values of RS', which stays
+    accurate for singular covariances (fewer samples than features), where the root of the product
+    does not. The ADM evaluator takes scipy's root of the product, adds 1e-6 to both diagonals where
+    that is not finite, and drops what is imaginary: equal to this where the covariances have full
+    rank; here nothing has to be added.
     """
     mean_a, cov_a = _checked(mean_a, cov_a)
     mean_b, cov_b = _checked(mean_b, cov_b)
@@ -74,7 +92,7 @@ def frechet_distance(
             f"Gaussians of {len(mean_a)} and {len(mean_b)} dimensions cannot be compared; take "
             "features of one network"
         )
-    overlap = np.linalg.svd(_root(cov_a) @ _root(cov_b), compute_uv=False).sum()
+    overlap = np.linalg.svd(_factor(cov_a) @ _factor(cov_b).T, compute_uv=False).sum()
     apart = np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2 * overlap
     return max(float(apart), 0.0)
 
@@ -95,9 +113,9 @@ def _checked(mean, cov) -> tuple[np.ndarray, np.ndarray]:
     return mean, cov
 
 
-def _root(cov: np.ndarray) -> np.ndarray:
-    """Symmetric square root; eigenvalues that are rounding noise count as 0."""
-    values, vectors = np.linalg.eigh((cov + cov.T) / 2)
-    noise = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
-    values = np.where(values > noise, values, 0)
-    return (vectors * np.sqrt(values)) @ vectors.T
+def _factor(cov: np.ndarray) -> np.ndarray:
+    """R of cov = R'R with as many rows as the rank: a pivoted Cholesky factor."""
+    upper, pivots, rank, _ = scipy.linalg.lapack.dpstrf((cov + cov.T) / 2)
+    factor = np.empty((rank, len(cov)))
+    factor[:, pivots - 1] = np.triu(upper)[:rank]
+    return factor

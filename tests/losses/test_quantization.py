@@ -1,9 +1,10 @@
-"""Which side each quantization loss moves, and its value by NumPy."""
+"""Which side each quantization loss moves, its value by NumPy, and its limits."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from resgen_jax.losses import quantization
 from resgen_jax.quantizers import rvq
@@ -60,3 +61,68 @@ def test_every_prefix_pulls(pair, key):
     np.testing.assert_allclose(one, quantization.commitment_loss(latents, sums[..., 0, :]))
     to_sums = jax.grad(lambda s: jnp.sum(quantization.prefix_commitment_loss(latents, s)))(sums)
     assert (to_sums == 0).all()
+
+
+def test_every_prefix_is_pulled_and_scales_are_the_mean_of_both_sides(pair, key):
+    latents, sums = pair[0], jax.random.normal(key, (2, 5, 4, 3))
+    apart = sum(quantization.codebook_loss(latents, sums[..., level, :]) for level in range(4))
+    found = quantization.prefix_codebook_loss(latents, sums)
+    np.testing.assert_allclose(found, apart, rtol=1e-5)
+    # The distances are the same seen from either side.
+    scales = quantization.multi_scale_loss(latents, sums, 0.25)
+    np.testing.assert_allclose(scales, 1.25 * apart / 4, rtol=1e-5)
+
+    def gradients(loss):
+        return jax.grad(lambda *both: jnp.sum(loss(*both)), (0, 1))(latents, sums)
+
+    to_latents, to_sums = gradients(quantization.prefix_codebook_loss)
+    assert (to_latents == 0).all()
+    both = gradients(quantization.multi_scale_loss)
+    np.testing.assert_allclose(both[1], to_sums / 4, rtol=1e-5, atol=1e-7)
+    away = np.asarray(latents)[..., None, :] - np.asarray(sums)
+    np.testing.assert_allclose(both[0], 0.25 * 2 / 3 * away.mean(-2), atol=1e-6)
+
+
+def entropies(logits, is_valid):
+    """Mean entropy of the valid rows and that of their mean, in float64."""
+    shares = scipy.special.softmax(np.asarray(logits, np.float64)[np.asarray(is_valid)], axis=-1)
+    return scipy.special.entr(shares).sum(-1).mean(), scipy.special.entr(shares.mean(0)).sum()
+
+
+def test_entropy_and_diversity_by_numpy(key):
+    logits = 3.0 * jax.random.normal(key, (4, 5, 7))
+    is_valid = jax.random.bernoulli(key, 0.6, (4, 5))
+    of_vectors, of_batch = entropies(logits, is_valid)
+    found = jax.jit(quantization.entropy_loss)(logits, 0.5, is_valid)
+    assert float(found) == pytest.approx(of_vectors - 0.5 * of_batch, rel=1e-5)
+    found = quantization.diversity_loss(logits, is_valid)
+    assert float(found) == pytest.approx(-of_batch, rel=1e-5)
+
+
+def test_entropy_is_lowest_where_codes_are_sure_and_all_used():
+    sure = 1e4 * jnp.eye(6)
+    loss, gradient = jax.value_and_grad(quantization.entropy_loss)(sure)
+    assert float(loss) == pytest.approx(-np.log(6), rel=1e-5)
+    assert jnp.isfinite(gradient).all()
+    assert float(quantization.diversity_loss(sure)) == pytest.approx(-np.log(6), rel=1e-5)
+    # All on one code: as sure, and nothing shared out.
+    same = jnp.broadcast_to(sure[:1], sure.shape)
+    assert float(quantization.entropy_loss(same)) == pytest.approx(0.0, abs=1e-6)
+    gradient = jax.grad(quantization.diversity_loss)(same)
+    assert jnp.isfinite(gradient).all()
+
+
+def test_orthogonal_loss_is_the_mean_square_cosine(key):
+    codebook = jax.random.normal(key, (9, 4)) * jnp.arange(1.0, 10.0)[:, None]
+    units = np.asarray(codebook) / np.linalg.norm(codebook, axis=-1, keepdims=True)
+    loss = jax.jit(quantization.orthogonal_loss)
+    expected = ((units @ units.T) ** 2).sum() / 81 - 1 / 9
+    assert float(loss(codebook)) == pytest.approx(expected, rel=1e-4)
+    is_active = jnp.arange(9) % 2 == 0
+    kept = units[::2]
+    expected = ((kept @ kept.T) ** 2).sum() / 25 - 1 / 5
+    assert float(loss(codebook, is_active)) == pytest.approx(expected, rel=1e-4)
+    gradient = jax.grad(quantization.orthogonal_loss)(codebook, is_active)
+    assert (gradient[1::2] == 0).all()
+    assert jnp.abs(gradient[::2]).min(-1).max() > 0
+    assert float(loss(3.0 * jnp.eye(4))) == pytest.approx(0.0, abs=1e-6)

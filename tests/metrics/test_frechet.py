@@ -14,12 +14,12 @@ def random():
 
 
 def gaussian(random, num_features, rank=None):
-    root = random.normal(size=(num_features, rank or num_features))
+    root = random.normal(size=(num_features, num_features if rank is None else rank))
     return random.normal(size=num_features), root @ root.T
 
 
 def test_distance_to_itself_is_zero_also_when_singular(random):
-    for rank in (None, 3, 1):
+    for rank in (None, 3, 1, 0):
         mean, cov = gaussian(random, 16, rank)
         assert frechet.frechet_distance(mean, cov, mean, cov) == pytest.approx(0, abs=1e-9)
 
@@ -82,6 +82,42 @@ def test_shifted_features_are_their_shift_apart(random):
     one = frechet.accumulate(frechet.start(4), features)
     other = frechet.accumulate(frechet.start(4), features + np.array([3.0, 0, 4.0, 0]))
     assert frechet.distance(one, other) == pytest.approx(25)
+
+
+def adm(mean_a, cov_a, mean_b, cov_b):
+    """The ADM evaluator's arithmetic, its fallback for singular products included."""
+    root = scipy.linalg.sqrtm(cov_a @ cov_b)
+    if not np.isfinite(root).all():
+        offset = np.eye(len(cov_a)) * 1e-6
+        root = scipy.linalg.sqrtm((cov_a + offset) @ (cov_b + offset))
+    assert np.allclose(np.diagonal(root.imag), 0, atol=1e-3)
+    apart = np.sum((mean_a - mean_b) ** 2)
+    return apart + np.trace(cov_a) + np.trace(cov_b) - 2 * np.trace(root.real)
+
+
+def test_features_of_a_network_equal_adm_to_a_millionth(random):
+    turn = random.normal(size=(48, 48))
+    sets = [random.gamma(1.0, size=(400, 48)) @ turn, random.gamma(1.3, size=(350, 48)) @ turn]
+    moments = [frechet.accumulate(frechet.start(48), rows.astype(np.float32)) for rows in sets]
+    numbers = [(rows.mean(axis=0), np.cov(rows, rowvar=False)) for rows in sets]
+    expected = adm(*numbers[0], *numbers[1])
+    assert frechet.distance(*moments) == pytest.approx(expected, rel=1e-6)
+    assert frechet.distance(moments[0], moments[0]) < 1e-3
+
+
+def test_singular_covariances_equal_adm_with_full_ones_mixed_in(random):
+    few = random.normal(size=(12, 20))  # fewer rows than features
+    many = random.normal(size=(90, 20)) + 0.5
+    one, other = (frechet.accumulate(frechet.start(20), rows) for rows in (few, many))
+    expected = adm(few.mean(axis=0), np.cov(few.T), many.mean(axis=0), np.cov(many.T))
+    # scipy's root of a singular product is itself only good to the root of the rounding.
+    assert frechet.distance(one, other) == pytest.approx(expected, rel=1e-5)
+    assert frechet.distance(one, one) < 1e-6
+
+
+def test_too_few_rows_are_told_and_enough_are_not():
+    assert "20 images are too few for a covariance of 20 features" in frechet.shortage(20, 20)
+    assert frechet.shortage(21, 20) is None
 
 
 def test_mistakes_are_named():

@@ -1,9 +1,11 @@
-"""PSNR by hand."""
+"""PSNR by hand, SSIM against SciPy."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
+from resgen_jax.core import errors
 from resgen_jax.metrics import pixels
 
 
@@ -24,3 +26,57 @@ def test_psnr_does_not_depend_on_the_unit(scale):
         pixels.psnr(scale * images, scale * references, value_range=scale),
         rtol=1e-5,
     )
+
+
+def ssim_by_scipy(image, reference, value_range):
+    """Wang's formula, window by window, with SciPy's Gaussian cut to 11 pixels."""
+
+    def mean(values):
+        blurred = scipy.ndimage.gaussian_filter(values, 1.5, radius=5, mode="constant")
+        return blurred[5:-5, 5:-5]
+
+    mu_x, mu_y = mean(image), mean(reference)
+    var_x, var_y = mean(image**2) - mu_x**2, mean(reference**2) - mu_y**2
+    cov = mean(image * reference) - mu_x * mu_y
+    c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
+    top = (2 * mu_x * mu_y + c1) * (2 * cov + c2)
+    return np.mean(top / ((mu_x**2 + mu_y**2 + c1) * (var_x + var_y + c2)))
+
+
+@pytest.fixture
+def pair():
+    random = np.random.default_rng(0)
+    references = scipy.ndimage.gaussian_filter(random.random((2, 17, 14, 3)), (0, 2, 2, 0)) * 400
+    images = np.clip(references + random.normal(size=references.shape) * 12, 0, 255)
+    return images.astype(np.float32), references.astype(np.float32)
+
+
+def test_ssim_equals_scipy_colour_by_colour_and_of_the_luma(pair):
+    images, references = pair
+    exact = [values.astype(np.float64) for values in pair]
+    by_colour = [
+        [ssim_by_scipy(exact[0][i, ..., c], exact[1][i, ..., c], 255) for c in range(3)]
+        for i in range(2)
+    ]
+    found = pixels.ssim(jnp.asarray(images), jnp.asarray(references), value_range=255.0)
+    np.testing.assert_allclose(found, np.mean(by_colour, axis=1), rtol=1e-4)
+    weights = np.array([0.299, 0.587, 0.114])
+    of_luma = [ssim_by_scipy(exact[0][i] @ weights, exact[1][i] @ weights, 255) for i in range(2)]
+    found = pixels.ssim_luma(jnp.asarray(images), jnp.asarray(references), value_range=255.0)
+    np.testing.assert_allclose(found, of_luma, rtol=1e-4)
+
+
+def test_ssim_of_equal_images_is_one_and_gray_is_its_own_luma(pair):
+    gray = jnp.asarray(pair[0][..., :1])
+    other = jnp.asarray(pair[1][..., :1])
+    np.testing.assert_allclose(pixels.ssim(gray, gray, value_range=255.0), 1, rtol=1e-6)
+    np.testing.assert_array_equal(
+        pixels.ssim(gray, other, value_range=255.0),
+        pixels.ssim_luma(gray, other, value_range=255.0),
+    )
+
+
+def test_ssim_needs_a_whole_window():
+    small = jnp.zeros((1, 8, 20, 3))
+    with pytest.raises(errors.UserError, match=r"images are 8 x 20.*sides of at least 11"):
+        pixels.ssim(small, small, value_range=1.0)
