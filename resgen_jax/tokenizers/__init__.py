@@ -1,5 +1,5 @@
 """Floor 4: networks that turn data into codes and back."""
 
-from resgen_jax.tokenizers import interface, rq_vae
+from resgen_jax.tokenizers import discriminators, interface, multi_scale_vae, rq_vae
 
-__all__ = ["interface", "rq_vae"]
+__all__ = ["discriminators", "interface", "multi_scale_vae", "rq_vae"]

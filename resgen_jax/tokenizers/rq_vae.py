@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import einops
@@ -10,13 +11,20 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from resgen_jax.core import errors
+from resgen_jax.core import build, errors
 from resgen_jax.nn import conv2d, flops, functional
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Sizes of the autoencoder; every entry of `multipliers` but the last halves the sides."""
+    """Sizes of the autoencoder; every entry of `multipliers` but the last halves the sides.
+
+    A stage is `num_res_blocks` blocks at one size of the maps; the smallest maps then pass the
+    middle. The bridge is the convolution on either side of the quantizer (VQGAN's quant_conv and
+    post_quant_conv) between `latent_channels` of the networks and `code_dim` of the codebook.
+    """
 
     image_size: int
     channels: int = 3
@@ -24,18 +32,50 @@ class Spec:
     width: int = 64
     multipliers: tuple[int, ...] = (1, 2, 2)
     num_res_blocks: int = 1
+    num_decoder_res_blocks: int = 2
     attention_sizes: tuple[int, ...] = ()  # sides of the feature maps that get attention
+    attention: str = "separate"  # or "fused": query, key and value in one projection
+    num_middle_blocks: int = 2
+    has_middle_attention: bool = True
+    latent_channels: int = 0  # 0 = code_dim
+    bridge_size: int = 1  # side of the bridge's kernels; 0 = no bridge
     code_dim: int = 16
+    dtype: str = "float32"  # of convolutions and matmuls; normalisation is in float32
 
     def __post_init__(self):
         for name in ("image_size", "channels", "patch_size", "width", "code_dim"):
             if getattr(self, name) < 1:
                 raise errors.UserError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if not self.multipliers or min(self.multipliers) < 1 or self.num_res_blocks < 0:
+        for name in (
+            "num_res_blocks",
+            "num_decoder_res_blocks",
+            "num_middle_blocks",
+            "latent_channels",
+        ):
+            if getattr(self, name) < 0:
+                raise errors.UserError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not self.multipliers or min(self.multipliers) < 1:
             raise errors.UserError(
-                f"multipliers are {self.multipliers} and num_res_blocks {self.num_res_blocks}; "
-                "expected one multiplier of at least 1 for each size of the maps, and 0 or more"
+                f"multipliers are {self.multipliers}; expected one of at least 1 for each size "
+                "of the maps"
             )
+        for name, known in (("attention", conv2d.ATTENTIONS), ("dtype", DTYPES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise errors.UserError(f"model.{name} is {value!r}; {build.nearest(value, known)}")
+        self._check_bridge()
+        self._check_sizes()
+
+    def _check_bridge(self):
+        if self.bridge_size not in (0, 1, 3):
+            raise errors.UserError(f"bridge_size is {self.bridge_size}; expected 0, 1 or 3")
+        if not self.bridge_size and self.latent_channels not in (0, self.code_dim):
+            raise errors.UserError(
+                f"latent_channels is {self.latent_channels} and code_dim {self.code_dim}, but "
+                "bridge_size 0 leaves nothing between them; set bridge_size=1 or both alike"
+            )
+
+    def _check_sizes(self):
         if self.image_size % self.stride:
             below = self.image_size // self.stride * self.stride
             sizes = f"{below} or {below + self.stride}" if below else f"{self.stride}"
@@ -60,64 +100,113 @@ class Spec:
         side = self.image_size // self.stride
         return side, side
 
+    @property
+    def inner_channels(self) -> int:
+        """Channels of the encoder's output and the decoder's input."""
+        return self.latent_channels or self.code_dim
+
+
+class Middle(nnx.Module):
+    """Blocks at the smallest maps, with attention after the first of them."""
+
+    def __init__(self, spec: Spec, channels: int, rngs: nnx.Rngs):
+        self.blocks = nnx.List(
+            conv2d.ResidualBlock(channels, channels, rngs, DTYPES[spec.dtype])
+            for _ in range(spec.num_middle_blocks)
+        )
+        has_attention = spec.has_middle_attention and spec.num_middle_blocks
+        self.attention = _attention(spec, channels, rngs) if has_attention else None
+
+    def __call__(self, values: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        for index, block in enumerate(self.blocks):
+            values = block(values)
+            if index == 0 and self.attention is not None:
+                values = self.attention(values)
+        return values
+
+
+class Stage(nnx.Module):
+    """Blocks at one size of the maps, attention after each where asked for, then a resize."""
+
+    def __init__(self, spec, in_channels, channels, num_blocks, side, resize, rngs):
+        dtype = DTYPES[spec.dtype]
+        widths = [in_channels, *[channels] * num_blocks]
+        self.blocks = nnx.List(
+            conv2d.ResidualBlock(before, after, rngs, dtype)
+            for before, after in itertools.pairwise(widths)
+        )
+        num_attentions = num_blocks if side in spec.attention_sizes else 0
+        self.attentions = nnx.List(_attention(spec, channels, rngs) for _ in range(num_attentions))
+        self.resize = None if resize is None else resize(widths[-1], rngs, dtype)
+
+    def __call__(self, values: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+        for index, block in enumerate(self.blocks):
+            values = block(values)
+            if self.attentions:
+                values = self.attentions[index](values)
+        return values if self.resize is None else self.resize(values)
+
 
 class Encoder(nnx.Module):
-    """Images to latents on the grid."""
+    """Images to latents on the grid, before the bridge."""
 
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         self.spec = spec
-        widths = [spec.width * multiplier for multiplier in spec.multipliers]
-        side = spec.image_size // spec.patch_size
-        self.conv_in = conv2d.conv(spec.channels * spec.patch_size**2, widths[0], 3, rngs)
-        layers, channels = [], widths[0]
-        for stage, width in enumerate(widths):
-            for _ in range(spec.num_res_blocks):
-                layers.append(conv2d.ResidualBlock(channels, width, rngs))
-                channels = width
-                if side in spec.attention_sizes:
-                    layers.append(conv2d.AttentionBlock(channels, rngs))
-            if stage < len(widths) - 1:
-                layers.append(conv2d.Downsample(channels, rngs))
-                side //= 2
-        self.layers = nnx.List([*layers, conv2d.ResidualBlock(channels, channels, rngs)])
+        dtype, side = DTYPES[spec.dtype], spec.image_size // spec.patch_size
+        in_channels, channels = spec.channels * spec.patch_size**2, spec.width * spec.multipliers[0]
+        self.conv_in = conv2d.conv(in_channels, channels, 3, rngs, dtype=dtype)
+        stages = []
+        for index, multiplier in enumerate(spec.multipliers):
+            is_last = index == len(spec.multipliers) - 1
+            resize = None if is_last else conv2d.Downsample
+            width = spec.width * multiplier if spec.num_res_blocks else channels
+            stages.append(
+                Stage(spec, channels, width, spec.num_res_blocks, side >> index, resize, rngs)
+            )
+            channels = width
+        self.stages = nnx.List(stages)
+        self.middle = Middle(spec, channels, rngs)
         self.norm = conv2d.group_norm(channels, rngs)
-        self.conv_out = conv2d.conv(channels, spec.code_dim, 1, rngs)
+        self.conv_out = conv2d.conv(channels, spec.inner_channels, 3, rngs, dtype=dtype)
 
     def __call__(self, images: Float[Array, "b h w c"]) -> Float[Array, "b gh gw c2"]:
         values = self.conv_in(fold(images, self.spec.patch_size))
-        for layer in self.layers:
-            values = layer(values)
-        return self.conv_out(jax.nn.silu(self.norm(values)))
+        for stage in self.stages:
+            values = stage(values)
+        return self.conv_out(jax.nn.silu(self.norm(self.middle(values))))
 
 
 class Decoder(nnx.Module):
-    """Quantized latents on the grid to images; the encoder in reverse."""
+    """Latents on the grid, after the bridge, to images; the encoder in reverse."""
 
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         self.spec = spec
-        widths = [spec.width * multiplier for multiplier in reversed(spec.multipliers)]
-        side = spec.grid[0]
-        self.conv_in = conv2d.conv(spec.code_dim, widths[0], 3, rngs)
-        layers = [conv2d.ResidualBlock(widths[0], widths[0], rngs)]
-        channels = widths[0]
-        for stage, width in enumerate(widths):
-            for _ in range(spec.num_res_blocks):
-                layers.append(conv2d.ResidualBlock(channels, width, rngs))
-                channels = width
-                if side in spec.attention_sizes:
-                    layers.append(conv2d.AttentionBlock(channels, rngs))
-            if stage < len(widths) - 1:
-                layers.append(conv2d.Upsample(channels, rngs))
-                side *= 2
-        self.layers = nnx.List(layers)
+        dtype, channels = DTYPES[spec.dtype], spec.width * spec.multipliers[-1]
+        self.conv_in = conv2d.conv(spec.inner_channels, channels, 3, rngs, dtype=dtype)
+        self.middle = Middle(spec, channels, rngs)
+        stages, num_blocks = [], spec.num_decoder_res_blocks
+        for index, multiplier in enumerate(reversed(spec.multipliers)):
+            is_last = index == len(spec.multipliers) - 1
+            resize = None if is_last else conv2d.Upsample
+            width = spec.width * multiplier if num_blocks else channels
+            side = spec.grid[0] << index
+            stages.append(Stage(spec, channels, width, num_blocks, side, resize, rngs))
+            channels = width
+        self.stages = nnx.List(stages)
         self.norm = conv2d.group_norm(channels, rngs)
-        self.conv_out = conv2d.conv(channels, spec.channels * spec.patch_size**2, 3, rngs)
+        out_channels = spec.channels * spec.patch_size**2
+        self.conv_out = conv2d.conv(channels, out_channels, 3, rngs, dtype=dtype)
 
-    def __call__(self, quantized: Float[Array, "b gh gw c"]) -> Float[Array, "b h w c2"]:
-        values = self.conv_in(quantized)
-        for layer in self.layers:
-            values = layer(values)
-        return unfold(self.conv_out(jax.nn.silu(self.norm(values))), self.spec.patch_size)
+    def features(self, values: Float[Array, "b gh gw c"]) -> Float[Array, "b h w d"]:
+        """All but the last convolution."""
+        values = self.middle(self.conv_in(values))
+        for stage in self.stages:
+            values = stage(values)
+        return jax.nn.silu(self.norm(values))
+
+    def finish(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h2 w2 c2"]:
+        """The last convolution; images in float32."""
+        return unfold(self.conv_out(features).astype(jnp.float32), self.spec.patch_size)
 
 
 class RqVae(nnx.Module):
@@ -126,19 +215,38 @@ class RqVae(nnx.Module):
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         self.encoder, self.decoder = Encoder(spec, rngs), Decoder(spec, rngs)
         self.spec = spec
+        dtype, size = DTYPES[spec.dtype], spec.bridge_size
+        inner, outer = spec.inner_channels, spec.code_dim
+        self.bridge_in = conv2d.conv(inner, outer, size, rngs, dtype=dtype) if size else None
+        self.bridge_out = conv2d.conv(outer, inner, size, rngs, dtype=dtype) if size else None
 
     def encode(self, images: Float[Array, "b h w c"]) -> Float[Array, "b l c2"]:
-        """Latents, the grid flattened row by row."""
+        """Latents in float32, the grid flattened row by row."""
         latents = self.encoder(images)
-        return latents.reshape(latents.shape[0], math.prod(self.spec.grid), -1)
+        latents = latents if self.bridge_in is None else self.bridge_in(latents)
+        length = math.prod(self.spec.grid)
+        return latents.reshape(latents.shape[0], length, -1).astype(jnp.float32)
+
+    def features(self, quantized: Float[Array, "b l c"]) -> Float[Array, "b h w d"]:
+        """What the last convolution of the decoder sees."""
+        values = quantized.reshape(quantized.shape[0], *self.spec.grid, -1)
+        return self.decoder.features(values if self.bridge_out is None else self.bridge_out(values))
+
+    def finish(self, features: Float[Array, "b h w d"]) -> Float[Array, "b h2 w2 c2"]:
+        """Images out of `features`: the last convolution."""
+        return self.decoder.finish(features)
 
     def decode(self, quantized: Float[Array, "b l c"]) -> Float[Array, "b h w c2"]:
         """Images from quantized latents, not clipped."""
-        return self.decoder(quantized.reshape(quantized.shape[0], *self.spec.grid, -1))
+        return self.finish(self.features(quantized))
+
+
+def _attention(spec: Spec, channels: int, rngs: nnx.Rngs) -> nnx.Module:
+    return conv2d.ATTENTIONS[spec.attention](channels, rngs, DTYPES[spec.dtype])
 
 
 def make(spec: Spec) -> functional.Network:
-    """`init` and `apply` of the two networks; methods `encode` and `decode`."""
+    """`init` and `apply` of the two networks; methods `encode`, `decode`, `features`, `finish`."""
     return functional.from_module(lambda rngs: RqVae(spec, rngs))
 
 
@@ -155,6 +263,19 @@ def forward_flops(spec: Spec) -> float:
     shape = (1, spec.image_size, spec.image_size, spec.channels)
     params = jax.eval_shape(network.init, jax.random.key(0))
     return flops.count(forward, params, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@functools.cache
+def encoder_flops(spec: Spec) -> float:
+    """Convolution and matmul operations of encoding one image."""
+    network = make(spec)
+    shape = (1, spec.image_size, spec.image_size, spec.channels)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    return flops.count(
+        lambda params, images: network.apply(params, images, method="encode"),
+        params,
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+    )
 
 
 def fold(images: Float[Array, "b h w c"], patch_size: int) -> Float[Array, "b h2 w2 c2"]:

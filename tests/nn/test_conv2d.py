@@ -95,31 +95,48 @@ def test_a_residual_block_starts_as_its_skip(out_channels, key):
     assert np.max(np.abs(changed - outputs)) > 0.1
 
 
-@pytest.fixture(scope="module")
-def attention_block():
-    return functional.from_module(lambda rngs: conv2d.AttentionBlock(4, rngs))
+@pytest.fixture(scope="module", params=sorted(conv2d.ATTENTIONS))
+def attention(request):
+    block = conv2d.ATTENTIONS[request.param]
+    return functional.from_module(lambda rngs: block(4, rngs))
 
 
-def test_an_attention_block_starts_as_the_identity(attention_block, key):
+def test_attention_starts_as_the_identity(attention, key):
     values = maps(2, 2, 3, 4)
-    np.testing.assert_array_equal(attention_block.apply(attention_block.init(key), values), values)
+    np.testing.assert_array_equal(attention.apply(attention.init(key), values), values)
 
 
-def test_an_attention_block_attends_over_all_places(attention_block):
-    params, values = random_params(attention_block), maps(2, 2, 3, 4)
+def test_attention_is_over_all_places(attention):
+    params, values = random_params(attention), maps(2, 2, 3, 4)
     flat = np.asarray(values, np.float64).reshape(2, 6, 4)
     # One group of all four channels, normalised over the whole map.
     mean, variance = flat.mean(axis=(1, 2), keepdims=True), flat.var(axis=(1, 2), keepdims=True)
-    norm, project, out = (
-        numpy_networks.double(params)[name] for name in ("norm", "project", "out")
-    )
-    normed = (flat - mean) / np.sqrt(variance + 1e-6) * norm["scale"] + norm["bias"]
-    projected = normed @ project["kernel"][0, 0] + project["bias"]
-    query, keys, mixed = np.split(projected, 3, axis=-1)
+    layers = numpy_networks.double(params)
+    normed = (flat - mean) / np.sqrt(variance + 1e-6) * layers["norm"]["scale"]
+    normed = normed + layers["norm"]["bias"]
+
+    def project(layer):
+        return normed @ layer["kernel"][0, 0] + layer["bias"]
+
+    if "project" in layers:
+        query, keys, mixed = np.split(project(layers["project"]), 3, axis=-1)
+    else:
+        query, keys, mixed = (project(layers[name]) for name in ("query", "key", "value"))
     weight = numpy_networks.softmax(query @ keys.swapaxes(1, 2) / 2)
-    expected = flat + (weight @ mixed) @ out["kernel"][0, 0] + out["bias"]
-    outputs = attention_block.apply(params, values)
+    expected = flat + (weight @ mixed) @ layers["out"]["kernel"][0, 0] + layers["out"]["bias"]
+    outputs = attention.apply(params, values)
     np.testing.assert_allclose(outputs.reshape(2, 6, 4), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_blocks_in_half_precision_stay_near_and_keep_their_type():
+    exact = functional.from_module(lambda rngs: conv2d.ResidualBlock(8, 12, rngs))
+    half = functional.from_module(lambda rngs: conv2d.ResidualBlock(8, 12, rngs, jnp.bfloat16))
+    params, values = random_params(exact), maps(2, 4, 4, 8)
+    outputs = half.apply(params, values.astype(jnp.bfloat16))
+    assert outputs.dtype == jnp.bfloat16
+    expected = np.asarray(exact.apply(params, values))
+    error = np.abs(outputs.astype(jnp.float32) - expected).max()
+    assert 0 < error < 0.05 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(

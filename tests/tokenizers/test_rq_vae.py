@@ -7,10 +7,54 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, trees
 from resgen_jax.tokenizers import rq_vae
 
-SPEC = rq_vae.Spec(image_size=8, channels=2, patch_size=2, width=4, multipliers=(1, 2), code_dim=3)
+SPEC = rq_vae.Spec(
+    image_size=8,
+    channels=2,
+    patch_size=2,
+    width=4,
+    multipliers=(1, 2),
+    num_decoder_res_blocks=1,
+    num_middle_blocks=1,
+    has_middle_attention=False,
+    bridge_size=0,
+    code_dim=3,
+)
+PARTS = ("encoder", "decoder")
+# Of 256x256 images; parameters, tensors, of them in encoder and decoder (in millions).
+PUBLISHED = {
+    "RQ-VAE, 8x8": (
+        rq_vae.Spec(
+            image_size=256,
+            width=128,
+            multipliers=(1, 1, 2, 2, 4, 4),
+            num_res_blocks=2,
+            num_decoder_res_blocks=3,
+            attention_sizes=(8,),
+            latent_channels=256,
+            code_dim=256,
+        ),
+        (100.2, 386, 41.1, 59.0),
+    ),
+    # Without the quantizer: 4096 x 32 of codebook and four 3x3 convolutions make 108.9 M and 323.
+    "VAR's tokenizer": (
+        rq_vae.Spec(
+            image_size=256,
+            width=160,
+            multipliers=(1, 1, 2, 2, 4),
+            num_res_blocks=2,
+            num_decoder_res_blocks=3,
+            attention_sizes=(16,),
+            attention="fused",
+            latent_channels=32,
+            bridge_size=3,
+            code_dim=32,
+        ),
+        (108.9 - 0.17, 323 - 9, 44.1, 64.7),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +119,9 @@ def test_sizes_below_one_are_refused(field):
 
 
 def test_the_spec_refuses_an_empty_network():
-    with pytest.raises(errors.UserError, match=r"multipliers are \(\) .* expected"):
+    with pytest.raises(errors.UserError, match=r"multipliers are \(\); expected"):
         dataclasses.replace(SPEC, multipliers=())
-    with pytest.raises(errors.UserError, match=r"multipliers are \(1, 0\) .* expected"):
+    with pytest.raises(errors.UserError, match=r"multipliers are \(1, 0\); expected"):
         dataclasses.replace(SPEC, multipliers=(1, 0))
 
 
@@ -87,6 +131,8 @@ def test_the_spec_refuses_an_empty_network():
         {},
         {"patch_size": 8, "multipliers": (1,)},
         {"patch_size": 1, "multipliers": (1, 2, 2), "attention_sizes": (4,), "num_res_blocks": 2},
+        {"bridge_size": 3, "latent_channels": 7, "num_middle_blocks": 2, "dtype": "bfloat16"},
+        {"num_res_blocks": 0, "num_decoder_res_blocks": 0, "num_middle_blocks": 0},
     ],
 )
 def test_codes_lie_on_the_grid_and_images_come_back_in_their_size(changes):
@@ -109,21 +155,67 @@ def test_attention_at_a_size_that_no_map_has_is_refused():
         dataclasses.replace(SPEC, attention_sizes=(2, 8))
 
 
-def test_attention_stands_at_the_sizes_asked_for():
-    def num_blocks(sizes):
+@pytest.mark.parametrize("kind", ["separate", "fused"])
+def test_attention_stands_at_the_sizes_asked_for(kind):
+    def num_attentions(sizes, **changes):
         spec = dataclasses.replace(
-            SPEC, image_size=16, multipliers=(1, 2, 2), attention_sizes=sizes
+            SPEC,
+            image_size=16,
+            multipliers=(1, 2, 2),
+            num_decoder_res_blocks=2,
+            attention=kind,
+            attention_sizes=sizes,
+            **changes,
         )
         axes = rq_vae.make(spec).axes
         return [
-            sum("project" in layer for layer in axes[part]["layers"].values())
+            [len(stage.get("attentions", {})) for stage in axes[part]["stages"].values()]
+            + ["attention" in axes[part]["middle"]]
             for part in ("encoder", "decoder")
         ]
 
-    # Feature maps of 8, 4 and 2 on the way down, the same on the way up.
-    assert num_blocks(()) == [0, 0]
-    assert num_blocks((4,)) == [1, 1]
-    assert num_blocks((2, 8)) == [2, 2]
+    # Feature maps of 8, 4 and 2 on the way down, 2, 4 and 8 on the way up.
+    assert num_attentions(()) == [[0, 0, 0, False], [0, 0, 0, False]]
+    assert num_attentions((4,)) == [[0, 1, 0, False], [0, 2, 0, False]]
+    assert num_attentions((2, 8)) == [[1, 0, 1, False], [2, 0, 2, False]]
+    assert num_attentions((), has_middle_attention=True) == [[0, 0, 0, True], [0, 0, 0, True]]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sizes_are_the_published_ones(name):
+    spec, (total, num_tensors, encoder, decoder) = PUBLISHED[name]
+    params = jax.eval_shape(rq_vae.make(spec).init, jax.random.key(0))
+    assert len(jax.tree.leaves(params)) == num_tensors
+    counts = [trees.num_parameters(part) / 1e6 for part in (params, *map(params.get, PARTS))]
+    np.testing.assert_allclose(counts, [total, encoder, decoder], atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attention": "fusd"}, "attention is 'fusd'; did you mean 'fused'"),
+        ({"dtype": "float16"}, "dtype is 'float16'; did you mean"),
+        ({"bridge_size": 2}, "bridge_size is 2; expected 0, 1 or 3"),
+        ({"latent_channels": 5}, "latent_channels is 5 and code_dim 3, but bridge_size 0"),
+        ({"num_res_blocks": -1}, "num_res_blocks is -1; expected 0 or more"),
+    ],
+)
+def test_networks_that_cannot_be_built_are_refused(changes, message):
+    with pytest.raises(errors.UserError, match=message):
+        dataclasses.replace(SPEC, **changes)
+
+
+def test_features_and_the_last_convolution_make_the_image(network, params):
+    latents = jnp.asarray(np.random.default_rng(2).normal(size=(2, 4, 3)), jnp.float32)
+    features = network.apply(params, latents, method="features")
+    kernel, bias = (params["decoder"]["conv_out"][name] for name in ("kernel", "bias"))
+    finished = network.apply(params, features, method="finish")
+    folded = jax.lax.conv_general_dilated(
+        features, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    expected = rq_vae.unfold(folded + bias[None, None, None, :], SPEC.patch_size)
+    np.testing.assert_allclose(finished, expected, atol=1e-4)
+    np.testing.assert_array_equal(finished, network.apply(params, latents, method="decode"))
 
 
 def test_positions_are_the_places_row_by_row(images):
@@ -144,17 +236,24 @@ def test_positions_are_the_places_row_by_row(images):
     params = jax.tree.map(own_place_only, shapes)
     encode = jax.jit(lambda images: network.apply(params, images, method="encode"))
     still = encode(images)
-    for position in range(4):
-        row, column = divmod(position, 2)
-        place = np.s_[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-        change = np.abs(encode(images.at[place].multiply(-1.0)) - still)[0].sum(axis=-1)
-        assert change.argmax() == position
-    # And the decoder puts position i back at row i // 2, column i % 2.
-    grid = np.zeros((3, 2, 2, 3), np.float32)
-    for position in range(4):
-        grid[:, position // 2, position % 2] = still[:, position]
-    decoded = jax.jit(lambda: network.apply(params, jnp.asarray(grid), method="decoder"))()
-    np.testing.assert_allclose(network.apply(params, still, method="decode"), decoded, atol=1e-5)
+    decode = jax.jit(lambda latents: network.apply(params, latents, method="decode"))
+
+    def swapped(images, first, second):
+        """Row by row, the patches `first` and `second` of each image in each other's place."""
+        order = np.arange(4)
+        order[[first, second]] = second, first
+        patches = np.asarray(images).reshape(3, 2, 4, 2, 4, 2).swapaxes(2, 3).reshape(3, 4, 4, 4, 2)
+        moved = patches[:, order].reshape(3, 2, 2, 4, 4, 2).swapaxes(2, 3).reshape(images.shape)
+        return jnp.asarray(moved), order
+
+    # Statistics of the normalisation are those of all places: patches that change places take
+    # their latents with them, and latents that change places take their patches.
+    for pair in ((0, 1), (1, 2), (0, 3)):
+        moved, order = swapped(images, *pair)
+        np.testing.assert_allclose(encode(moved), still[:, order], atol=1e-4)
+        assert np.abs(still[:, order] - still).max() > 1e-2
+        moved, _ = swapped(decode(still), *pair)
+        np.testing.assert_allclose(decode(still[:, order]), moved, atol=1e-4)
 
 
 def test_the_gradient_of_every_position_reaches_the_image_and_back(network, params, images):
