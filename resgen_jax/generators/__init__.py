@@ -7,6 +7,7 @@ from resgen_jax.generators import (
     mixture_head,
     resgen,
     resgen_sampler,
+    rq_transformer,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "mixture_head",
     "resgen",
     "resgen_sampler",
+    "rq_transformer",
 ]

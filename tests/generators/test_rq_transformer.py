@@ -1,0 +1,134 @@
+"""RQ-Transformer: what each logit may see, the steps of sampling, and the published sizes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resgen_jax.core import errors, trees
+from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.quantizers import rvq
+
+SPEC = rq_transformer.Spec(width=12, num_heads=3, num_body_layers=2, num_head_layers=2)
+SPACE = interface.CodeSpace(grid=(2, 3), depth=4, codebook_size=7, code_dim=5, num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return rq_transformer.make(SPEC, SPACE)
+
+
+@pytest.fixture(scope="module")
+def params(network):
+    return random_params(network)
+
+
+def random_params(network):
+    """Parameters with no zeros or ones among them, so that each of them matters."""
+    generator = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype),
+        jax.eval_shape(network.init, jax.random.key(0)),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(network, params):
+    """Logits of codes and labels, by one compiled program."""
+    codebooks = jax.random.normal(jax.random.key(2), (4, 7, 5))
+    return jax.jit(functools.partial(network.apply, params), static_argnames="method"), codebooks
+
+
+CODES = jnp.asarray(np.random.default_rng(0).integers(0, 7, (2, 6, 4), dtype=np.int32))
+LABELS = jnp.array([2, 0])
+OTHER_LABELS = jnp.array([2, 1])
+
+
+def test_a_logit_depends_on_the_codes_before_it_and_on_no_other(run):
+    apply, codebooks = run
+    logits = np.asarray(apply(CODES, LABELS, codebooks))
+    assert logits.shape == (2, 6, 4, 7)
+    order = np.arange(24).reshape(6, 4)
+    for position, level in [(0, 0), (2, 1), (4, 3), (5, 2)]:
+        changed = CODES.at[:, position, level].set((CODES[:, position, level] + 1) % 7)
+        moved = np.abs(np.asarray(apply(changed, LABELS, codebooks)) - logits).max(axis=(0, 3))
+        later = order > order[position, level]
+        assert np.all(moved[~later] < 1e-6)
+        assert np.all(moved[later] > 1e-5)
+
+
+def test_the_class_is_seen_by_all_and_examples_are_apart(run):
+    apply, codebooks = run
+    logits = np.asarray(apply(CODES, LABELS, codebooks))
+    moved = np.abs(np.asarray(apply(CODES, OTHER_LABELS, codebooks)) - logits).max(axis=-1)
+    assert np.all(moved[0] < 1e-6)
+    assert np.all(moved[1] > 1e-5)
+
+
+def test_the_last_positions_vector_is_never_read(network, params):
+    codebooks = jnp.ones((4, 7, 5))
+    loss = jax.jit(jax.grad(lambda p: jnp.sum(network.apply(p, CODES, LABELS, codebooks) ** 2)))
+    gradient = np.abs(np.asarray(loss(params)["positions"])).max(axis=-1)
+    assert gradient[-1] == 0
+    assert np.all(gradient[:-1] > 0)
+
+
+def test_sampling_steps_give_the_logits_of_the_whole(run):
+    apply, codebooks = run
+    expected = np.asarray(apply(CODES, LABELS, codebooks))
+    sums = rvq.partial_sums(CODES, codebooks)
+    # With nothing but zeros from position 3 on, its context is already there.
+    known = jnp.where((jnp.arange(6) < 3)[None, :, None], sums[..., -1, :], 0.0)
+    context = apply(known, LABELS, method="contexts")[:, 3:4]
+    for level in (0, 2):
+        found = apply(context, sums[:, 3:4, :level], method="logits")
+        np.testing.assert_allclose(found[:, 0], expected[:, 3, : level + 1], atol=1e-5)
+
+
+def test_dropout_needs_a_key_and_changes_the_logits():
+    spec = rq_transformer.Spec(
+        width=12, num_heads=3, num_body_layers=1, num_head_layers=1, dropout_rate=0.5
+    )
+    network = rq_transformer.make(spec, SPACE)
+    params = random_params(network)
+    apply = jax.jit(network.apply)
+    codebooks = jnp.ones((4, 7, 5))
+    plain = apply(params, CODES, LABELS, codebooks)
+    np.testing.assert_array_equal(plain, apply(params, CODES, LABELS, codebooks, None))
+    dropped = [apply(params, CODES, LABELS, codebooks, jax.random.key(i)) for i in (0, 0, 1)]
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert np.abs(dropped[0] - plain).max() > 1e-3
+    assert np.abs(dropped[0] - dropped[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("width", "num_heads", "num_body_layers", "num_head_layers", "millions"),
+    [
+        (1536, 24, 12, 4, 480.9),
+        (1536, 24, 24, 4, 820.9),
+        (1536, 24, 42, 6, 1387.5),
+        (2560, 40, 42, 6, 3822.5),
+    ],
+)
+def test_the_published_sizes(width, num_heads, num_body_layers, num_head_layers, millions):
+    spec = rq_transformer.Spec(width, num_heads, num_body_layers, num_head_layers)
+    space = interface.CodeSpace((8, 8), 4, 16384, 256, 1000)
+    network = rq_transformer.make(spec, space)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    assert trees.num_parameters(shapes) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"width": 10, "num_heads": 4}, "width 10 is not a multiple of num_heads 4; use 8"),
+        ({"num_head_layers": 0}, "num_head_layers is 0"),
+        ({"dropout_rate": 1.0}, "outside"),
+        ({"remat": "ful"}, "did you mean 'full'"),
+    ],
+)
+def test_mistakes_are_told(fields, message):
+    with pytest.raises(errors.UserError, match=message):
+        rq_transformer.Spec(**fields)
