@@ -181,7 +181,8 @@ class _Training:
                 )
                 self.reporter.measured(step, "held_out", metrics)
             for evaluator in evaluators:
-                self.reporter.measured(step, "evaluation", evaluator(state, step))
+                if metrics := evaluator(state, step):  # none where it is not due
+                    self.reporter.measured(step, "evaluation", metrics)
 
     def _save(self, state: TrainState, step: int) -> None:
         self._settle()  # never a state after a bad loss

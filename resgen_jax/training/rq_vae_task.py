@@ -1,62 +1,35 @@
-"""Training the RQ-VAE: reconstruction and commitment by gradients, codebooks by statistics."""
+"""Training the RQ-VAE: the networks by gradients, their codebooks by statistics.
 
-import dataclasses
+With an adversary the discriminator is part of the parameters, with an optimizer of its own, and
+both sides take their step in one program.
+"""
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
-from resgen_jax.losses import quantization, reconstruction
+from resgen_jax.losses import reconstruction
 from resgen_jax.metrics import pixels
-from resgen_jax.quantizers import codebook, learning, rvq
+from resgen_jax.quantizers import codebook, gradients, learning, rvq
 from resgen_jax.quantizers import interface as quantizer_interface
 from resgen_jax.tokenizers import interface, rq_vae
-from resgen_jax.training import optimizer
+from resgen_jax.training import adversary, optimizer, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 VALUE_RANGE = 2.0  # images lie in [-1, 1]
 MAX_PSNR = 100.0  # stands for "no error at all", so that a mean stays finite
-
-COMMITMENTS = {
-    "total": lambda latents, sums: quantization.commitment_loss(latents, sums[..., -1, :]),
-    "prefix": lambda latents, sums: (
-        quantization.prefix_commitment_loss(latents, sums) / sums.shape[-2]
-    ),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSpec:
-    """What is minimised, and how the quantizer joins in."""
-
-    reconstruction: str = "l2"
-    commitment: str = "total"  # or "prefix": every depth pulls the latents
-    commitment_weight: float = 0.25
-    depth_drop_rate: float = 0.0  # share of images decoded from a random number of levels
-    start_step: int = 100  # steps without quantization before k-means starts the codebooks
-    average_decay: float = 0.999
-
-    def __post_init__(self):
-        for name, known in (
-            ("reconstruction", reconstruction.KINDS),
-            ("commitment", COMMITMENTS),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"loss.{name} is {value!r}; {build.nearest(value, known)}")
-        for name in ("depth_drop_rate", "average_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
-        for name in ("commitment_weight", "start_step"):
-            if getattr(self, name) < 0:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
+DISCRIMINATOR = rq_vae_loss.DISCRIMINATOR
 
 
 class RqVaeTask:
-    """The RQ-VAE as a `Task`; batches hold "images" UInt8 "b h w c" and "index"."""
+    """The RQ-VAE as a `Task`; batches hold "images" UInt8 "b h w c" and "index".
+
+    `perceptual_params` are the frozen LPIPS weights, kept among the statistics so that a run goes
+    on without their file; None stands for a state that is restored, not begun.
+    """
 
     name = "rq_vae"
 
@@ -65,9 +38,11 @@ class RqVaeTask:
         model: rq_vae.Spec,
         quantizer: quantizer_interface.Spec,
         learner: quantizer_interface.Learner,
-        loss: LossSpec,
+        loss: rq_vae_loss.LossSpec,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
+        adversarial: adversary.Spec | None = None,
+        perceptual_params: PyTree = None,
     ):
         if quantizer.code_dim != model.code_dim:
             raise errors.UserError(
@@ -76,7 +51,15 @@ class RqVaeTask:
             )
         self.model, self.quantizer, self.learner, self.loss = model, quantizer, learner, loss
         self.network = rq_vae.make(model)
-        self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
+        self.adversary = (
+            adversary.Adversary(adversarial, model.image_size, model.channels)
+            if adversarial
+            else None
+        )
+        self.image_loss = rq_vae_loss.ImageLoss(
+            loss, model, self.network, self.adversary, perceptual_params
+        )
+        self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
         self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
         self.tokenizer = interface.Tokenizer(
@@ -93,34 +76,129 @@ class RqVaeTask:
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         """Fresh networks and random codebooks."""
-        use = keys.named_keys(key, "params", "quantizer")
+        use = keys.named_keys(key, "params", "quantizer", DISCRIMINATOR)
         params = self.network.init(use["params"])
         statistics = {"quantizer": self.learner.init(use["quantizer"])}
+        if self.adversary:
+            params[DISCRIMINATOR] = self.adversary.network.init(use[DISCRIMINATOR])
+            statistics["scores"] = self.adversary.init_scores()
+        if self.image_loss.has_frozen:
+            statistics["perceptual"] = self.image_loss.frozen()
         return optimizer.initial_state(params, self.optimizer, statistics)
 
     def axes(self) -> PyTree:
         """Logical axes of the parameters."""
-        return self.network.axes
+        more = {DISCRIMINATOR: self.adversary.network.axes} if self.adversary else {}
+        return {**self.network.axes, **more}
 
     def statistics_axes(self) -> PyTree:
-        """Logical axes of the codebook statistics."""
-        return {"quantizer": self.learner.axes}
+        """Logical axes of the codebook statistics, and of what is frozen."""
+        axes = {"quantizer": self.learner.axes}
+        if self.adversary:
+            axes["scores"] = {"real": (), "made": ()}
+        if self.image_loss.has_frozen:
+            frozen = self.image_loss.frozen()
+            axes["perceptual"] = jax.tree.map(lambda leaf: (None,) * leaf.ndim, frozen)
+        return axes
 
     def step(
         self, state: TrainState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
-        """One optimizer step, then one step of the codebooks on the same global batch."""
-        learner_state = state.statistics["quantizer"]
-        is_quantizing = state.step >= self.loss.start_step
-        use = keys.named_keys(key, "loss", "start", "update")
+        """One step of the networks (of both sides), then of the codebooks on the same batch."""
+        use = keys.named_keys(key, "loss", "start", "update", DISCRIMINATOR)
+        params = {name: part for name, part in state.params.items() if name != DISCRIMINATOR}
 
         def loss_fn(params, batch, key):
-            return self._loss(params, learner_state, batch, key, is_quantizing)
+            return self._loss(params, state, batch, key)
 
         microbatches = self._optimizer_spec.num_microbatches
-        (loss, (metrics, (latents, codes))), gradients = optimizer.value_and_grad(
-            loss_fn, state.params, batch, use["loss"], microbatches
+        (loss, (metrics, (latents, codes, made))), found = optimizer.value_and_grad(
+            loss_fn, params, batch, use["loss"], microbatches
         )
+        statistics = dict(state.statistics)
+        if self.adversary:
+            real = image_data.to_unit(batch["images"])
+            found[DISCRIMINATOR], more, statistics["scores"] = self.adversary.gradients(
+                state.params[DISCRIMINATOR],
+                statistics["scores"],
+                real,
+                jax.lax.stop_gradient(made),
+                use[DISCRIMINATOR],
+                state.step,
+                microbatches,
+            )
+            metrics = {**metrics, **more}
+        statistics["quantizer"] = self._learn(state, latents, codes, use)
+        state, more = optimizer.apply_gradients(
+            state,
+            found,
+            self.optimizer,
+            rate=self._rate,
+            average_decay=self.loss.average_decay,
+            statistics=statistics,
+        )
+        return state, {"loss": loss, **metrics, **self._code_use(codes), **more}
+
+    def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """Fidelity, and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
+        del key
+        images, is_valid = image_data.to_unit(batch["images"]), batch["is_valid"]
+        num_examples = jnp.sum(is_valid).astype(jnp.float32)
+
+        def mean(values):
+            return jnp.sum(values, where=is_valid) / num_examples
+
+        params, depth = state.average_params, self.quantizer.depth
+        codes = self._encode(params, state.statistics, images)
+        sums = rvq.partial_sums(codes, self.tokenizer.codebooks(state.statistics))
+        # All depths in one batch: the convolutions of a loop over them are slow on CPU.
+        flat = jnp.moveaxis(sums, -2, 1).reshape(-1, *codes.shape[1:-1], self.model.code_dim)
+        decoded = self.network.apply(params, flat, method="decode")
+        decoded = jnp.moveaxis(decoded.reshape(-1, depth, *images.shape[1:]), 1, 0)
+        metrics = {
+            "loss": mean(reconstruction.KINDS[self.loss.reconstruction](decoded[-1], images))
+        }
+        for level in range(depth):
+            psnr = pixels.psnr(jnp.clip(decoded[level], -1, 1), images, value_range=VALUE_RANGE)
+            metrics[f"psnr/depth_{level + 1}"] = mean(jnp.minimum(psnr, MAX_PSNR))
+        if self.image_loss.has_frozen:
+            shown = jnp.clip(decoded[-1], -1, 1)
+            distance = self.image_loss.distance(shown, images, state.statistics)
+            metrics[f"lpips_{self.loss.perceptual}"] = mean(distance)
+        return {**metrics, "num_examples": num_examples}
+
+    def flops_per_example(self) -> float:
+        """Forward, and twice as much for the backward pass; and what judges the images."""
+        total = 3 * rq_vae.forward_flops(self.model) + self.image_loss.flops_per_example()
+        return total + (self.adversary.flops_per_example() if self.adversary else 0)
+
+    def _loss(self, params, state: TrainState, batch, key):
+        learner_state = state.statistics["quantizer"]
+        is_quantizing = state.step >= self.loss.start_step
+        images = image_data.to_unit(batch["images"])
+        latents = self.network.apply(params, images, method="encode")
+        quantized = self.learner.quantize(learner_state, latents)
+        codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))
+        seen = quantized.quantized
+        if self.loss.depth_drop_rate:
+            seen, _ = learning.drop_depth(
+                key, quantized.codes, codebooks, self.loss.depth_drop_rate
+            )
+        estimate = gradients.GRADIENTS[self.loss.gradient]
+        seen = jnp.where(is_quantizing, estimate(latents, seen), latents)
+        features = self.network.apply(params, seen, method="features")
+        made = self.network.apply(params, features, method="finish")
+        image_loss, metrics = self.image_loss(params, state, features, made, images)
+        sums = rvq.partial_sums(quantized.codes, codebooks)
+        commitment_loss = jnp.mean(rq_vae_loss.COMMITMENTS[self.loss.commitment](latents, sums))
+        weight = jnp.where(is_quantizing, self.loss.commitment_weight, 0.0)
+        metrics["commitment_loss"] = commitment_loss
+        loss = image_loss + weight * commitment_loss
+        return loss, (metrics, (latents, quantized.codes, made))
+
+    def _learn(self, state: TrainState, latents, codes, use):
+        """The codebooks' statistics after this step: untouched, begun by k-means, or moved."""
+        learner_state = state.statistics["quantizer"]
         quantized = quantizer_interface.Quantized(
             codes=codes, quantized=rvq.decode(codes, self.learner.codebooks(learner_state))
         )
@@ -131,67 +209,11 @@ class RqVaeTask:
         def update(learner_state):
             return self.learner.update(learner_state, latents, quantized, use["update"])
 
-        learner_state = jax.lax.switch(
+        return jax.lax.switch(
             jnp.clip(state.step - self.loss.start_step + 2, 0, 2),
             [lambda same: same, start, update],
             learner_state,
         )
-        state, more = optimizer.apply_gradients(
-            state,
-            gradients,
-            self.optimizer,
-            rate=self._rate,
-            average_decay=self.loss.average_decay,
-            statistics={"quantizer": learner_state},
-        )
-        return state, {"loss": loss, **metrics, **self._code_use(codes), **more}
-
-    def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        """Reconstruction loss and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
-        del key
-        images, is_valid = image_data.to_unit(batch["images"]), batch["is_valid"]
-        num_examples = jnp.sum(is_valid).astype(jnp.float32)
-        codebooks = self.tokenizer.codebooks(state.statistics)
-        codes = self._encode(state.average_params, state.statistics, images)
-        sums = jnp.moveaxis(rvq.partial_sums(codes, codebooks), -2, 0)
-
-        def by_depth(quantized):
-            decoded = self.network.apply(state.average_params, quantized, method="decode")
-            psnr = pixels.psnr(jnp.clip(decoded, -1, 1), images, value_range=VALUE_RANGE)
-            loss = reconstruction.KINDS[self.loss.reconstruction](decoded, images)
-            return tuple(
-                jnp.sum(values, where=is_valid) / num_examples
-                for values in (jnp.minimum(psnr, MAX_PSNR), loss)
-            )
-
-        psnr, loss = jax.lax.map(by_depth, sums)
-        metrics = {f"psnr/depth_{i + 1}": psnr[i] for i in range(self.quantizer.depth)}
-        return {"loss": loss[-1], **metrics, "num_examples": num_examples}
-
-    def flops_per_example(self) -> float:
-        """Forward, and twice as much for the backward pass."""
-        return 3 * rq_vae.forward_flops(self.model)
-
-    def _loss(self, params, learner_state, batch, key, is_quantizing):
-        images = image_data.to_unit(batch["images"])
-        latents = self.network.apply(params, images, method="encode")
-        quantized = self.learner.quantize(learner_state, latents)
-        codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))
-        seen = quantized.quantized
-        if self.loss.depth_drop_rate:
-            seen, _ = learning.drop_depth(
-                key, quantized.codes, codebooks, self.loss.depth_drop_rate
-            )
-        seen = jnp.where(is_quantizing, codebook.straight_through(latents, seen), latents)
-        decoded = self.network.apply(params, seen, method="decode")
-        losses = reconstruction.KINDS[self.loss.reconstruction](decoded, images)
-        reconstruction_loss = jnp.mean(losses)
-        sums = rvq.partial_sums(quantized.codes, codebooks)
-        commitment_loss = jnp.mean(COMMITMENTS[self.loss.commitment](latents, sums))
-        weight = jnp.where(is_quantizing, self.loss.commitment_weight, 0.0)
-        metrics = {"reconstruction_loss": reconstruction_loss, "commitment_loss": commitment_loss}
-        loss = reconstruction_loss + weight * commitment_loss
-        return loss, (metrics, (latents, quantized.codes))
 
     def _code_use(self, codes: Int[Array, "b l q"]) -> Metrics:
         counts = codebook.count_codes(codes, self.quantizer.codebook_size)
@@ -212,3 +234,23 @@ class RqVaeTask:
     ) -> Float[Array, "b h w c"]:
         codebooks = self.learner.codebooks(statistics["quantizer"])
         return self.network.apply(params, rvq.decode(codes, codebooks), method="decode")
+
+
+def _optimizer(
+    spec: optimizer.Spec, adversarial: adversary.Spec | None, num_steps: int
+) -> optax.GradientTransformation:
+    """One optimizer, or with an adversary one for each side."""
+    if adversarial is None:
+        return optimizer.make(spec, num_steps)
+    sides = {
+        "autoencoder": optimizer.make(spec, num_steps),
+        DISCRIMINATOR: optimizer.make(adversarial.optimizer, num_steps),
+    }
+
+    def side(params: PyTree) -> PyTree:
+        def label(name: str, part: PyTree) -> PyTree:
+            return jax.tree.map(lambda _: name if name in sides else "autoencoder", part)
+
+        return {name: label(name, part) for name, part in params.items()}
+
+    return optax.partition(sides, side)

@@ -7,7 +7,7 @@ from resgen_jax.generators import resgen
 from resgen_jax.nn import transformer
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import optimizer, resgen_task, rq_vae_task
+from resgen_jax.training import optimizer, resgen_task, rq_vae_loss, rq_vae_task
 
 OPTIMIZER = optimizer.Spec(learning_rate=1e-2, clip_norm=1.0)
 NUM_STEPS = 10
@@ -15,20 +15,33 @@ SPACE = generators.CodeSpace((2, 2), depth=3, codebook_size=8, code_dim=4, num_c
 TRUNK = transformer.Spec(
     num_layers=2, width=8, num_heads=2, mlp_width=16, modulation_width=8, remat="none"
 )
+MODEL_OF_IMAGES = rq_vae.Spec(
+    image_size=8,
+    channels=1,
+    patch_size=4,
+    width=8,
+    multipliers=(1,),
+    num_decoder_res_blocks=1,
+    num_middle_blocks=1,
+    has_middle_attention=False,
+    bridge_size=0,
+    code_dim=4,
+)
 MODEL = resgen.Spec(trunk=TRUNK, num_components=4, rank=2, mask_dim=2)
 
 
-def tokenizer(loss=None, optimizer_spec=OPTIMIZER, learner="ema", **quantizer):
+def tokenizer(loss=None, optimizer_spec=OPTIMIZER, learner="ema", adversarial=None, **quantizer):
     """RQ-VAE of 8x8 gray images on a 2x2 grid of depth 2."""
     fields = {"code_dim": 4, "depth": 2, "codebook_size": 8, "num_start_iterations": 3}
     spec = quantizers.Spec(**(fields | quantizer))
     return rq_vae_task.RqVaeTask(
-        rq_vae.Spec(image_size=8, channels=1, patch_size=4, width=8, multipliers=(1,), code_dim=4),
+        MODEL_OF_IMAGES,
         spec,
         quantizers.make(learner, spec),
-        loss or rq_vae_task.LossSpec(start_step=0),
+        loss or rq_vae_loss.LossSpec(start_step=0),
         optimizer_spec,
         NUM_STEPS,
+        adversarial,
     )
 
 

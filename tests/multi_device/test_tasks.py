@@ -6,15 +6,22 @@ import numpy as np
 import pytest
 import tiny_tasks
 
+from resgen_jax.training import adversary, resgen_task, rq_vae_loss
 from resgen_jax.training import mesh as meshes
-from resgen_jax.training import resgen_task, rq_vae_task
 
 NUM_STEPS = 3
 
 
 def tokenizer():
     # Two steps of moving averages after k-means; restarts happen from the first of them on.
-    task = tiny_tasks.tokenizer(rq_vae_task.LossSpec(start_step=1), restart_threshold=0.3)
+    task = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=1), restart_threshold=0.3)
+    return task, [tiny_tasks.images(16, seed) for seed in range(NUM_STEPS)]
+
+
+def adversarial():
+    """With a discriminator that normalises over the batch, in the second half of the steps."""
+    spec = adversary.Spec(width=4, num_layers=1, start_step=1, lecam_weight=0.1, r1_weight=1.0)
+    task = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=1), adversarial=spec)
     return task, [tiny_tasks.images(16, seed) for seed in range(NUM_STEPS)]
 
 
@@ -24,7 +31,8 @@ def generator():
     return task, [tiny_tasks.codes(16, seed) for seed in range(NUM_STEPS)]
 
 
-TASKS = {"tokenizer": tokenizer, "generator": generator}
+TASKS = {"tokenizer": tokenizer, "generator": generator, "adversarial": adversarial}
+MESHES = ((8, 1, 1), (2, 4, 1), (2, 2, 2))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +44,10 @@ def alone():
 
 @pytest.fixture(
     scope="module",
-    params=[(name, sizes) for name in TASKS for sizes in ((8, 1, 1), (2, 4, 1), (2, 2, 2))],
+    params=[
+        *((name, sizes) for name in ("tokenizer", "generator") for sizes in MESHES),
+        ("adversarial", (2, 2, 2)),
+    ],
     ids=lambda param: f"{param[0]}-{'x'.join(map(str, param[1]))}",
 )
 def together(request):
@@ -81,9 +92,10 @@ def test_the_parameters_are_really_split(together):
     kernels = {
         "tokenizer": ("encoder", "conv_in", "kernel"),
         "generator": ("trunk", "blocks", "up", "kernel"),
+        "adversarial": ("discriminator", "convs", "1", "kernel"),
     }
     num_pieces = mesh.shape["fsdp"] * mesh.shape["tensor"]
-    adam = next(part for part in state.opt_state if hasattr(part, "mu"))
+    adam = next(part for part in _adams(state.opt_state) if kernels[name][0] in part.mu)
     for tree in (state.params, state.average_params, adam.mu, adam.nu):
         leaf = tree
         for part in kernels[name]:
@@ -91,6 +103,22 @@ def test_the_parameters_are_really_split(together):
         pieces = {str(shard.index) for shard in leaf.addressable_shards}
         assert len(pieces) == num_pieces
         assert leaf.addressable_shards[0].data.size * num_pieces == leaf.size
+
+
+def _adams(opt_state):
+    """Adam's states, of one optimizer or of each side; without the parameters of the other."""
+
+    def is_adam(node):
+        return hasattr(node, "mu")
+
+    found = [node for node in jax.tree.leaves(opt_state, is_leaf=is_adam) if is_adam(node)]
+    return [
+        adam._replace(
+            mu={name: part for name, part in adam.mu.items() if jax.tree.leaves(part)},
+            nu={name: part for name, part in adam.nu.items() if jax.tree.leaves(part)},
+        )
+        for adam in found
+    ]
 
 
 def test_held_out_metrics_are_those_of_one_device(together, alone):

@@ -1,0 +1,157 @@
+"""What the RQ-VAE's training minimises: images as they were, latents near their codes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from resgen_jax.core import build, errors
+from resgen_jax.features import lpips
+from resgen_jax.losses import quantization, reconstruction
+from resgen_jax.nn import flops, functional
+from resgen_jax.quantizers import gradients
+from resgen_jax.tokenizers import rq_vae
+from resgen_jax.training import adversary
+from resgen_jax.training.state import Metrics, PyTree, TrainState
+
+DISCRIMINATOR = "discriminator"
+
+COMMITMENTS = {
+    "total": lambda latents, sums: quantization.commitment_loss(latents, sums[..., -1, :]),
+    "prefix": lambda latents, sums: (
+        quantization.prefix_commitment_loss(latents, sums) / sums.shape[-2]
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LossSpec:
+    """What is minimised, and how the quantizer joins in."""
+
+    reconstruction: str = "l2"
+    reconstruction_weight: float = 1.0
+    perceptual: str = ""  # an LPIPS backbone; "" = none
+    perceptual_weight: float = 1.0
+    weights: str = ""  # folder with the backbone's weights; "" = where weights are looked for
+    commitment: str = "total"  # or "prefix": every depth pulls the latents
+    commitment_weight: float = 0.25
+    gradient: str = "straight_through"  # or "rotation"
+    depth_drop_rate: float = 0.0  # share of images decoded from a random number of levels
+    start_step: int = 100  # steps without quantization before k-means starts the codebooks
+    average_decay: float = 0.999
+
+    def __post_init__(self):
+        for name, known in (
+            ("reconstruction", reconstruction.KINDS),
+            ("perceptual", {"": None, **lpips.BACKBONES}),
+            ("commitment", COMMITMENTS),
+            ("gradient", gradients.GRADIENTS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise errors.UserError(f"loss.{name} is {value!r}; {build.nearest(value, known)}")
+        for name in ("depth_drop_rate", "average_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
+        for name in (
+            "reconstruction_weight",
+            "perceptual_weight",
+            "commitment_weight",
+            "start_step",
+        ):
+            if getattr(self, name) < 0:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
+
+
+class ImageLoss:
+    """Fidelity of the images made, in pixels and to the eye, and the adversary's say."""
+
+    def __init__(
+        self,
+        spec: LossSpec,
+        model: rq_vae.Spec,
+        network: functional.Network,
+        opponent: adversary.Adversary | None,
+        perceptual_params: PyTree,
+    ):
+        self.spec, self.model, self.network, self.opponent = spec, model, network, opponent
+        self.has_frozen = bool(spec.perceptual)
+        self._lpips = lpips.make(spec.perceptual) if self.has_frozen else None
+        self._params = perceptual_params
+
+    def frozen(self) -> PyTree:
+        """The perceptual network's weights, or zeros in their place."""
+        if self._params is not None:
+            return jax.tree.map(jnp.asarray, self._params)
+        shapes = jax.eval_shape(self._lpips.init, jax.random.key(0))
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def __call__(
+        self,
+        params: PyTree,
+        state: TrainState,
+        features: Float[Array, "b h w d"],
+        made: Float[Array, "b h2 w2 c"],
+        images: Float[Array, "b h2 w2 c"],
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The loss and its parts; `features` are what the decoder's last layer made `made` from.
+
+        The gradients are taken once, at the images: the adaptive weight compares them at the last
+        layer, and their weighted sum goes back through the networks.
+        """
+        fixed, features = jax.lax.stop_gradient((made, features))
+        (loss, metrics), pull = jax.value_and_grad(self._fidelity, has_aux=True)(
+            fixed, images, state.statistics
+        )
+        if self.opponent:
+            more, found, push = self.opponent.pull(
+                state.params[DISCRIMINATOR],
+                fixed,
+                pull,
+                lambda gradient: self._norm_at_last_layer(params, features, gradient),
+                state.step,
+            )
+            loss, metrics, pull = loss + more, {**metrics, **found}, pull + push
+        passed_back = jnp.sum(jax.lax.stop_gradient(pull) * made)
+        value = jax.lax.stop_gradient(loss)
+        return value + (passed_back - jax.lax.stop_gradient(passed_back)), metrics
+
+    def distance(
+        self, made: Float[Array, "b h w c"], images: Float[Array, "b h w c"], statistics: PyTree
+    ) -> Float[Array, "b"]:
+        """The perceptual distance of each image; gray ones as three equal colours."""
+        if self.model.channels == 1:
+            made, images = (jnp.repeat(part, 3, axis=-1) for part in (made, images))
+        return self._lpips.distance(statistics["perceptual"], made, images)
+
+    def flops_per_example(self) -> float:
+        """Of the perceptual distance: two images forward, and one of them back."""
+        if not self.has_frozen:
+            return 0.0
+        size = self.model.image_size
+        image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+        params = jax.eval_shape(self._lpips.init, jax.random.key(0))
+        return 1.5 * flops.count(self._lpips.distance, params, image, image)
+
+    def _fidelity(self, made, images, statistics):
+        pixel_loss = jnp.mean(reconstruction.KINDS[self.spec.reconstruction](made, images))
+        metrics = {"reconstruction_loss": pixel_loss}
+        loss = self.spec.reconstruction_weight * pixel_loss
+        if self.has_frozen:
+            distance = jnp.mean(self.distance(made, images, statistics))
+            metrics[f"lpips_{self.spec.perceptual}"] = distance
+            loss = loss + self.spec.perceptual_weight * distance
+        return loss, metrics
+
+    def _norm_at_last_layer(self, params, features, gradient) -> Float[Array, ""]:
+        """Norm of a gradient at the images, brought to the kernel of the decoder's last layer."""
+        last = params["decoder"]["conv_out"]
+
+        def finish(kernel):
+            decoder = {**params["decoder"], "conv_out": {**last, "kernel": kernel}}
+            return self.network.apply({**params, "decoder": decoder}, features, method="finish")
+
+        _, back = jax.vjp(finish, last["kernel"])
+        return optax.tree.norm(back(gradient)[0])
