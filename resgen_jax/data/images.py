@@ -2,72 +2,153 @@
 
 import io
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from resgen_jax.core import errors
+from resgen_jax.data import views
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MODES = {1: "L", 3: "RGB"}
+MAX_PIXELS = 2**27  # 134 million; a larger image is refused before it is unpacked
+LARGE = 2**24  # pixels; a larger image is shrunk by whole numbers before anything else
+ORIENTATION = 0x0112  # the EXIF field
+# Pillow's own limit lies below 100 megapixels, and its warning would come before our refusal.
+Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnreadableImage(errors.UserError):
-    """A file that is not an image, or only the beginning of one."""
+    """A file that is not an image, only the beginning of one, or of more than MAX_PIXELS."""
 
 
-def read(path: pathlib.Path, image_size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
-    """The image in `path`, fitted to `image_size`.
+def read(
+    path: pathlib.Path, image_size: int, channels: int, crop: str = "center"
+) -> UInt8[np.ndarray, "h w c"]:
+    """The image in `path`, fitted to `image_size` by the crop of this name.
 
     Raises UnreadableImage, naming the file, whatever the decoder's complaint is.
     """
     try:
         encoded = path.read_bytes()
+    except OSError as failure:
+        raise unreadable(str(path), failure) from failure
+    return read_views(encoded, str(path), [views.PLAIN], image_size, channels, crop)[0]
+
+
+def read_views(
+    encoded: bytes,
+    name: str,
+    wanted: Sequence[views.View],
+    image_size: int,
+    channels: int,
+    crop: str = "center",
+) -> UInt8[np.ndarray, "k h w c"]:
+    """Some views of the image in `encoded`, which is decoded once.
+
+    Raises UnreadableImage with `name`. Beside the file's bytes it takes at most about 16 bytes for
+    each of MAX_PIXELS; a JPEG that may shrink takes less.
+    """
+    sides = [views.least_side(view, image_size, crop) for view in wanted]
+    least_side = max(sides) if all(sides) else 0
+    try:
         if not encoded:
             raise ValueError("the file is empty")
         with Image.open(io.BytesIO(encoded)) as image:
-            # JPEG decodes cheaply at 1/2, 1/4 or 1/8; twice the size leaves the resize its work.
-            image.draft(None, (2 * image_size, 2 * image_size))
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            if least_side:  # JPEG decodes cheaply at 1/2, 1/4 or 1/8
+                image.draft(None, (least_side, least_side))
             image.load()
-            return fit(image, image_size, channels)
+            plain = upright(image, channels, least_side)
+            return np.stack([views.render(plain, view, image_size, crop) for view in wanted])
     except MemoryError:
         raise
     except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
-        raise UnreadableImage(
-            f"{path} cannot be read as an image ({_reason(failure)}); replace or remove the file"
-        ) from failure
+        raise unreadable(name, failure) from failure
 
 
-def _reason(failure: Exception) -> str:
+def unreadable(name: str, failure: Exception) -> UnreadableImage:
+    """What is raised for the image `name`, in one line."""
     if isinstance(failure, UnidentifiedImageError):  # its own text names a Python object
-        return "no image format known here"
-    return str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        reason = "no image format known here"
+    elif isinstance(failure, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        reason = f"it has more than {MAX_PIXELS:,} pixels"
+    elif isinstance(failure, OSError) and failure.strerror:
+        reason = failure.strerror
+    else:
+        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+    return UnreadableImage(
+        f"{name} cannot be read as an image ({reason}); replace or remove the file"
+    )
 
 
 def fit(image: Image.Image, image_size: int, channels: int) -> UInt8[np.ndarray, "h w c"]:
     """Upright, shorter side resized to `image_size`, centre cropped, gray (1) or RGB (3)."""
-    image = _to_mode(ImageOps.exif_transpose(image), MODES[channels])
-    side = min(image.size)
-    if image.size != (image_size, image_size):
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        image = image.resize(
-            (image_size, image_size),
-            Image.Resampling.BICUBIC,
-            box=(left, top, left + side, top + side),
-        )
-    return np.array(image, np.uint8).reshape(image_size, image_size, channels)
+    plain = upright(image, channels, 2 * image_size)
+    return views.render(plain, views.PLAIN, image_size, "center")
+
+
+def upright(image: Image.Image, channels: int, least_side: int = 0) -> Image.Image:
+    """`image` as its EXIF orientation says, gray or RGB, transparent parts over white.
+
+    A very large one is shrunk, its shorter side to no less than `least_side`.
+    """
+    orientation = image.getexif().get(ORIENTATION, 1)
+    image = _shrink(_to_eight_bits(image), least_side)
+    image = _to_mode(image, MODES[channels])
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Levels of 0 to 255: 16-bit gray scaled down, palettes and bitmaps resolved."""
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip it
+        values = np.asarray(image)
+        if values.dtype != np.uint16:
+            values = np.clip(values, 0, 65535)
+        return Image.fromarray((values // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode in ("P", "PA"):
+        is_opaque = image.mode == "P" and "transparency" not in image.info
+        return image.convert("RGB" if is_opaque else "RGBA")
+    if "transparency" in image.info or image.mode in ("La", "RGBa"):
+        return image.convert("RGBA")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _shrink(image: Image.Image, least_side: int) -> Image.Image:
+    if not least_side or image.width * image.height <= LARGE:
+        return image
+    factor = min(image.size) // least_side
+    if factor < 2:
+        return image
+    # Whole blocks only, so that nothing is stretched; what is left over is cut off all around.
+    width, height = (side // factor * factor for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.reduce(factor, box=(left, top, left + width, top + height))
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """`image` as L or RGB: transparent parts over white, 16 bits down to 8."""
-    if image.mode.startswith("I"):  # 16-bit gray; Pillow's own conversion would clip it
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+    """`image` as L or RGB, transparent parts over white."""
+    if image.mode in ("RGBA", "LA"):
+        alpha = image.getchannel("A")
+        colours = "L" if image.mode == "LA" else "RGB"
+        white = Image.new(colours, image.size, "white")
+        white.paste(image.convert(colours), mask=alpha)
+        image = white
     return image if image.mode == mode else image.convert(mode)
 
 

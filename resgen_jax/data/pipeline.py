@@ -1,15 +1,19 @@
 """Batches of NumPy arrays from a source: endless and shuffled to train on, in order to measure."""
 
+import collections
+import concurrent.futures
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import grain
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import images
+from resgen_jax.data import images, views
 from resgen_jax.data.sources import Element, Source
 
+S, T = TypeVar("S"), TypeVar("T")
 Batch = dict[str, np.ndarray]
 ENDLESS = 2**40  # batches; their rows still fit a length
 
@@ -24,6 +28,7 @@ def train_iterator(
     process_count: int = 1,
     max_unreadable: int = 0,
     on_unreadable: Callable[[errors.UserError], None] | None = None,
+    augmentation: views.Augmentation | None = None,
 ) -> grain.DatasetIterator:
     """Endless batches, reshuffled every epoch; this process's rows of the global `batch_size`.
 
@@ -31,13 +36,18 @@ def train_iterator(
     whose rows one after the other are the batch of one process. Batches run across the end of an
     epoch, so none is short.
     `get_state` and `set_state` go on exactly. Up to `max_unreadable` files are skipped, each
-    reported once to `on_unreadable`; one more raises UserError.
+    reported once to `on_unreadable`; one more raises UserError. The views of `augmentation` are
+    drawn from `seed`, the epoch and the record's number.
     """
     rows = _rows_here(batch_size, process_count)
     if len(source) == 0:
         raise errors.UserError("there is nothing to train on: the source holds no records")
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
     endless = grain.MapDataset.source(records).seed(seed).shuffle().repeat()
+    if augmentation is not None and augmentation.is_on:
+        # The same order of numbers; records are read where the epoch is known.
+        numbers = grain.MapDataset.source(_Numbers(len(source))).seed(seed).shuffle().repeat()
+        endless = _Augmented(records, numbers, augmentation, seed)
     return iter(
         grain.MapDataset.source(_RowsHere(endless, batch_size, process_index * rows, rows))
         .to_iter_dataset(_read_options(num_threads, rows))
@@ -78,6 +88,23 @@ def epoch(
         if template is None:
             template = _first_readable(records)
         yield _stack(elements, template)
+
+
+def read_ahead(
+    read: Callable[[S], T], items: Iterable[S], *, num_threads: int, ahead: int
+) -> Iterator[T]:
+    """`read` of every item, in order, up to `ahead` of them begun before they are asked for."""
+    pool = concurrent.futures.ThreadPoolExecutor(num_threads, "read-ahead")
+    pending: collections.deque[concurrent.futures.Future] = collections.deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(read, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _stack(elements: list[Element | None], template: Element) -> Batch:
@@ -125,8 +152,15 @@ class _SkipUnreadable:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Element | None:
+        return self._readable(index, lambda: self._source[index])
+
+    def view(self, index: int, view: views.View) -> Element | None:
+        """The record seen so."""
+        return self._readable(index, lambda: self._source.view(index, view))
+
+    def _readable(self, index: int, read: Callable[[], Element]) -> Element | None:
         try:
-            return self._source[index]
+            return read()
         except images.UnreadableImage as failure:
             with self._lock:
                 is_new = index not in self._unreadable
@@ -143,6 +177,41 @@ class _SkipUnreadable:
 
     def __repr__(self) -> str:
         return f"SkipUnreadable({self._source!r})"
+
+
+class _Numbers:
+    """The numbers of the records, in place of the records."""
+
+    def __init__(self, count: int):
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+    def __repr__(self) -> str:
+        return f"Numbers({self._count})"
+
+
+class _Augmented:
+    """Endless records, each seen in another way in each epoch."""
+
+    def __init__(self, records, numbers, augmentation: views.Augmentation, seed: int):
+        self._records, self._numbers = records, numbers
+        self._augmentation, self._seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, position: int) -> Element | None:
+        number, epoch = self._numbers[position], position // len(self._records)
+        rng = views.generator(self._seed, epoch, number)
+        return self._records.view(number, self._augmentation.draw(rng))
+
+    def __repr__(self) -> str:
+        return f"Augmented({self._records!r})"
 
 
 class _RowsHere:

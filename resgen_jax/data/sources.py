@@ -1,9 +1,9 @@
-"""Labelled images by record number: scikit-learn's digits, or a folder of class subfolders."""
+"""Labelled images by record number: digits, folders, ArrayRecord, tar and parquet files."""
 
 import dataclasses
-import pathlib
+import hashlib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,11 +11,17 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import images
-
-Element = Mapping[str, np.ndarray | np.generic]
-HELD_OUT_EVERY = 10
-HELD_OUT_FOLDERS = ("val", "valid", "validation", "test")
+from resgen_jax.data import (
+    array_records,
+    class_names,
+    folders,
+    images,
+    parquet,
+    records,
+    tars,
+    views,
+)
+from resgen_jax.data.records import Element
 
 
 @typing.runtime_checkable
@@ -27,11 +33,27 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Element: ...
 
 
+@typing.runtime_checkable
+class ImageSource(Source, Protocol):
+    """Images that can be seen in other ways than the plain one."""
+
+    def view(self, index: int, view: views.View) -> Element:
+        """The element of this record seen so."""
+
+    def views(
+        self, index: int, wanted: Sequence[views.View]
+    ) -> tuple[UInt8[np.ndarray, "k h w c"], np.int32]:
+        """Some views of one record, decoded once, and its label."""
+
+    def fingerprint(self) -> str:
+        """Tells these images from others, without reading them all."""
+
+
 class Dataset(NamedTuple):
     """Two sources with the same classes."""
 
-    train: Source
-    held_out: Source
+    train: ImageSource
+    held_out: ImageSource
     class_names: tuple[str, ...]
 
 
@@ -39,8 +61,10 @@ class Dataset(NamedTuple):
 class Spec:
     """Which images, and how they are read.
 
+    `path` is a directory, or for shards a glob or a pattern with {000..009} or {a,b}; without
+    `held_out_path` the split is found in it, or every tenth image is held out.
     At most `max_unreadable` files are skipped in training; fewer than `min_classes` are refused.
-    `batch_size` counts the images of all processes.
+    `batch_size` counts the images of all processes. `flip` and `random_crop` are for training only.
     """
 
     source: str
@@ -51,8 +75,20 @@ class Spec:
     num_threads: int = 0
     max_unreadable: int = 0
     min_classes: int = 2
+    held_out_path: str = ""
+    class_names: str = ""  # a file of names, for reports and flags
+    crop: str = "center"
+    flip: bool = False
+    random_crop: tuple[float, ...] = ()  # least and greatest share of the shorter side
+
+    @property
+    def augmentation(self) -> views.Augmentation:
+        """The views that training draws."""
+        return views.Augmentation(self.flip, self.random_crop)
 
     def __post_init__(self):
+        views.check_crop(self.crop)
+        views.Augmentation(self.flip, self.random_crop)  # refuses what is wrong
         if self.channels not in images.MODES:
             raise errors.UserError(
                 f"data.channels is {self.channels}; expected 1 (gray) or 3 (colour)"
@@ -71,12 +107,14 @@ class Spec:
 
 def open_images(spec: Spec) -> Dataset:
     """The dataset that `spec.source` names."""
-    openers = {"digits": _open_digits, "folder": _open_folder}
-    if spec.source not in openers:
+    if spec.source not in OPENERS:
         raise errors.UserError(
-            f"data.source is {spec.source!r}; {build.nearest(spec.source, openers)}"
+            f"data.source is {spec.source!r}; {build.nearest(spec.source, OPENERS)}"
         )
-    dataset = openers[spec.source](spec)
+    dataset = OPENERS[spec.source](spec)
+    if spec.class_names:
+        names = class_names.read(spec.class_names, dataset.class_names)
+        dataset = dataset._replace(class_names=names)
     if len(dataset.class_names) < spec.min_classes:
         raise errors.UserError(
             f"{spec.path} has one class only ({dataset.class_names[0]!r}), too few to generate by "
@@ -84,6 +122,30 @@ def open_images(spec: Spec) -> Dataset:
             f"data.min_classes=1 for images of one kind"
         )
     return dataset
+
+
+def _opened(spec: Spec, split: records.Split) -> Dataset:
+    train, held_out = (
+        records.ImageSource(part, spec.image_size, spec.channels, spec.crop) for part in split[:2]
+    )
+    return Dataset(train, held_out, split.class_names)
+
+
+def _open_folder(spec: Spec) -> Dataset:
+    return _opened(spec, folders.open_folder(spec.path, spec.held_out_path))
+
+
+def _open_array_records(spec: Spec) -> Dataset:
+    count = class_names.count(spec.class_names)
+    return _opened(spec, array_records.open_shards(spec.path, spec.held_out_path, count))
+
+
+def _open_tars(spec: Spec) -> Dataset:
+    return _opened(spec, tars.open_tars(spec.path, spec.held_out_path))
+
+
+def _open_parquet(spec: Spec) -> Dataset:
+    return _opened(spec, parquet.open_tables(spec.path, spec.held_out_path))
 
 
 class ArraySource:
@@ -103,36 +165,27 @@ class ArraySource:
             "index": np.int32(index),
         }
 
+    def view(self, index: int, view: views.View) -> Element:
+        """The element of this record seen so."""
+        pixels, label = self.views(index, [view])
+        return {"images": pixels[0], "labels": label, "index": np.int32(index)}
+
+    def views(
+        self, index: int, wanted: Sequence[views.View]
+    ) -> tuple[UInt8[np.ndarray, "k h w c"], np.int32]:
+        """Some views of one record, and its label."""
+        pixels = self._pixels[int(index)]
+        size, _, channels = pixels.shape
+        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        seen = [views.render(image, view, size, "center") for view in wanted]
+        return np.stack(seen), self._labels[int(index)]
+
+    def fingerprint(self) -> str:
+        """Of all pixels and labels."""
+        return hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
+
     def __repr__(self) -> str:
         return f"ArraySource({len(self)} images)"
-
-
-class FolderSource:
-    """Image files, decoded when asked for; raises images.UnreadableImage for a bad one."""
-
-    def __init__(
-        self,
-        paths: Sequence[pathlib.Path],
-        labels: Int32[np.ndarray, "n"],
-        image_size: int,
-        channels: int,
-    ):
-        self.paths, self._labels = tuple(paths), labels
-        self._image_size, self._channels = image_size, channels
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> Element:
-        index = int(index)
-        return {
-            "images": images.read(self.paths[index], self._image_size, self._channels),
-            "labels": self._labels[index],
-            "index": np.int32(index),
-        }
-
-    def __repr__(self) -> str:
-        return f"FolderSource({len(self)} files)"
 
 
 class Spread:
@@ -173,94 +226,10 @@ def _open_digits(spec: Spec) -> Dataset:
     )
 
 
-def _open_folder(spec: Spec) -> Dataset:
-    """DIR/<class>/*, every tenth image held out; or DIR/train/<class>/* and DIR/val/<class>/*."""
-    root = pathlib.Path(spec.path).expanduser()
-    if not spec.path or not root.is_dir():
-        raise errors.UserError(
-            f"the image folder {spec.path!r} is not a directory; set data.path to a folder that "
-            f"holds one subfolder of images per class"
-        )
-    train_root, held_out_root = _split_roots(root)
-    train = _files_by_class(train_root)
-    if held_out_root is None:
-        train, held_out = _hold_out(train)
-    else:
-        held_out = _files_by_class(held_out_root)
-    class_names = tuple(sorted(train))
-    for name in held_out:
-        if name not in train:
-            raise errors.UserError(
-                f"{held_out_root} has the class {name!r}, which {train_root} lacks; "
-                f"{build.nearest(name, train)}"
-            )
-    if not any(held_out.values()):
-        raise errors.UserError(
-            f"{root} holds {sum(map(len, train.values()))} images, too few to hold some out for "
-            f"measuring; every class needs at least 2"
-        )
-    return Dataset(
-        train=_folder_source(train, class_names, spec),
-        held_out=_folder_source(held_out, class_names, spec),
-        class_names=class_names,
-    )
-
-
-def _folder_source(files, class_names: tuple[str, ...], spec: Spec) -> FolderSource:
-    paths = [path for name in class_names for path in files.get(name, ())]
-    labels = [label for label, name in enumerate(class_names) for _ in files.get(name, ())]
-    return FolderSource(paths, np.array(labels, np.int32), spec.image_size, spec.channels)
-
-
-def _split_roots(root: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
-    if (root / "train").is_dir():
-        for name in HELD_OUT_FOLDERS:
-            if (root / name).is_dir():
-                return root / "train", root / name
-    return root, None
-
-
-def _files_by_class(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Image files below each subfolder, sorted by name."""
-    folders = sorted(
-        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-    files = {folder.name: _image_files(folder) for folder in folders}
-    if not any(files.values()):
-        num_loose = len(_image_files(root))
-        if num_loose:
-            raise errors.UserError(
-                f"{root} holds {num_loose} images but no subfolder with images; put each class's "
-                f"images into a subfolder named after the class"
-            )
-        raise errors.UserError(
-            f"{root} holds no images ({' '.join(images.SUFFIXES)}); give a folder with one "
-            f"subfolder of images per class"
-        )
-    empty = [name for name, paths in files.items() if not paths]
-    if empty:
-        raise errors.UserError(
-            f"{root / empty[0]} holds no images; fill it or remove it"
-            + (f" (and {len(empty) - 1} more like it)" if len(empty) > 1 else "")
-        )
-    return files
-
-
-def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def _hold_out(files):
-    """Every tenth file of a class by name; of fewer than ten the last one, of one none."""
-    train, held_out = {}, {}
-    for name, paths in files.items():
-        chosen = set(paths[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
-        if not chosen and len(paths) > 1:
-            chosen = {paths[-1]}
-        train[name] = [path for path in paths if path not in chosen]
-        held_out[name] = [path for path in paths if path in chosen]
-    return train, held_out
+OPENERS: dict[str, Callable[[Spec], Dataset]] = {
+    "digits": _open_digits,
+    "folder": _open_folder,
+    "array_record": _open_array_records,
+    "tar": _open_tars,
+    "parquet": _open_parquet,
+}

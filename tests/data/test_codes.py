@@ -1,50 +1,42 @@
 """The codes directory: what is written is read, all or nothing, and damage is found."""
 
+import concurrent.futures
 import errno
 import json
+import pickle
 
 import numpy as np
 import pytest
+from tiny_codes import CODEBOOKS, META, records
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes
-
-META = codes.Meta(
-    grid=(2, 3),
-    depth=4,
-    codebook_size=50,
-    code_dim=5,
-    image_size=8,
-    channels=1,
-    class_names=("a", "b"),
-    tokenizer="runs/tokenizer",
-)
-
-
-def records(num, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 50, (num, 6, 4), dtype=np.int32), rng.integers(0, 2, num, dtype=np.int32)
-
-
-def batches(num, seed=0, size=4):
-    chosen, labels = records(num, seed)
-    for start in range(0, num, size):
-        yield chosen[start : start + size], labels[start : start + size]
-
-
-CODEBOOKS = np.random.default_rng(1).normal(size=(4, 50, 5)).astype(np.float32)
+from resgen_jax.data import codes, codes_writer, shards
 
 
 def write(path, num=10, meta=META, **fields):
-    codes.write(
+    codes_writer.write(
         path,
-        **{"train": batches(num), "held_out": batches(3, 7), "codebooks": CODEBOOKS, "meta": meta}
+        **{
+            "train": records(num),
+            "held_out": records(3, 7),
+            "codebooks": CODEBOOKS,
+            "meta": meta,
+            "records_per_shard": 4,
+        }
         | fields,
     )
 
 
-def test_what_is_written_in_batches_is_read_record_by_record(tmp_path):
+def test_what_is_written_is_read_record_by_record_over_shards(tmp_path):
     write(tmp_path / "codes")
+    assert sorted(path.name for path in (tmp_path / "codes").iterdir()) == [
+        "codebooks.npy",
+        "codes.json",
+        "codes_held_out-00000-of-00001.array_record",
+        "codes_train-00000-of-00003.array_record",
+        "codes_train-00001-of-00003.array_record",
+        "codes_train-00002-of-00003.array_record",
+    ]
     dataset = codes.read(tmp_path / "codes")
     assert dataset.meta == META
     np.testing.assert_array_equal(dataset.codebooks, CODEBOOKS)
@@ -58,38 +50,59 @@ def test_what_is_written_in_batches_is_read_record_by_record(tmp_path):
             np.testing.assert_array_equal(element["codes"], expected[index])
             assert element["codes"].dtype == np.int32
             assert (element["labels"], element["index"]) == (labels[index], index)
+        with pytest.raises(IndexError):
+            source[len(source)]
 
 
-@pytest.mark.parametrize(("codebook_size", "dtype"), [(2**16, np.uint16), (2**16 + 1, np.int32)])
-def test_numpy_reads_the_files_and_the_last_entry_survives(tmp_path, codebook_size, dtype):
+def test_threads_and_copies_by_pickle_read_the_same(tmp_path):
+    write(tmp_path / "codes", num=50)
+    source = codes.read(tmp_path / "codes").train
+    order = np.random.default_rng(0).integers(0, 50, 400).tolist()
+    for one in (source, pickle.loads(pickle.dumps(source))):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda index, one=one: one[index]["codes"], order))
+        np.testing.assert_array_equal(np.stack(found), records(50)[0][order])
+
+
+@pytest.mark.parametrize(("codebook_size", "num_bytes"), [(2**16, 2), (2**16 + 1, 4)])
+def test_the_last_entry_survives_in_the_smallest_type(tmp_path, codebook_size, num_bytes):
     meta = codes.Meta((1, 1), 1, codebook_size, 1, 8, 1, ("a", "b"))
     last = np.full((1234, 1, 1), codebook_size - 1, np.int32)
-    batch = (last, np.zeros(1234, np.int32))
+    nothing = np.zeros((0, 1, 1), np.int32), np.zeros(0, np.int32)
     write(
         tmp_path / "codes",
         meta=meta,
-        train=[batch] * 3,
-        held_out=[],
+        train=(last, np.zeros(1234, np.int32)),
+        held_out=nothing,
         codebooks=np.zeros((1, codebook_size, 1), np.float32),
+        records_per_shard=10_000,
     )
-    stored = np.load(tmp_path / "codes" / "codes_train.npy")
-    assert stored.dtype == dtype
-    assert stored.shape == (3702, 1, 1)
-    assert np.all(stored == codebook_size - 1)
-    assert len(codes.read(tmp_path / "codes").held_out) == 0
+    stored = shards.Records([tmp_path / "codes" / "codes_train-00000-of-00001.array_record"])
+    assert {len(record) for record in stored.in_order()} == {4 + num_bytes}
+    dataset = codes.read(tmp_path / "codes")
+    assert {dataset.train[index]["codes"].item() for index in (0, 1233)} == {codebook_size - 1}
+    assert len(dataset.held_out) == 0
+    assert len(dataset.held_out.labels) == 0
 
 
-@pytest.mark.parametrize("name", ["codes_train", "labels_train", "codes_held_out", "codebooks"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "codes_train-00001-of-00003.array_record",
+        "codes_held_out-00000-of-00001.array_record",
+        "codebooks.npy",
+    ],
+)
 def test_one_flipped_byte_is_found_and_the_file_named(tmp_path, name):
     write(tmp_path / "codes")
-    file = tmp_path / "codes" / f"{name}.npy"
+    file = tmp_path / "codes" / name
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
     file.write_bytes(bytes(content))
-    with pytest.raises(errors.UserError, match=f"{name}.npy is damaged.*encode again"):
+    with pytest.raises(errors.UserError, match=f"{name} is damaged.*encode again"):
         codes.read(tmp_path / "codes")
     file.unlink()
-    with pytest.raises(errors.UserError, match=f"{name}.npy is missing"):
+    with pytest.raises(errors.UserError, match=f"{name} is missing"):
         codes.read(tmp_path / "codes")
 
 
@@ -105,19 +118,46 @@ def test_wrong_description_is_told_in_one_line(tmp_path):
     file.write_text("{")
     with pytest.raises(errors.UserError, match="codes.json is damaged"):
         codes.read(tmp_path / "codes")
+    del fields["shards"]
+    file.write_text(json.dumps(fields))
+    with pytest.raises(errors.UserError, match="lacks the field 'shards'; encode again"):
+        codes.read(tmp_path / "codes")
 
 
-def test_failure_half_way_leaves_what_was_there(tmp_path):
+@pytest.mark.parametrize(("found", "age"), [(None, "an older"), (99, "another")])
+def test_codes_of_another_format_are_refused_in_one_line(tmp_path, found, age):
     write(tmp_path / "codes")
+    file = tmp_path / "codes" / "codes.json"
+    fields = json.loads(file.read_text()) | {"format": found}
+    if found is None:  # as with the .npy files before
+        del fields["format"]
+    file.write_text(json.dumps(fields))
+    with pytest.raises(errors.UserError, match=f"{age} format .*encode again") as info:
+        codes.read(tmp_path / "codes")
+    assert "\n" not in str(info.value)
 
-    def disk_full():
-        yield from batches(4)
-        raise OSError(errno.ENOSPC, "No space left on device")
 
+def test_full_disk_half_way_leaves_what_was_there(tmp_path, monkeypatch):
+    write(tmp_path / "codes")
+    whole, calls = shards.write, []
+
+    def disk_full(path, found):
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, found)
+
+    monkeypatch.setattr(shards, "write", disk_full)
     with pytest.raises(errors.UserError, match="No space left.*before is intact"):
-        write(tmp_path / "codes", train=disk_full())
+        write(tmp_path / "codes", num=7)
     assert len(codes.read(tmp_path / "codes").train) == 10
     assert [path.name for path in tmp_path.iterdir()] == ["codes"]
+
+
+def test_writer_tells_a_full_device_as_such():
+    with pytest.raises(OSError, match="No space left") as info:
+        shards._write(shards.pathlib.Path("/dev/full"), [b"x" * 2**20] * 8)
+    assert info.value.errno == errno.ENOSPC
 
 
 def test_codes_directory_is_replaced_but_nothing_else(tmp_path):
@@ -134,5 +174,5 @@ def test_codes_directory_is_replaced_but_nothing_else(tmp_path):
 def test_codes_outside_the_codebook_are_refused(tmp_path):
     bad = (np.full((1, 6, 4), 50, np.int32), np.zeros(1, np.int32))
     with pytest.raises(ValueError, match=r"outside 0\.\.49"):
-        write(tmp_path / "codes", train=[bad])
+        write(tmp_path / "codes", train=bad)
     assert not (tmp_path / "codes").exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, pipeline
+from resgen_jax.data import images, pipeline, views
 
 
 class Numbers:
@@ -73,6 +73,73 @@ def test_rows_of_all_processes_are_the_batch_of_one():
     parts = [take(10, batch_size=6, process_index=index, process_count=3) for index in range(3)]
     for step in range(10):
         assert list(itertools.chain(*(part[step] for part in parts))) == whole[step]
+
+
+class Seen(Numbers):
+    """Records that tell the view they were asked for."""
+
+    def view(self, index, view):
+        element = self[index]
+        return element | {"view": np.array([view.is_flipped, view.kept, *view.place])}
+
+
+def augmented(num_batches, state=None, **options):
+    iterator = pipeline.train_iterator(
+        Seen(10, {2}),
+        augmentation=views.Augmentation(True, (0.5, 1.0)),
+        **{"batch_size": 6, "seed": 0, "max_unreadable": 1} | options,
+    )
+    if state is not None:
+        iterator.set_state(state)
+    found = [
+        {name: batch[name].tolist() for name in ("index", "view")}
+        for batch in itertools.islice(iterator, num_batches)
+    ]
+    return found, iterator.get_state()
+
+
+def test_views_depend_on_seed_epoch_and_record_alone():
+    whole, _ = augmented(6)
+    assert [batch["index"] for batch in whole] == take(
+        6, source=Numbers(10, {2}), batch_size=6, max_unreadable=1
+    )
+    parts = [augmented(6, process_index=index, process_count=2)[0] for index in range(2)]
+    pairs = [
+        list(itertools.chain(*(zip(part["index"], part["view"], strict=True) for part in step)))
+        for step in zip(*parts, strict=True)
+    ]
+    expected = [list(zip(step["index"], step["view"], strict=True)) for step in whole]
+    # A skipped record shifts the rows of one process and not the other's; the views stay its own.
+    known = {(i, tuple(view)) for step in expected for i, view in step}
+    assert len({view for _, view in known}) == len(known) == 36
+    assert len(known & {(i, tuple(view)) for step in pairs for i, view in step}) >= 24
+    first, state = augmented(4, num_threads=3)
+    assert first + augmented(2, state)[0] == whole
+    assert augmented(1, seed=1)[0] != whole[:1]
+
+
+def test_no_augmentation_asks_for_no_views():
+    plain = pipeline.train_iterator(
+        Numbers(10), batch_size=4, seed=0, augmentation=views.Augmentation()
+    )
+    assert indices(itertools.islice(plain, 5)) == take(5)
+
+
+def test_read_ahead_keeps_the_order_and_stops_with_its_reader():
+    begun = []
+
+    def read(number):
+        begun.append(number)
+        if number == 50:
+            raise ValueError("fifty")
+        return number * number
+
+    stream = pipeline.read_ahead(read, range(1000), num_threads=4, ahead=7)
+    assert [next(stream) for _ in range(20)] == [number**2 for number in range(20)]
+    stream.close()
+    assert len(begun) <= 20 + 7 + 1
+    with pytest.raises(ValueError, match="fifty"):
+        list(pipeline.read_ahead(read, range(100), num_threads=4, ahead=7))
 
 
 def test_batch_larger_than_the_source_repeats_records():

@@ -50,16 +50,16 @@ def test_folder_holds_out_every_tenth_image_of_each_class_by_name(tmp_path):
     make_folder(tmp_path, {"bee": 25, "ant": 4, "cat": 1})
     dataset = sources.open_images(spec(path=str(tmp_path)))
     assert dataset.class_names == ("ant", "bee", "cat")
-    held_out = [(path.parent.name, path.stem) for path in dataset.held_out.paths]
+    held_out = [(path.parent.name, path.stem) for path in dataset.held_out.records.paths]
     assert held_out == [("ant", "003"), ("bee", "009"), ("bee", "019")]
     assert len(dataset.train) == 27
-    assert not set(dataset.train.paths) & set(dataset.held_out.paths)
+    assert not set(dataset.train.records.paths) & set(dataset.held_out.records.paths)
     for part in dataset[:2]:
         for i in range(len(part)):
             element = part[i]
             assert element["index"] == i
-            assert dataset.class_names[element["labels"]] == part.paths[i].parent.name
-            assert element["images"][0, 0, 1] == int(part.paths[i].stem)
+            assert dataset.class_names[element["labels"]] == part.records.paths[i].parent.name
+            assert element["images"][0, 0, 1] == int(part.records.paths[i].stem)
 
 
 def test_folder_with_its_own_split_keeps_it(tmp_path):

@@ -1,0 +1,159 @@
+"""Images in parquet tables as the Hugging Face hub keeps them: columns `image` and `label`.
+
+`image` is a struct with the field `bytes`, or binary; `label` a number or a name. One record costs
+the reading of its row group, so shuffled training reads each byte many times unless row groups are
+small: array_records.write turns such tables into shards.
+"""
+
+import collections
+import json
+import pathlib
+import threading
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from resgen_jax.core import errors
+from resgen_jax.data import images, patterns, records
+
+SUFFIXES = (".parquet",)
+IMAGE_COLUMNS = ("image", "img", "jpg")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
+MOST_GROUPS = 8  # row groups kept in memory
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        from pyarrow import parquet
+    except ImportError as failure:
+        raise errors.UserError(
+            "parquet tables need pyarrow; install it with `pip install resgen_jax[parquet]`"
+        ) from failure
+    return parquet
+
+
+class TableImages:
+    """The images of some tables; the row groups last used are kept."""
+
+    def __init__(self, paths: Sequence[pathlib.Path], column: str, labels: Int32[np.ndarray, "n"]):
+        self.paths, self._column, self._labels = tuple(map(str, paths)), column, labels
+        groups = [
+            (file, group, metadata.row_group(group).num_rows)
+            for file, metadata in enumerate(map(_pyarrow().read_metadata, self.paths))
+            for group in range(metadata.num_row_groups)
+        ]
+        self._groups = [(file, group) for file, group, _ in groups]
+        self._starts = np.cumsum([0, *(rows for *_, rows in groups)])
+        self._begin()
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> records.EncodedImage:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        row = index - int(self._starts[number])
+        file, group = self._groups[number]
+        name = f"{self.paths[file]} row group {group} row {row}"
+        value = self._rows(number)[row].as_py()
+        encoded = value.get("bytes") if isinstance(value, dict) else value
+        if encoded is None:
+            raise images.unreadable(name, ValueError("the table holds no bytes of it"))
+        return records.EncodedImage(encoded, int(self._labels[index]), name)
+
+    def fingerprint(self) -> str:
+        """Of the tables' names and sizes."""
+        return records.digest_of_files(self.paths)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_loaded")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock, self._loaded = threading.Lock(), collections.OrderedDict()
+
+    def _rows(self, number: int) -> Any:
+        """The image column of a row group."""
+        with self._lock:  # a table is read by one thread at a time; decoding is not held up
+            rows = self._loaded.pop(number, None)
+            if rows is None:
+                file, group = self._groups[number]
+                with _pyarrow().ParquetFile(self.paths[file]) as table:
+                    rows = table.read_row_group(group, columns=[self._column]).column(0)
+            self._loaded[number] = rows
+            if len(self._loaded) > MOST_GROUPS:
+                self._loaded.popitem(last=False)
+        return rows
+
+
+def open_tables(path: str, held_out_path: str) -> records.Split:
+    """Tables of a directory, glob or pattern; class names from the hub's note in the schema."""
+    train, held_out = patterns.split_files(path, held_out_path, SUFFIXES, "parquet tables")
+    schema = _schema(train[0])
+    image_column = _column(schema, IMAGE_COLUMNS, train[0])
+    label_column = _column(schema, LABEL_COLUMNS, train[0])
+    parts = [_labels(paths, label_column) for paths in (train, held_out or ())]
+    class_names = _class_names(schema, label_column, parts, path)
+    by_name = {name: number for number, name in enumerate(class_names)}
+    opened = [
+        TableImages(paths, image_column, np.array([by_name.get(x, x) for x in labels], np.int32))
+        for paths, labels in zip((train, held_out or ()), parts, strict=True)
+    ]
+    if held_out is None:
+        opened = records.hold_out(opened[0], path)
+    return records.Split(*opened, class_names)
+
+
+def _schema(path: pathlib.Path) -> Any:
+    parquet = _pyarrow()
+    try:
+        return parquet.read_schema(path)
+    except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
+        raise errors.UserError(
+            f"{path} cannot be read as a parquet table ({str(failure).splitlines()[0]}); "
+            f"bring a whole one"
+        ) from failure
+
+
+def _column(schema: Any, names: Sequence[str], path: pathlib.Path) -> str:
+    for name in names:
+        if name in schema.names:
+            return name
+    raise errors.UserError(
+        f"{path} has no column {' or '.join(map(repr, names))}; it has {', '.join(schema.names)}"
+    )
+
+
+def _labels(paths: Sequence[pathlib.Path], column: str) -> list[int | str | None]:
+    parquet = _pyarrow()
+    return [
+        label
+        for path in paths
+        for label in parquet.read_table(path, columns=[column]).column(0).to_pylist()
+    ]
+
+
+def _class_names(schema, column: str, parts: list[list], where: str) -> tuple[str, ...]:
+    """The hub's names, the names in the column itself, or numbers."""
+    labels = {label for part in parts for label in part}
+    if labels and all(isinstance(label, str) for label in labels):
+        return tuple(sorted(labels))
+    if not labels or not all(isinstance(label, int) and label >= 0 for label in labels):
+        raise errors.UserError(
+            f"{where} has labels such as {min(map(repr, labels), default='none')}; expected "
+            f"numbers from 0, or names"
+        )
+    note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = note.get("info", {}).get("features", {}).get(column, {}).get("names")
+    if names is None:
+        return records.number_names(max(labels) + 1)
+    if max(labels) >= len(names):
+        raise errors.UserError(
+            f"{where} has the label {max(labels)}, but its schema names {len(names)} classes only"
+        )
+    return tuple(map(str, names))

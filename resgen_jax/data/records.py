@@ -1,0 +1,129 @@
+"""Encoded images by record number, whatever files they lie in, and how they become arrays."""
+
+import hashlib
+import pathlib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from resgen_jax.core import errors
+from resgen_jax.data import images, views
+
+Element = Mapping[str, np.ndarray | np.generic]
+HELD_OUT_EVERY = 10
+
+
+class EncodedImage(NamedTuple):
+    """The bytes of an image file, its class, and what errors call it."""
+
+    encoded: bytes
+    label: int
+    name: str
+
+
+@typing.runtime_checkable
+class EncodedImages(Protocol):
+    """Image files by number; may be read by many threads, and pickled."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> EncodedImage: ...
+
+    def fingerprint(self) -> str:
+        """Tells these images from others, without reading them all."""
+
+
+class Split(NamedTuple):
+    """What the files of a dataset hold; classes have the names that the files give them."""
+
+    train: EncodedImages
+    held_out: EncodedImages
+    class_names: tuple[str, ...]
+
+
+class ImageSource:
+    """Elements of decoded images; raises images.UnreadableImage for a bad one."""
+
+    def __init__(self, records: EncodedImages, image_size: int, channels: int, crop: str):
+        self.records = records
+        self._image_size, self._channels, self._crop = image_size, channels, crop
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Element:
+        return self.view(index, views.PLAIN)
+
+    def view(self, index: int, view: views.View) -> Element:
+        """The element of this record seen so."""
+        pixels, label = self.views(index, [view])
+        return {"images": pixels[0], "labels": label, "index": np.int32(index)}
+
+    def views(
+        self, index: int, wanted: Sequence[views.View]
+    ) -> tuple[UInt8[np.ndarray, "k h w c"], np.int32]:
+        """Some views of one record, decoded once, and its label."""
+        encoded, label, name = self.records[int(index)]
+        pixels = images.read_views(
+            encoded, name, wanted, self._image_size, self._channels, self._crop
+        )
+        return pixels, np.int32(label)
+
+    def fingerprint(self) -> str:
+        """Tells these images, at this size, from others."""
+        how = (self._image_size, self._channels, self._crop)
+        return digest([self.records.fingerprint(), *map(str, how)])
+
+    def __repr__(self) -> str:
+        return f"ImageSource({len(self)} images)"
+
+
+class Chosen:
+    """Some of the records, under new numbers."""
+
+    def __init__(self, records: EncodedImages, chosen: Int[np.ndarray, "n"]):
+        self._records, self._chosen = records, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> EncodedImage:
+        return self._records[int(self._chosen[index])]
+
+    def fingerprint(self) -> str:
+        """Tells these records from others."""
+        return digest([self._records.fingerprint(), self._chosen.tobytes().hex()])
+
+
+def hold_out(records: EncodedImages, where: str) -> tuple[Chosen, Chosen]:
+    """Records to train on, and every tenth held out; of fewer than ten the last one."""
+    if len(records) < 2:
+        raise errors.UserError(
+            f"{where} holds {len(records)} images, too few to hold some out for measuring"
+        )
+    numbers = np.arange(len(records))
+    is_held_out = numbers % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    if not is_held_out.any():
+        is_held_out[-1] = True
+    return Chosen(records, numbers[~is_held_out]), Chosen(records, numbers[is_held_out])
+
+
+def number_names(num_classes: int) -> tuple[str, ...]:
+    """Names of classes of which only the numbers are known."""
+    return tuple(str(label) for label in range(num_classes))
+
+
+def digest(words: Iterable[str]) -> str:
+    """A sha256 over some words."""
+    found = hashlib.sha256()
+    for word in words:
+        found.update(word.encode(errors="surrogateescape") + b"\0")
+    return found.hexdigest()
+
+
+def digest_of_files(paths: Iterable[str | pathlib.Path]) -> str:
+    """A sha256 over names and sizes."""
+    return digest(f"{path} {pathlib.Path(path).stat().st_size}" for path in paths)

@@ -1,0 +1,183 @@
+"""Images in tar files of the WebDataset layout: key.jpg beside key.cls or key.json.
+
+The members of a tar are found once; where they lie is kept in TAR.index.json beside it, if that
+place can be written, and is looked up again when the tar has changed.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import tarfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from resgen_jax.core import errors
+from resgen_jax.data import handles, images, patterns, records
+
+SUFFIXES = (".tar",)
+LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
+LABEL_FIELDS = ("label", "cls", "class_name")
+INDEX_FORMAT = 1
+MANY = 8  # tars that are looked through at a time
+
+Label = int | str
+
+
+class Member(NamedTuple):
+    """An image in a tar."""
+
+    key: str
+    offset: int
+    size: int
+    label: Label
+
+
+class TarImages:
+    """The images of some tars, each read where it lies."""
+
+    def __init__(
+        self,
+        paths: Sequence[pathlib.Path],
+        members: Sequence[Sequence[Member]],
+        class_names: Sequence[str],
+    ):
+        self.paths = tuple(str(path) for path in paths)
+        self._files = handles.Handles(handles.Bytes)
+        by_name = {name: number for number, name in enumerate(class_names)}
+        # Arrays, because a list of a million tuples takes hundreds of megabytes.
+        self._tars = np.repeat(np.arange(len(paths)), [len(found) for found in members])
+        flat = [member for found in members for member in found]
+        self._keys = np.array([member.key.encode() for member in flat], np.bytes_)
+        self._places = np.array([(m.offset, m.size) for m in flat], np.int64).reshape(-1, 2)
+        self._labels = np.array([by_name[str(member.label)] for member in flat], np.int32)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> records.EncodedImage:
+        path = self.paths[self._tars[index]]
+        name = f"{path}:{self._keys[index].decode()}"
+        offset, size = map(int, self._places[index])
+        try:
+            encoded = self._files(path).read(offset, size)
+        except OSError as failure:
+            raise images.unreadable(name, failure) from failure
+        return records.EncodedImage(encoded, int(self._labels[index]), name)
+
+    def fingerprint(self) -> str:
+        """Of the tars' names and sizes."""
+        return records.digest_of_files(self.paths)
+
+
+def open_tars(path: str, held_out_path: str) -> records.Split:
+    """Tars of a directory, glob or pattern; labels are numbers, or names sorted into classes."""
+    train, held_out = patterns.split_files(path, held_out_path, SUFFIXES, "tar files")
+    members = _index_all([*train, *(held_out or ())])
+    class_names = _class_names([member.label for found in members for member in found], path)
+    if held_out is not None:
+        inside = TarImages(train, members[: len(train)], class_names)
+        outside = TarImages(held_out, members[len(train) :], class_names)
+        return records.Split(inside, outside, class_names)
+    parts = records.hold_out(TarImages(train, members, class_names), path)
+    return records.Split(*parts, class_names)
+
+
+def _class_names(labels: Sequence[Label], where: str) -> tuple[str, ...]:
+    kinds = {type(label) for label in labels}
+    if kinds == {int}:
+        if min(labels) < 0:
+            raise errors.UserError(f"{where} has the label {min(labels)}; expected 0 or more")
+        return records.number_names(max(labels) + 1)
+    if kinds == {str}:
+        return tuple(sorted(set(labels)))
+    raise errors.UserError(
+        f"{where} labels some images by number and some by name; label all of them one way"
+    )
+
+
+def _index_all(paths: Sequence[pathlib.Path]) -> list[list[Member]]:
+    with concurrent.futures.ThreadPoolExecutor(MANY) as pool:
+        return list(pool.map(index, paths))
+
+
+def index(path: pathlib.Path) -> list[Member]:
+    """The images of a tar in its order; UserError for a tar that is damaged or lacks labels."""
+    status = path.stat()
+    state = {"format": INDEX_FORMAT, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    kept = path.with_name(path.name + ".index.json")
+    try:
+        found = json.loads(kept.read_text())
+        if all(found[name] == value for name, value in state.items()):
+            return [Member(*member) for member in found["members"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none yet, or of no use: it is made anew
+    members = _look_through(path)
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(json.dumps(state | {"members": members}))
+        unfinished.replace(kept)
+    except OSError:
+        pass  # a place that cannot be written: the next run looks again
+    return members
+
+
+def _look_through(path: pathlib.Path) -> list[Member]:
+    pictures: dict[str, tuple[int, int]] = {}
+    labels: dict[str, Label] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                key, suffix = _split(member.name)
+                if not member.isfile() or os.path.basename(key).startswith("."):
+                    continue
+                if suffix in images.SUFFIXES:
+                    pictures[key] = (member.offset_data, member.size)
+                elif suffix in LABEL_SUFFIXES and (suffix == ".cls" or key not in labels):
+                    text = tar.extractfile(member).read()
+                    labels[key] = _label(text, suffix, f"{path}:{member.name}")
+    except (tarfile.TarError, OSError, EOFError) as failure:
+        raise errors.UserError(
+            f"{path} cannot be read as an uncompressed tar ({failure}); make it again"
+        ) from failure
+    if not pictures:
+        raise errors.UserError(
+            f"{path} holds no images ({' '.join(images.SUFFIXES)}) named key.jpg; look at it with "
+            f"`tar tf`"
+        )
+    lacking = next((key for key in pictures if key not in labels), None)
+    if lacking is not None:
+        raise errors.UserError(
+            f"{path} has no label of the image {lacking!r}; put {lacking}.cls (a number) or "
+            f"{lacking}.json (with the field 'label') beside it"
+        )
+    return [Member(key, *place, labels[key]) for key, place in pictures.items()]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """WebDataset's key, up to the first dot of the file's name, and the last suffix."""
+    folder, _, base = name.rpartition("/")
+    key, dot, rest = base.partition(".")
+    suffix = dot + rest.rpartition(".")[2].lower()
+    return (f"{folder}/{key}" if folder else key), suffix
+
+
+def _label(text: bytes, suffix: str, where: str) -> Label:
+    """A class by its number or name."""
+    try:
+        value = text.decode().strip()
+        if suffix == ".json":
+            fields = json.loads(value)
+            value = next(fields[name] for name in LABEL_FIELDS if name in fields)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value:
+            return int(value) if value.lstrip("-").isdigit() else value
+    except (ValueError, TypeError, StopIteration):
+        pass
+    raise errors.UserError(
+        f"{where} holds no label; expected a number or a name, in JSON as the field "
+        f"{' or '.join(LABEL_FIELDS)}"
+    )

@@ -1,0 +1,57 @@
+"""Class names: one a line, or by folder as ImageNet's lists have them; words before the comma."""
+
+import image_files
+import pytest
+
+from resgen_jax.core import errors
+from resgen_jax.data import class_names, sources
+
+SYNSETS = """n03126707 crane
+n01440764 tench, Tinca tinca
+n02012849 crane, bird
+n01443537 goldfish, Carassius auratus
+"""
+
+
+def read(tmp_path, text, found):
+    path = tmp_path / "names.txt"
+    path.write_text(text)
+    return class_names.read(str(path), found)
+
+
+def test_one_name_a_line_is_taken_in_order(tmp_path):
+    assert read(tmp_path, "ant\n\ntabby cat, tabby\n bee \n", ("0", "1", "2")) == (
+        "ant",
+        "tabby cat",
+        "bee",
+    )
+
+
+def test_lines_by_folder_are_found_for_the_folders_there_are(tmp_path):
+    assert read(tmp_path, SYNSETS, ("n01443537", "n01440764")) == ("goldfish", "tench")
+    folders = ("n01440764", "n02012849", "n03126707")
+    assert read(tmp_path, SYNSETS, folders) == ("tench", "crane", "crane (2)")
+
+
+def test_numbered_classes_take_lines_by_folder_in_folder_order(tmp_path):
+    assert read(tmp_path, SYNSETS, ("0", "1", "2", "3")) == (
+        "tench",
+        "goldfish",
+        "crane",
+        "crane (3)",
+    )
+
+
+def test_wrong_lists_are_told_in_one_line(tmp_path):
+    with pytest.raises(errors.UserError, match="names 4 classes, but there are 2 .'n99'"):
+        read(tmp_path, SYNSETS, ("n99", "n98"))
+    with pytest.raises(errors.UserError, match="'nowhere', which cannot be read"):
+        class_names.read("nowhere", ("a",))
+    assert class_names.count("nowhere") == class_names.count("") == 0
+
+
+def test_names_reach_the_dataset(tmp_path):
+    image_files.make_folder(tmp_path / "folder")
+    (tmp_path / "names.txt").write_text("bee Apis mellifera, honey bee\nant Formica\ncat Felis\n")
+    spec = image_files.spec(path=str(tmp_path / "folder"), class_names=str(tmp_path / "names.txt"))
+    assert sources.open_images(spec).class_names == ("Formica", "Apis mellifera", "Felis")

@@ -1,0 +1,91 @@
+"""Parquet tables: the hub's class names, plain binary columns, and tables of other things."""
+
+import sys
+
+import image_files
+import pytest
+
+from resgen_jax.core import errors
+from resgen_jax.data import parquet
+
+pyarrow = pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory):
+    return image_files.encoded(image_files.make_folder(tmp_path_factory.mktemp("pq") / "folder"))
+
+
+@pytest.mark.parametrize("is_struct", [True, False])
+def test_struct_and_binary_columns_hold_the_same_bytes(tmp_path, split, is_struct):
+    place = image_files.write_parquet(tmp_path / "tables", split, is_struct=is_struct)
+    opened = parquet.open_tables(place, "")
+    assert opened.class_names == image_files.CLASSES
+    for part in ("train", "held_out"):
+        found, wanted = getattr(opened, part), getattr(split, part)
+        assert len(found) == len(wanted)
+        for index in [*range(len(wanted)), 0]:
+            assert found[index][:2] == wanted[index][:2]
+
+
+def test_only_some_row_groups_are_kept(tmp_path, split):
+    place = image_files.write_parquet(tmp_path / "tables", split, group=1)
+    opened = parquet.open_tables(place, "").train
+    for index in range(15):
+        assert opened[index].encoded == split.train[index].encoded
+        assert len(opened._loaded) == min(index + 1, parquet.MOST_GROUPS)
+
+
+def test_without_names_classes_are_numbers_and_too_few_names_are_refused(tmp_path, split):
+    place = image_files.write_parquet(tmp_path / "none", split, names=())
+    assert parquet.open_tables(place, "").class_names == ("0", "1", "2")
+    place = image_files.write_parquet(tmp_path / "few", split, names=("ant", "bee"))
+    with pytest.raises(errors.UserError, match="label 2, but its schema names 2 classes"):
+        parquet.open_tables(place, "")
+
+
+def write(path, **columns):
+    from pyarrow import parquet as pq
+
+    pq.write_table(pyarrow.table(columns), path)
+    return str(path)
+
+
+def test_names_in_the_column_are_the_classes(tmp_path):
+    path = write(tmp_path / "x.parquet", image=[b"1", b"2", b"3"], label=["b", "a", "b"])
+    opened = parquet.open_tables(path, path)
+    assert opened.class_names == ("a", "b")
+    assert [opened.train[index][:2] for index in range(3)] == [(b"1", 1), (b"2", 0), (b"3", 1)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"picture": [b"1"], "label": [0]}, "no column 'image' or .*; it has picture, label"),
+        ({"image": [b"1"], "kind": [0]}, "no column 'label' or .*; it has image, kind"),
+        ({"image": [b"1", b"2"], "label": [0, None]}, "has labels such as .*expected numbers"),
+        ({"image": [b"1"], "label": [-1]}, "has labels such as -1; expected numbers"),
+    ],
+)
+def test_tables_of_other_things_are_told(tmp_path, columns, message):
+    with pytest.raises(errors.UserError, match=message) as info:
+        parquet.open_tables(write(tmp_path / "x.parquet", **columns), "")
+    assert "\n" not in str(info.value)
+
+
+def test_files_that_are_no_tables_and_images_elsewhere_are_told(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"no table")
+    with pytest.raises(errors.UserError, match="x.parquet cannot be read as a parquet table"):
+        parquet.open_tables(str(tmp_path / "x.parquet"), "")
+    rows = [{"bytes": None, "path": "a.jpg"}, {"bytes": b"1", "path": "b.jpg"}]
+    path = write(tmp_path / "y.parquet", image=rows, label=[0, 1])
+    opened = parquet.open_tables(path, path).train
+    with pytest.raises(errors.UserError, match="y.parquet row group 0 row 0 .*holds no bytes"):
+        opened[0]
+
+
+def test_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "x.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(errors.UserError, match=r"pip install resgen_jax\[parquet\]"):
+        parquet.open_tables(str(tmp_path / "x.parquet"), "")
