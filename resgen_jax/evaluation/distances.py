@@ -1,0 +1,59 @@
+"""Collected features against a reference, under names that say which network they are of."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jax.sharding import NamedSharding
+
+from resgen_jax.evaluation import features, reference
+from resgen_jax.metrics import frechet, inception_score, precision_recall
+
+FID = "FID"  # the name of Inception's distance, and of no other's
+
+
+def suffix(distance_name: str) -> str:
+    """What every other metric of the network carries in its name: nothing for Inception."""
+    return "" if distance_name == FID else "-" + distance_name.removeprefix("FD-")
+
+
+def measure(
+    extractor: features.Extractor,
+    collected: features.Collected,
+    compared: reference.Reference,
+    *,
+    prefix: str = "",
+    note: Callable[[str], None] = lambda text: None,
+    sharding: NamedSharding | None = None,
+) -> dict[str, float]:
+    """All that the features allow; the distance is `FID` or, of another network, `FD-<name>`.
+
+    - `FID`: Frechet distance of the pooled features; `sFID`: of Inception's spatial ones.
+    - `IS`: inception score, splits of 5,000 in the order of the samples.
+    - `precision`, `recall`: with k = 3, where the features of single images are there.
+
+    `prefix` stands before distances and score: r for reconstructions. `note` hears of too few
+    samples.
+    """
+    name = extractor.network.distance_name
+    end = suffix(name)
+    if told := frechet.shortage(collected.moments.num_rows, extractor.network.num_features):
+        note(told)
+    metrics = {prefix + name: _distance(collected.moments, compared.pooled)}
+    if name == FID and collected.spatial is not None and compared.spatial is not None:
+        metrics[f"{prefix}s{FID}"] = _distance(collected.spatial, compared.spatial)
+    if collected.logits is not None:
+        metrics[f"{prefix}IS{end}"] = inception_score.by_file_order(collected.logits)
+    if _are_enough(collected.features) and _are_enough(compared.features):
+        found = precision_recall.precision_recall(
+            compared.features, collected.features, sharding=sharding
+        )
+        metrics[f"precision{end}"], metrics[f"recall{end}"] = found
+    return metrics
+
+
+def _are_enough(rows: np.ndarray | None) -> bool:
+    return rows is not None and len(rows) > precision_recall.NUM_NEIGHBOURS
+
+
+def _distance(moments: frechet.Moments, compared: reference.Gaussian) -> float:
+    return frechet.frechet_distance(*reference.gaussian(moments), *compared)

@@ -1,0 +1,70 @@
+"""Images from files: arrays and folders alike, and one line for whatever is not images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resgen_jax.core import errors
+from resgen_jax.evaluation import samples
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
+
+
+def all_of(source):
+    return np.stack([source[index]["images"] for index in range(len(source))])
+
+
+def test_arrays_come_in_their_order_and_gray_as_colour(tmp_path, pixels):
+    np.savez(tmp_path / "adm.npz", pixels)
+    np.savez_compressed(tmp_path / "ours.npz", codes=np.zeros(3), images=pixels[..., :1])
+    source = samples.open_images(str(tmp_path / "adm.npz"))
+    np.testing.assert_array_equal(all_of(source), pixels)
+    assert source.image_shape == (6, 5, 3)
+    gray = all_of(samples.open_images(str(tmp_path / "ours.npz")))
+    np.testing.assert_array_equal(gray, np.repeat(pixels[..., :1], 3, axis=-1))
+
+
+def test_folders_come_whole_in_one_shuffled_order(tmp_path, pixels):
+    for index, image in enumerate(pixels):
+        (tmp_path / "abc"[index // 3]).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "abc"[index // 3] / f"{index}.png")
+    found = all_of(samples.open_images(str(tmp_path)))
+    order = [int(np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0]) for image in found]
+    assert sorted(order) == list(range(9))
+    assert order != list(range(9))
+    np.testing.assert_array_equal(all_of(samples.open_images(str(tmp_path))), found)
+    fitted = samples.open_images(str(tmp_path), image_size=4)
+    assert all_of(fitted).shape == (9, 4, 4, 3)
+
+
+def test_what_is_not_images_is_told_in_one_line(tmp_path, pixels):
+    floats = pixels.astype(np.float32) / 127.5 - 1
+    broken = np.where(pixels > 250, np.nan, floats)
+    for array, message in (
+        (floats, r"is float32 with values from -1 to 1; expected uint8 from 0 to 255"),
+        (broken, "is float32 and holds NaN or infinity; expected uint8"),
+        (pixels.astype(np.int32) + 20, r"is int32 with values from 20 to 275; expected uint8"),
+        (pixels[0], r"has shape \(6, 5, 3\); expected images, rows, columns and colours"),
+        (np.moveaxis(pixels, -1, 1), r"has shape \(9, 3, 6, 5\)"),
+        (pixels[:0], "is empty"),
+    ):
+        np.savez(tmp_path / "x.npz", array)
+        with pytest.raises(errors.UserError, match=message) as told:
+            samples.open_images(str(tmp_path / "x.npz"))
+        assert str(told.value).startswith("arr_0 of ")
+        assert "\n" not in str(told.value)
+
+
+def test_bad_folders_are_told_in_one_line(tmp_path, pixels):
+    with pytest.raises(errors.UserError, match="holds no images"):
+        samples.open_images(str(tmp_path))
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    Image.fromarray(pixels[0, :5]).save(tmp_path / "b.png")
+    with pytest.raises(errors.UserError, match="samples have to be of one size"):
+        all_of(samples.open_images(str(tmp_path)))
+    (tmp_path / "b.png").write_bytes(b"\x89PNG nothing")
+    with pytest.raises(errors.UserError, match=r"b\.png cannot be read as an image"):
+        all_of(samples.open_images(str(tmp_path)))
