@@ -1,0 +1,1 @@
+"""Floor 6: weights of other people's models in, ours out: complete or refused."""

@@ -1,0 +1,235 @@
+"""Exported models: a directory with model.safetensors and config.json, complete or refused."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import resgen_jax
+from resgen_jax.convert import rules, safetensors_files
+from resgen_jax.core import errors, trees
+from resgen_jax.generators import interface as generators
+from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
+from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.quantizers import multi_scale
+from resgen_jax.tokenizers import rq_vae
+from resgen_jax.training import rq_vae_loss
+
+PyTree = Any
+
+CONFIG, WEIGHTS, CODES = "config.json", "model.safetensors", "codes.json"
+STATISTICS = ("quantizer", "codebooks")
+ORIGIN = ("format", "file", "file_sha256", "published", "licence")  # of published weights
+SECTION = "export"  # of config.json; the rest of it is the run's config, for the verbs
+
+
+class Export(NamedTuple):
+    """A model to be written: what its networks are made from, and its arrays by their paths."""
+
+    kind: str
+    fields: dict[str, Any]
+    tree: PyTree
+    config: dict[str, Any]
+    codes: dict[str, Any] | None = None  # of a generator: what its codes are of
+
+
+def of_rq_vae(
+    model: rq_vae.Spec,
+    quantizer: quantizers.Spec,
+    learner: str,
+    params: PyTree,
+    statistics: PyTree,
+    config: Mapping[str, Any] | None = None,
+) -> Export:
+    """An RQ-VAE with the statistics of its codebooks; without a run's `config` one is made up."""
+    fields = {
+        "model": dataclasses.asdict(model),
+        "quantizer": dataclasses.asdict(quantizer),
+        "learner": learner,
+    }
+    tree = {"params": params, "statistics": {"quantizer": statistics}}
+    return Export("rq_vae", fields, tree, dict(config or _config_of(model, quantizer, learner)))
+
+
+def of_multi_scale_vae(
+    model: rq_vae.Spec, scales: multi_scale.Spec, codebook_size: int, params: PyTree
+) -> Export:
+    """The tokenizer of VAR."""
+    fields = {
+        "model": dataclasses.asdict(model),
+        "scales": dataclasses.asdict(scales),
+        "codebook_size": codebook_size,
+    }
+    return Export("multi_scale_vae", fields, {"params": params}, {"task": "multi_scale_vae"})
+
+
+def of_rq_transformer(
+    spec: rq_transformer.Spec, space: generators.CodeSpace, params: PyTree
+) -> Export:
+    """An RQ-Transformer, which reads codes by the codebooks of its tokenizer."""
+    fields = {"model": dataclasses.asdict(spec), "space": dataclasses.asdict(space)}
+    return Export("rq_transformer", fields, {"params": params}, {"task": "rq_transformer"})
+
+
+def of_resgen(
+    model: resgen.Spec,
+    space: generators.CodeSpace,
+    sampler: resgen_sampler.Spec,
+    params: PyTree,
+    codebooks: Any,
+    config: Mapping[str, Any],
+    codes: Mapping[str, Any],
+) -> Export:
+    """A ResGen generator, with the codebooks that its codes point into."""
+    fields = {
+        "model": dataclasses.asdict(model),
+        "space": dataclasses.asdict(space),
+        "sampler": dataclasses.asdict(sampler),
+    }
+    tree = {"params": params, "statistics": {"codebooks": codebooks}}
+    return Export("resgen", fields, tree, dict(config), dict(codes))
+
+
+def essence(params: PyTree, statistics: PyTree) -> PyTree:
+    """What of a run's state is needed to use it: no discriminator, no frozen networks."""
+    return {
+        "params": {
+            name: part for name, part in params.items() if name != rq_vae_loss.DISCRIMINATOR
+        },
+        "statistics": {name: part for name, part in statistics.items() if name in STATISTICS},
+    }
+
+
+def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -> pathlib.Path:
+    """Writes the directory `output`; `notes` go into its config.json.
+
+    Replaces the files of an earlier export, which a checksum holds together, and raises UserError
+    rather than write into any other directory.
+    """
+    output = pathlib.Path(output)
+    if output.exists() and not is_export(output) and any(_inside(output)):
+        raise errors.UserError(f"{output} exists and is no export; name another --output")
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(parents=True)
+        arrays = {name: np.asarray(leaf) for name, leaf in trees.named_leaves(export.tree).items()}
+        safetensors_files.write(unfinished / WEIGHTS, arrays, {"format": "resgen_jax"})
+        section = {
+            "kind": export.kind,
+            "version": resgen_jax.__version__,
+            **notes,
+            "sha256": _sha256(unfinished / WEIGHTS),
+            **export.fields,
+        }
+        _write_json(unfinished / CONFIG, {**export.config, SECTION: section})
+        if export.codes is not None:
+            _write_json(unfinished / CODES, export.codes)
+        if output.exists():  # with what else was put there since, which stays
+            for path in unfinished.iterdir():
+                path.replace(output / path.name)
+            unfinished.rmdir()
+        else:
+            unfinished.rename(output)
+    except OSError as failure:
+        raise errors.UserError(
+            f"cannot write {output} ({failure.strerror}); make room or name another --output"
+        ) from failure
+    return output
+
+
+def is_export(path: str | os.PathLike) -> bool:
+    """Whether the directory holds an exported model."""
+    return (pathlib.Path(path) / WEIGHTS).is_file() and (pathlib.Path(path) / CONFIG).is_file()
+
+
+def describe(path: str | os.PathLike) -> dict[str, Any]:
+    """What the directory says of its model; UserError where it is no export."""
+    path = pathlib.Path(path)
+    if not is_export(path):
+        raise errors.UserError(
+            f"{str(path)!r} is no exported model: it lacks {CONFIG} or {WEIGHTS}; make one by "
+            "`resgen convert`"
+        )
+    try:
+        fields = json.loads((path / CONFIG).read_text())
+        return fields[SECTION] | {"kind": fields[SECTION]["kind"]}
+    except (OSError, ValueError, KeyError, TypeError) as failure:
+        raise errors.UserError(
+            f"{path / CONFIG} describes no model of this library ({failure}); convert it again"
+        ) from failure
+
+
+def read(path: str | os.PathLike, abstract: PyTree) -> PyTree:
+    """The arrays of an export in the tree of `abstract`, whose leaves have shapes and dtypes.
+
+    Where those have shardings, the arrays lie on their devices so; else they are NumPy's. Raises
+    UserError for a file that changed since it was written, and for arrays that are missing, left
+    over or of another shape.
+    """
+    path = pathlib.Path(path)
+    if describe(path).get("sha256") not in (None, _sha256(path / WEIGHTS)):
+        raise errors.UserError(
+            f"{path / WEIGHTS} is not the file that {CONFIG} beside it was written with; copy "
+            "both again"
+        )
+    names = trees.named_leaves(abstract)
+    table = [rules.copy(name, name) for name in names]
+    arrays = safetensors_files.read(path / WEIGHTS)
+    found = trees.named_leaves(rules.apply(table, arrays, rules.nest(names), where=str(path)))
+    leaves = [_placed(found[name], leaf) for name, leaf in names.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def _placed(array: np.ndarray, leaf: Any) -> Any:
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        return array
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _config_of(model: rq_vae.Spec, quantizer: quantizers.Spec, learner: str) -> dict[str, Any]:
+    """A run's config that opens this tokenizer, for images that are named on the command line."""
+    own = dataclasses.asdict(model)
+    return {
+        "task": "rq_vae",
+        "seed": 0,
+        "data": {
+            "source": "folder",
+            "image_size": own.pop("image_size"),
+            "channels": own.pop("channels"),
+            "batch_size": 64,
+        },
+        "model": own,
+        "quantizer": {
+            name: value
+            for name, value in dataclasses.asdict(quantizer).items()
+            if name != "code_dim"
+        }
+        | {"learner": learner},
+        "loss": {},
+        "optimizer": {},
+        "mesh": {},
+        "train": {"num_steps": 1},
+    }
+
+
+def _inside(path: pathlib.Path) -> list[pathlib.Path]:
+    return list(path.iterdir()) if path.is_dir() else [path]
+
+
+def _write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(fields, indent=2) + "\n")
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""RQ-Transformer of kakaobrain/rq-vae-transformer: the generator of a published checkpoint."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from resgen_jax.convert import autoencoder, exports, rules
+from resgen_jax.core import errors
+from resgen_jax.generators import interface, rq_transformer
+
+HEAD_WIDTH = 64  # of all published sizes
+STACKS = ("body", "head")
+DENSE = {
+    "query": "attn.query",
+    "key": "attn.key",
+    "value": "attn.value",
+    "out": "attn.proj",
+    "up": "mlp.0",
+    "down": "mlp.2",
+}
+NORMS = {"norm_attention": "ln1", "norm_mlp": "ln2"}
+
+
+def convert(path: str | os.PathLike, *, num_heads: int = 0) -> exports.Export:
+    """The generator in a checkpoint of RQ-Transformer, by class or without a condition.
+
+    `num_heads` 0 means heads of 64. Raises UserError for a file that does not fit as a whole.
+    """
+    arrays, where = autoencoder.read_state(path), str(path)
+    spec, space = specs_of(arrays, num_heads, where)
+    network = rq_transformer.make(spec, space)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    params = rules.apply(rules_of(spec), arrays, shapes, where=where)
+    return exports.of_rq_transformer(spec, space, params)
+
+
+def specs_of(
+    arrays: Mapping[str, np.ndarray], num_heads: int, where: str
+) -> tuple[rq_transformer.Spec, interface.CodeSpace]:
+    """Sizes of network and codes, read off the arrays."""
+    try:
+        _, length, width = arrays["pos_emb_hw"].shape
+        _, depth, _ = arrays["pos_emb_d"].shape
+        _, condition_length, _ = arrays["pos_emb_cond"].shape
+        num_classes, _ = arrays["cond_emb.weight"].shape
+        _, code_dim = arrays["input_mlp.weight"].shape
+        codebook_size, *more = arrays["classifier.linear.weight"].shape
+    except (KeyError, ValueError) as failure:
+        raise errors.UserError(
+            f"{where} is no RQ-Transformer on codebook vectors ({failure}); expected one of the "
+            "published image generators"
+        ) from None
+    if condition_length != 1 or len(more) != 1:
+        raise errors.UserError(
+            f"{where} has a condition of {condition_length} tokens and a classifier of shape "
+            f"{(codebook_size, *more)}; only generators by class with one classifier can be read"
+        )
+    side = math.isqrt(length)
+    if side * side != length:
+        raise errors.UserError(f"{where} has {length} positions, which is no square grid")
+    layers = [_num_layers(arrays, stack) for stack in STACKS]
+    spec = rq_transformer.Spec(width, num_heads or max(1, width // HEAD_WIDTH), *layers)
+    space = interface.CodeSpace((side, side), depth, codebook_size, code_dim, num_classes)
+    return spec, space
+
+
+def rules_of(spec: rq_transformer.Spec) -> list[rules.Rule]:
+    """The rule for each parameter; the layers of a stack are one array."""
+    table = [
+        rules.copy("cond_emb.weight", "classes"),
+        rules.copy("pos_emb_cond", "class_position", rules.flat),
+        rules.copy("pos_emb_hw", "positions", lambda array: array[0]),
+        rules.copy("pos_emb_d", "levels", lambda array: array[0]),
+        *rules.dense("input_mlp", "body_in"),
+        *rules.dense("head_mlp", "head_in"),
+        *rules.norm("classifier.layer_norm", "norm"),
+        *rules.dense("classifier.linear", "out"),
+    ]
+    for stack, num_layers in zip(STACKS, (spec.num_body_layers, spec.num_head_layers), strict=True):
+        for target, source in (*DENSE.items(), *NORMS.items()):
+            single = (rules.dense if target in DENSE else rules.norm)(source, target)
+            for rule in single:
+                sources = tuple(
+                    f"{stack}_transformer.blocks.{layer}.{rule.sources[0]}"
+                    for layer in range(num_layers)
+                )
+                path = f"{stack}/blocks/{rule.target}"
+                table.append(rules.Rule(path, sources, rules.stacked_by(rule.transform)))
+    return table
+
+
+def _num_layers(arrays: Mapping[str, np.ndarray], stack: str) -> int:
+    pattern = re.compile(rf"{stack}_transformer\.blocks\.(\d+)\..*")
+    return max((int(match[1]) + 1 for match in map(pattern.fullmatch, arrays) if match), default=0)

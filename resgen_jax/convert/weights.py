@@ -1,0 +1,190 @@
+"""The one place that knows which files hold the weights of frozen networks, and where they are."""
+
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resgen_jax.convert import inception as inception_files
+from resgen_jax.convert import lpips as lpips_files
+from resgen_jax.convert import mobilenet as mobilenet_files
+from resgen_jax.convert import rules, safetensors_files, torch_files
+from resgen_jax.core import errors, trees
+from resgen_jax.features import inception, interface, lpips, mobilenet
+
+PyTree = Any
+Directory = str | os.PathLike | None  # None: $RESGEN_WEIGHTS, or the default
+
+VARIABLE = "RESGEN_WEIGHTS"
+DEFAULT_DIRECTORY = "~/.cache/resgen_jax/weights"
+HEADS = "github.com/richzhang/PerceptualSimilarity, lpips/weights/v0.1"
+BACKBONES = "download.pytorch.org/models"
+
+
+class Entry(NamedTuple):
+    """The weights of one network: any one of the sets of files will do."""
+
+    what: str
+    published: Mapping[str, str]  # file -> where it is published; together they are one set
+    others: tuple[tuple[str, ...], ...]  # sets of other names or layouts
+    shapes: Callable[[], PyTree]
+    convert: Callable[..., PyTree]  # arrays by published names, where= -> params
+
+    def file_sets(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Sets of file names by preference: our own format first."""
+        return ((own_file(name),), tuple(self.published), *self.others)
+
+
+def _lpips(backbone: str, what: str, backbone_file: str, *others: tuple[str, ...]) -> Entry:
+    return Entry(
+        what=f"LPIPS v0.1 on {what}",
+        published={f"{backbone}.pth": HEADS, backbone_file: BACKBONES},
+        others=others,
+        shapes=functools.partial(lpips.shapes, backbone),
+        convert=functools.partial(lpips_files.convert, backbone),
+    )
+
+
+INCEPTION_FILE = "inception-2015-12-05-6726825d.pth"
+TABLE = {
+    "lpips_squeeze": _lpips(
+        "squeeze", "SqueezeNet 1.1", "squeezenet1_1-b8a52dc0.pth", ("lpips_squeeze.npz",)
+    ),
+    "lpips_alex": _lpips("alex", "AlexNet", "alexnet-owt-7be5be79.pth"),
+    "lpips_vgg": _lpips("vgg", "VGG16", "vgg16-397923af.pth"),
+    "inception": Entry(
+        what="the FID's Inception of 2015-12-05",
+        published={f"pt_{INCEPTION_FILE}": "github.com/mseitzer/pytorch-fid, releases"},
+        others=((f"weights-{INCEPTION_FILE}",),),
+        shapes=inception.shapes,
+        convert=inception_files.convert,
+    ),
+    "mobilenet": Entry(
+        what="MobileNetV2 1.0 224",
+        published={
+            "mobilenet_v2_1.0_224.safetensors": "huggingface.co/google/mobilenet_v2_1.0_224, "
+            "where it is called model.safetensors"
+        },
+        others=(("mobilenet_v2_1.0_224.bin",), ("mobilenet_v2_imagenet.npz",)),
+        shapes=mobilenet.shapes,
+        convert=mobilenet_files.convert,
+    ),
+}
+FEATURE_NETWORKS = {"inception": inception.make, "mobilenet": mobilenet.make}
+
+
+def load_lpips(backbone: str, directory: Directory = None) -> tuple[lpips.Lpips, PyTree]:
+    """LPIPS on a backbone of `lpips.BACKBONES` and its parameters; UserError as `load` has it."""
+    return lpips.make(backbone), load(f"lpips_{backbone}", directory)
+
+
+def load_features(
+    name: str, directory: Directory = None
+) -> tuple[interface.FeatureNetwork, PyTree]:
+    """A network of `FEATURE_NETWORKS` and its parameters; UserError as `load` has it."""
+    if name not in FEATURE_NETWORKS:
+        known = ", ".join(sorted(FEATURE_NETWORKS))
+        raise errors.UserError(f"feature network {name!r}; expected one of {known}")
+    return FEATURE_NETWORKS[name](), load(name, directory)
+
+
+def load(name: str, directory: Directory = None) -> PyTree:
+    """Parameters of an entry of `TABLE`, converted from the published files where need be.
+
+    Raises UserError for a file that is not there, saying where it is published, and for one with
+    arrays that are missing, left over or of another shape, naming them all.
+    """
+    entry, paths = _look_up(name), find(name, directory)
+    where = " and ".join(map(str, paths))
+    arrays = _read(paths)
+    if paths[0].name == own_file(name):
+        table = [rules.copy(path, path) for path in _flat(entry.shapes())]
+        params = rules.apply(table, arrays, entry.shapes(), where=where)
+    else:
+        params = entry.convert(arrays, where=where)
+    # A copy: the arrays are views of the files, which may be written anew while we use them.
+    return jax.tree.map(jnp.array, params)
+
+
+def save(name: str, params: PyTree, directory: Directory = None) -> pathlib.Path:
+    """Writes the parameters as the file of ours that `load` prefers, and returns its path."""
+    folder = folder_of(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(params).items()}
+    path = folder / own_file(name)
+    partial = path.with_name(f"{path.name}.partial")
+    safetensors_files.write(partial, arrays, {"what": _look_up(name).what})
+    return partial.replace(path)
+
+
+def find(name: str, directory: Directory = None) -> tuple[pathlib.Path, ...]:
+    """The files that hold an entry of `TABLE`; UserError that says what to put where."""
+    entry, folder = _look_up(name), folder_of(directory)
+    for names in entry.file_sets(name):
+        if all((folder / file).is_file() for file in names):
+            return tuple(folder / file for file in names)
+    wanted = [
+        f"{file} ({where})"
+        for file, where in entry.published.items()
+        if not (folder / file).is_file()
+    ]
+    raise errors.UserError(
+        f"the weights of {entry.what} are not in {folder}; put there {' and '.join(wanted)}, or "
+        f"name another folder by --weights or {VARIABLE}"
+    )
+
+
+def folder_of(directory: Directory = None) -> pathlib.Path:
+    """The folder of weights: `directory`, else $RESGEN_WEIGHTS, else a cache in the home."""
+    chosen = directory or os.environ.get(VARIABLE) or DEFAULT_DIRECTORY
+    return pathlib.Path(chosen).expanduser()
+
+
+def own_file(name: str) -> str:
+    """The name of the file that `save` writes."""
+    return f"{name}.safetensors"
+
+
+def fingerprint(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, for records of what was measured by what; UserError if unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as failure:
+        raise errors.UserError(f"cannot read {path} ({failure.strerror})") from None
+
+
+def fingerprints(name: str, directory: Directory = None) -> dict[str, str]:
+    """SHA-256 of each file that `load` reads, by its name."""
+    return {path.name: fingerprint(path) for path in find(name, directory)}
+
+
+def _look_up(name: str) -> Entry:
+    if name not in TABLE:
+        raise errors.UserError(f"weights {name!r}; expected one of {', '.join(sorted(TABLE))}")
+    return TABLE[name]
+
+
+def _read(paths: tuple[pathlib.Path, ...]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for path in paths:
+        read = torch_files.read(path)
+        if both := sorted(arrays.keys() & read.keys()):
+            raise errors.UserError(f"{path}: {both[0]} is also in {paths[0]}; one of them is wrong")
+        arrays |= read
+    return arrays
+
+
+def _flat(shapes: PyTree) -> list[str]:
+    as_arrays = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+    return list(trees.named_leaves(as_arrays))

@@ -1,0 +1,92 @@
+"""Exported directories: whole or not at all, and nothing else is overwritten or believed."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from resgen_jax.convert import exports
+from resgen_jax.core import errors
+
+
+def export(number=1.0):
+    tree = {"params": {"a": {"b": np.full((2, 3), number, np.float32)}}}
+    return exports.Export("rq_vae", {"model": {"width": 3}}, tree, {"task": "rq_vae"})
+
+
+ABSTRACT = {"params": {"a": {"b": jax.ShapeDtypeStruct((2, 3), np.float32)}}}
+
+
+def refused(path, match, abstract=ABSTRACT):
+    with pytest.raises(errors.UserError, match=match) as caught:
+        exports.read(path, abstract)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = exports.write(tmp_path / "deep" / "out", export(), {"step": 7})
+    found = exports.read(path, ABSTRACT)
+    np.testing.assert_array_equal(found["params"]["a"]["b"], np.ones((2, 3)))
+    description = exports.describe(path)
+    assert (description["kind"], description["step"], description["model"]) == (
+        "rq_vae",
+        7,
+        {"width": 3},
+    )
+    assert json.loads((path / "config.json").read_text())["task"] == "rq_vae"
+    assert [entry.name for entry in path.parent.iterdir()] == ["out"]
+
+
+def test_arrays_are_placed_as_asked(tmp_path):
+    path = exports.write(tmp_path / "out", export(), {})
+    mesh = jax.make_mesh((2,), ("x",), devices=jax.devices()[:2])
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    leaf = jax.ShapeDtypeStruct((2, 3), np.float32, sharding=sharding)
+    found = exports.read(path, {"params": {"a": {"b": leaf}}})["params"]["a"]["b"]
+    assert found.sharding == sharding
+    np.testing.assert_array_equal(found, np.ones((2, 3)))
+
+
+def test_an_earlier_export_is_replaced_and_nothing_else_is(tmp_path):
+    path = exports.write(tmp_path / "out", export(1), {})
+    (path / "reconstruct.json").write_text("{}")
+    exports.write(path, export(2), {})
+    assert exports.read(path, ABSTRACT)["params"]["a"]["b"][0, 0] == 2
+    assert (path / "reconstruct.json").is_file()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(errors.UserError, match="exists and is no export"):
+        exports.write(tmp_path / "mine", export(), {})
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(errors.UserError, match="exists and is no export|cannot write"):
+        exports.write(tmp_path / "file", export(), {})
+
+
+def test_other_weights_beside_the_config_are_noticed(tmp_path):
+    path = exports.write(tmp_path / "one", export(1), {})
+    other = exports.write(tmp_path / "two", export(2), {})
+    (path / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    refused(path, "is not the file that config.json beside it was written with")
+
+
+def test_arrays_that_do_not_fit_are_all_named(tmp_path):
+    path = exports.write(tmp_path / "out", export(), {})
+    leaf = jax.ShapeDtypeStruct((3, 2), np.float32)
+    refused(path, "of another shape: params/a/b is", {"params": {"a": {"b": leaf}}})
+    wanted = {"params": {"a": {"c": leaf}}}
+    refused(path, "missing: params/a/c; not used: params/a/b", wanted)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [("{", "describes no model"), ('{"task": "rq_vae"}', "describes no model"), (None, "lacks")],
+)
+def test_other_directories_are_refused(tmp_path, content, match):
+    path = exports.write(tmp_path / "out", export(), {})
+    if content is None:
+        (path / "config.json").unlink()
+    else:
+        (path / "config.json").write_text(content)
+    refused(path, match)
