@@ -47,6 +47,16 @@ VERBS = {
         "generate images by class, or fill in a part of one",
         "resgen sample --workdir=runs/generator --classes=3,7 --guidance_scale=1.5",
     ),
+    "evaluate": Verb(
+        "evaluate",
+        "measure samples, reconstructions or a generator: FID and its kin, PSNR, SSIM, LPIPS",
+        "resgen evaluate --samples=samples.npz --reference=statistics.npz",
+    ),
+    "convert": Verb(
+        "convert",
+        "export a run as safetensors, or read published weights of other libraries",
+        "resgen convert --workdir=runs/tokenizer --to=safetensors --output=exported",
+    ),
     "scale": Verb(
         "scale",
         "count a config's parameters, or measure its speed on this machine",

@@ -14,7 +14,13 @@ from resgen_jax.cli import sections
 from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
 from resgen_jax.core import build, errors
 
-PATHS = (("data", "path"), ("data", "codes"))
+PATHS = (
+    ("data", "path"),
+    ("data", "codes"),
+    ("loss", "weights"),
+    ("evaluation", "weights"),
+    ("evaluation", "tokenizer"),
+)
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

@@ -1,27 +1,43 @@
 """`resgen encode`: the codes of all images of a run, in a directory for a generator to train on."""
 
 import argparse
-import itertools
+import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
-from resgen_jax.cli import flags, progress, reconstruct, sections, trained
-from resgen_jax.data import codes, pipeline
-from resgen_jax.data import images as image_files
-from resgen_jax.training import mesh as meshes
+from resgen_jax.cli import encoding, flags, progress, reconstruct, sections, trained
+from resgen_jax.core import errors
+from resgen_jax.data import codes, codes_writer, sources
+
+CROP_SHARES = (0.8, 1.0)  # of --num_crops, where the run's config has no data.random_crop
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--workdir, --images, --output, --batch_size."""
+    """--workdir, --images, --output, --batch_size, --flip, --num_crops, and how it is written."""
     flags.add_workdir(parser, "run directory of a tokenizer")
     flags.add_images(parser, "another image folder than the run's own")
     parser.add_argument("--output", metavar="DIR", help="where the codes go (WORKDIR/codes)")
     parser.add_argument(
-        "--batch_size", type=int, default=256, help="images at a time (%(default)s)"
+        "--batch_size", type=int, default=256, help="views at a time and process (%(default)s)"
+    )
+    parser.add_argument(
+        "--flip", action="store_true", help="the mirror image of every training image, too"
+    )
+    parser.add_argument(
+        "--num_crops", type=int, default=0, help="random crops beside the plain one (%(default)s)"
+    )
+    parser.add_argument(
+        "--records_per_shard",
+        type=int,
+        default=codes_writer.RECORDS_PER_SHARD,
+        help="codes in a file; a killed run goes on with the first unfinished one (%(default)s)",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="encode anew what is there and whole already"
     )
 
 
@@ -32,7 +48,17 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     output = values.output or os.path.join(workdir, "codes")
     codes.check_writable(output)
     tokenizer = trained.open_tokenizer(workdir, progress.say)
-    encode(tokenizer, workdir, output, images=values.images, batch_size=values.batch_size)
+    encode(
+        tokenizer,
+        workdir,
+        output,
+        images=values.images,
+        batch_size=values.batch_size,
+        flip=values.flip,
+        num_crops=values.num_crops,
+        records_per_shard=values.records_per_shard,
+        again=values.again,
+    )
     if jax.process_index() == 0:
         written = codes.read(output)
         progress.result(
@@ -50,18 +76,61 @@ def encode(
     *,
     images: str | None = None,
     batch_size: int = 256,
+    flip: bool = False,
+    num_crops: int = 0,
+    records_per_shard: int = codes_writer.RECORDS_PER_SHARD,
+    again: bool = False,
 ) -> None:
-    """Writes the codes directory `output`.
+    """Writes the codes directory `output`; killed at any moment, the same call goes on.
 
     As in training, up to the run's data.max_unreadable images are skipped, each of them named; a
-    held-out one that cannot be read is an error.
+    held-out one that cannot be read is an error. Every process encodes shards of its own, on its
+    own devices. Codes that are there already are kept, unless `again`.
     """
     flags.at_least("batch_size", batch_size, 1)
-    dataset = reconstruct.images_of(tokenizer, images)
+    flags.at_least("num_crops", num_crops, 0)
+    flags.at_least("records_per_shard", records_per_shard, 1)
     spec = sections.read(tokenizer.config, "data")
-    batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(dataset.train))
+    dataset = reconstruct.images_of(tokenizer, images)
+    encoder = encoding.open_encoder(tokenizer)
+    meta = _meta(tokenizer, workdir, dataset, spec)
+    meta = dataclasses.replace(
+        meta,
+        flip=flip,
+        num_crops=num_crops,
+        random_crop=(spec.random_crop or CROP_SHARES) if num_crops else (),
+    )
+    plan = codes_writer.Plan(
+        meta,
+        (len(dataset.train), len(dataset.held_out)),
+        meta.num_views,
+        records_per_shard,
+        (encoder.identity, *(part.fingerprint() for part in dataset[:2])),
+    )
+    work = encoding.Work(codes_writer.Unfinished(output, plan), dataset, encoder, spec, batch_size)
+    if _is_done(work.unfinished, output) and not again:
+        progress.say(f"{output} holds these codes already; --again encodes them anew")
+    elif jax.process_index() == 0:
+        with work.unfinished.begun(progress.say):
+            _meet("begun")
+            work.run()
+            work.wait(work.unfinished.is_whole)
+            work.check_skipped()
+            work.unfinished.finish(encoder.codebooks)
+    else:
+        _meet("begun")
+        work.run()
+        work.wait(lambda: not work.unfinished.folder.exists())
+
+
+def _meta(
+    tokenizer: trained.TokenizerRun,
+    workdir: str | os.PathLike,
+    dataset: sources.Dataset,
+    spec: sources.Spec,
+) -> codes.Meta:
     door = tokenizer.task.tokenizer
-    meta = codes.Meta(
+    return codes.Meta(
         grid=door.grid,
         depth=door.depth,
         codebook_size=door.codebook_size,
@@ -70,40 +139,25 @@ def encode(
         channels=door.channels,
         class_names=dataset.class_names,
         tokenizer=str(pathlib.Path(workdir).absolute()),
+        tokenizer_step=tokenizer.step,
+        crop=spec.crop,
     )
-    step = jax.jit(
-        lambda params, statistics, images: door.encode(
-            params, statistics, image_files.to_unit(images)
-        )
-    )
-    num_batches = [-(-len(source) // batch_size) for source in dataset[:2]]
-    with progress.phase("encode", sum(num_batches)) as report:
 
-        def batches(source, done, max_unreadable) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            stream = pipeline.epoch(
-                source,
-                batch_size=batch_size,
-                num_threads=spec.num_threads,
-                process_index=jax.process_index(),
-                process_count=jax.process_count(),
-                max_unreadable=max_unreadable,
-                on_unreadable=lambda failure: report.note(f"skipped: {failure}"),
-            )
-            for number, rows in enumerate(stream):
-                batch = meshes.put_batch(tokenizer.mesh, rows)
-                found = step(tokenizer.params, tokenizer.statistics, batch["images"])
-                is_valid = trained.fetch(batch["is_valid"])
-                yield (
-                    trained.fetch(found)[is_valid],
-                    trained.fetch(batch["labels"])[is_valid],
-                )
-                report(done + number + 1)
 
-        train = batches(dataset.train, 0, spec.max_unreadable)
-        held_out = batches(dataset.held_out, num_batches[0], 0)
-        codebooks = trained.fetch(door.codebooks(tokenizer.statistics))
-        if jax.process_index() == 0:
-            codes.write(output, train=train, held_out=held_out, codebooks=codebooks, meta=meta)
-        else:  # takes its part in encoding; one process writes
-            for _ in itertools.chain(train, held_out):
-                pass
+def _is_done(unfinished: codes_writer.Unfinished, output: str | os.PathLike) -> bool:
+    """Whether the codes are there and whole; all processes hear what the first one finds."""
+    is_done = False
+    if jax.process_index() == 0 and unfinished.is_in_place():
+        try:
+            is_done = bool(codes.read(output))
+        except errors.UserError as failure:
+            progress.say(f"{failure}: done now")
+    if jax.process_count() == 1:
+        return is_done
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(is_done)))
+
+
+def _meet(name: str) -> None:
+    """Every process waits for the others."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"resgen encode {name}")

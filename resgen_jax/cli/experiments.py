@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from resgen_jax.cli import run_directory, sections
+from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.data import codes, pipeline, sources
 from resgen_jax.generators import interface, resgen_sampler
@@ -48,9 +49,15 @@ def open_experiment(
     return Experiment(mesh, *open_data(config, pathlib.Path(workdir), note))
 
 
-def tokenizer_task(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask:
-    """The tokenizer's task; the data say the images' sizes, the model that of the vectors."""
+def tokenizer_task(
+    config: ml_collections.ConfigDict, perceptual_params: Any = None
+) -> rq_vae_task.RqVaeTask:
+    """The tokenizer's task; the data say the images' sizes, the model that of the vectors.
+
+    Without `perceptual_params` it is for a state that is restored, not begun.
+    """
     quantizer = sections.read(config, "quantizer")
+    has_adversary = "adversarial" in config
     return rq_vae_task.RqVaeTask(
         sections.read(config, "model"),
         quantizer,
@@ -58,7 +65,16 @@ def tokenizer_task(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask:
         sections.read(config, "loss"),
         sections.read(config, "optimizer"),
         sections.read(config, "train").num_steps,
+        sections.read(config, "adversarial") if has_adversary else None,
+        perceptual_params,
     )
+
+
+def _perceptual_params(config: ml_collections.ConfigDict) -> Any:
+    """The weights of the perceptual loss, or None where the config has none."""
+    if not config.loss.perceptual:
+        return None
+    return weights.load_lpips(config.loss.perceptual, config.loss.weights)[1]
 
 
 def generator_task(
@@ -108,7 +124,7 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
 
 
 def _open_images(config, workdir: pathlib.Path, note: Note):
-    spec, task = sections.read(config, "data"), tokenizer_task(config)
+    spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
     iterator = pipeline.train_iterator(
@@ -120,6 +136,7 @@ def _open_images(config, workdir: pathlib.Path, note: Note):
         process_count=jax.process_count(),
         max_unreadable=spec.max_unreadable,
         on_unreadable=lambda failure: note(f"skipped: {failure}"),
+        augmentation=spec.augmentation,
     )
     return task, iterator, _held_out(dataset.held_out, spec)
 

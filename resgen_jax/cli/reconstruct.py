@@ -4,10 +4,10 @@ import argparse
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from resgen_jax.cli import flags, progress, run_directory, sections, trained
@@ -15,6 +15,7 @@ from resgen_jax.data import images as image_files
 from resgen_jax.data import pipeline, sources
 from resgen_jax.evaluation import pictures, reconstruction
 from resgen_jax.quantizers import rvq
+from resgen_jax.training import mesh as meshes
 from resgen_jax.training import rq_vae_task
 
 PICTURE, FIGURES = "reconstructions.png", "reconstruct.json"
@@ -60,50 +61,87 @@ def reconstruct(
     variables = tokenizer.params, tokenizer.statistics
     num_batches = -(-len(source) // batch_size)
     with progress.phase("reconstruct", num_batches) as report:
-
-        def batches():
-            for number, batch in enumerate(pipeline.epoch(source, batch_size=batch_size)):
-                yield batch
-                report(number + 1)
-
         figures = reconstruction.evaluate(
             by_depth,
             variables,
-            batches(),
+            batches(tokenizer, source, batch_size, report),
             depth=tokenizer.task.tokenizer.depth,
             codebook_size=tokenizer.task.tokenizer.codebook_size,
         )
     shown = spread(source, NUM_SHOWN)
-    _, rebuilt = jax.jit(by_depth)(variables, image_files.to_unit(jnp.asarray(shown)))
-    picture = pictures.reconstructions(
-        shown, image_files.to_bytes(np.asarray(rebuilt)), figures["psnr_by_depth"]
-    )
+    rebuilt = _rebuilt(tokenizer, by_depth, shown)
+    picture = pictures.reconstructions(shown, rebuilt, figures["psnr_by_depth"])
     run_directory.save_picture(pathlib.Path(workdir) / PICTURE, picture)
     figures["step"] = tokenizer.step
     run_directory.write_json(pathlib.Path(workdir) / FIGURES, figures)
     return figures
 
 
-def reconstruct_by_depth(task: rq_vae_task.RqVaeTask) -> reconstruction.Reconstruct:
-    """From (params, statistics) and images to codes and images of the first 1, 2, ... levels."""
+def reconstruct_by_depth(
+    task: rq_vae_task.RqVaeTask, depths: tuple[int, ...] = ()
+) -> reconstruction.Reconstruct:
+    """From (params, statistics) and images to codes and images of the first 1, 2, ... levels.
+
+    Of all levels, or of those numbers of levels that `depths` names.
+    """
+    depths = reconstruction.check_depths(depths, task.tokenizer.depth)
 
     def reconstruct(variables, images):
         params, statistics = variables
         codes = task.tokenizer.encode(params, statistics, images)
         sums = rvq.partial_sums(codes, task.tokenizer.codebooks(statistics))
-        return codes, jax.lax.map(
-            lambda quantized: task.network.apply(params, quantized, method="decode"),
-            jnp.moveaxis(sums, -2, 0),
+        return codes, reconstruction.decode_depths(
+            lambda quantized: task.network.apply(params, quantized, method="decode"), sums, depths
         )
 
     return reconstruct
+
+
+def batches(
+    tokenizer: trained.TokenizerRun,
+    source: sources.Source,
+    batch_size: int,
+    report: Callable[[int], None] = lambda done: None,
+) -> Iterator[dict[str, Any]]:
+    """All images of a source on the tokenizer's mesh; `report` hears how many batches are done."""
+    rows_of_batches = pipeline.epoch(
+        source,
+        batch_size=batch_size,
+        num_threads=sections.read(tokenizer.config, "data").num_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    for number, rows in enumerate(rows_of_batches):
+        yield meshes.put_batch(
+            tokenizer.mesh, {name: rows[name] for name in ("images", "is_valid")}
+        )
+        report(number + 1)
+
+
+def _rebuilt(
+    tokenizer: trained.TokenizerRun, by_depth: reconstruction.Reconstruct, shown: np.ndarray
+) -> np.ndarray:
+    """Some images at every depth, uint8 "q n h w c"."""
+    step = jax.jit(
+        lambda variables, images: image_files.to_bytes(
+            by_depth(variables, image_files.to_unit(images))[1]
+        )
+    )
+    num_rows = -(-len(shown) // tokenizer.mesh.size) * tokenizer.mesh.size
+    rows = trained.put_rows(
+        tokenizer.mesh, {"images": np.resize(shown, (num_rows, *shown.shape[1:]))}
+    )
+    rebuilt = trained.fetch(step((tokenizer.params, tokenizer.statistics), rows["images"]))
+    return np.moveaxis(rebuilt[: len(shown)], 1, 0)
 
 
 def images_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Dataset:
     """The run's own images, or those of another folder at the run's size and colours."""
     spec = sections.read(tokenizer.config, "data")
     if images:
-        spec = dataclasses.replace(spec, source="folder", path=images, min_classes=1)
+        spec = dataclasses.replace(
+            spec, source="folder", path=images, held_out_path="", class_names="", min_classes=1
+        )
     return sources.open_images(spec)
 
 

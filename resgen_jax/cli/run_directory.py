@@ -17,8 +17,8 @@ from resgen_jax.core import errors
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
-MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "source")
-MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.")
+MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "loss.weights", "source")
+MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -83,7 +83,8 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.
 def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
     """Writes config.json, unless another config's run is there: then raises UserError.
 
-    The sections train, mesh and sampler may differ, and how the data are read; the rest may not.
+    The sections train, mesh, sampler and evaluation may differ, and how the data are read; the rest
+    may not.
     """
     workdir = pathlib.Path(workdir)
     if (workdir / FILE).exists():

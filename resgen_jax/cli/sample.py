@@ -3,12 +3,16 @@
 import argparse
 import pathlib
 
+import jax
+import numpy as np
+
 from resgen_jax.cli import flags, inpainting, progress, run_directory, sampling, trained
 from resgen_jax.core import errors
-from resgen_jax.evaluation import pictures
+from resgen_jax.evaluation import archive, pictures
 
 PICTURE, ARRAYS = "samples.png", "samples.npz"
-NUM_SAMPLES, NUM_FILLED_IN = 100, 8
+ADM, ADM_ARRAYS = "adm", "samples_adm.npz"
+NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -18,6 +22,35 @@ def add_flags(parser: flags.Parser) -> None:
         "--num_samples", type=int, help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})"
     )
     parser.add_argument("--classes", help="names or numbers like 0,3 (all, in turn)")
+    add_labels(parser)
+    add_knobs(parser)
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (%(default)s)")
+    parser.add_argument("--batch_size", type=int, default=100, help="at a time (%(default)s)")
+    parser.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
+    parser.add_argument("--output", metavar="DIR", help="where the results go (WORKDIR)")
+    parser.add_argument(
+        "--npz",
+        choices=("ours", ADM),
+        default="ours",
+        help="adm: arr_0 in shuffled order, as the ADM evaluator takes it; any number fits memory",
+    )
+    part = parser.add_argument_group("filling in a part of an image")
+    part.add_argument("--keep", metavar="R0:R1,C0:C1", help="rows and columns of the grid to keep")
+    part.add_argument("--keep_from", metavar="IMAGE", help="an image file, or held-out")
+
+
+def add_labels(parser: flags.Parser) -> None:
+    """--labels."""
+    parser.add_argument(
+        "--labels",
+        choices=sampling.LABELS,
+        default="balanced",
+        help="balanced: the classes in turn; random: each drawn by itself (%(default)s)",
+    )
+
+
+def add_knobs(parser: flags.Parser) -> None:
+    """The sampler's settings."""
     knobs = parser.add_argument_group("knobs, as in the run's config where not given")
     knobs.add_argument("--num_steps", type=int, help="network calls")
     knobs.add_argument("--guidance_scale", type=float, help="1 = off, above 1 sharpens")
@@ -25,13 +58,6 @@ def add_flags(parser: flags.Parser) -> None:
     knobs.add_argument("--top_p", type=float, help="of the mixture's components, 1 = off")
     knobs.add_argument("--noise_scale", type=float, help="of the drawn vectors, 1 = off")
     knobs.add_argument("--order_noise", type=float, help="in what is revealed first, 0 = none")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (%(default)s)")
-    parser.add_argument("--batch_size", type=int, default=100, help="at a time (%(default)s)")
-    parser.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
-    parser.add_argument("--output", metavar="DIR", help="where the results go (WORKDIR)")
-    part = parser.add_argument_group("filling in a part of an image")
-    part.add_argument("--keep", metavar="R0:R1,C0:C1", help="rows and columns of the grid to keep")
-    part.add_argument("--keep_from", metavar="IMAGE", help="an image file, or held-out")
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
@@ -43,6 +69,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         raise errors.UserError(
             f"--{given} needs --{missing} too, e.g. --keep=0:2,0:4 --keep_from=held-out"
         )
+    if values.keep and values.npz == ADM:
+        raise errors.UserError("--npz=adm is for samples to be measured; leave out --keep")
     flags.at_least("batch_size", values.batch_size, 1)
     count = values.num_samples
     if count is None:
@@ -56,6 +84,11 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     )
     chosen = sampling.parse_classes(values.classes, class_names)
     output = pathlib.Path(values.output or workdir)
+    if values.npz == ADM:
+        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
+        tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
+        _write_adm(generator, tokenizer, spec, labels, values, output)
+        return
     if values.keep:
         is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
         tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
@@ -64,7 +97,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
         )
     else:
-        labels = sampling.in_turn(chosen, len(class_names), count)
+        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
         samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
         picture = pictures.samples(samples.images, samples.labels, class_names)
@@ -74,3 +107,42 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     )
     progress.result(f"picture: {output / PICTURE}")
     progress.result(f"arrays:  {output / ARRAYS} (images, labels, codes)")
+
+
+def _write_adm(generator, tokenizer, spec, labels, values, output: pathlib.Path) -> None:
+    """Draws in shuffled order straight into the file, and shows the first few."""
+    meta, seed = generator.meta, values.seed
+    order = np.random.default_rng(seed).permutation(len(labels))
+    batches = sampling.Drawer(generator.task, spec, tokenizer).stream(
+        generator.mesh,
+        generator.params,
+        generator.codebooks,
+        labels,
+        seed,
+        values.batch_size,
+        order=order,
+    )
+    shown, done = [], 0
+    shape = (len(labels), meta.image_size, meta.image_size, 3)
+    with (
+        progress.phase("sample", len(labels)) as report,
+        archive.writing(output / ADM_ARRAYS, is_on=jax.process_index() == 0) as out,
+    ):
+        out.array("labels", labels[order])
+        out.array("class_names", list(meta.class_names))
+        out.array("seed", seed)
+        out.array("order", order)  # row i is sample order[i]; shuffled by NumPy from the seed
+        with out.rows("arr_0", np.uint8, shape) as append:
+            for batch in batches:
+                images = trained.fetch(batch.images)[: batch.count]
+                append(np.broadcast_to(images, (len(images), *shape[1:])))
+                shown += list(images[: NUM_SHOWN - len(shown)])
+                done += batch.count
+                report(done)
+    picture = pictures.samples(np.stack(shown), labels[order[: len(shown)]], meta.class_names)
+    run_directory.save_picture(output / PICTURE, picture)
+    progress.result(f"picture: {output / PICTURE}")
+    progress.result(f"arrays:  {output / ADM_ARRAYS} (arr_0, labels, order)")
+    progress.result(
+        f"next:    resgen evaluate --samples={output / ADM_ARRAYS} --reference=FILE.npz"
+    )

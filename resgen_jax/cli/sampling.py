@@ -14,6 +14,7 @@ from resgen_jax.core import build, errors, keys
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.processes import rvq_masking
+from resgen_jax.training import resgen_task
 
 KNOBS = ("num_steps", "guidance_scale", "temperature", "top_p", "noise_scale", "order_noise")
 
@@ -62,6 +63,79 @@ def in_turn(chosen: Sequence[int] | None, num_classes: int, count: int) -> np.nd
     return np.resize(np.array(range(num_classes) if chosen is None else chosen, np.int32), count)
 
 
+def labels_for(
+    kind: str, chosen: Sequence[int] | None, num_classes: int, count: int, seed: int
+) -> np.ndarray:
+    """`count` labels of a kind of LABELS."""
+    return LABELS[kind](chosen, num_classes, count, seed)
+
+
+def at_random(chosen: Sequence[int] | None, num_classes: int, count: int, seed: int) -> np.ndarray:
+    """`count` labels, each drawn by itself from the chosen classes (or all)."""
+    classes = np.array(range(num_classes) if chosen is None else chosen, np.int32)
+    return np.random.default_rng([seed, count]).choice(classes, count)
+
+
+LABELS = {
+    "balanced": lambda chosen, num_classes, count, seed: in_turn(chosen, num_classes, count),
+    "random": at_random,
+}
+
+
+class Batch(NamedTuple):
+    """Samples of one batch on the devices; rows from `count` on are padding."""
+
+    images: jax.Array  # uint8 "b h w c"
+    codes: jax.Array  # int32 "b l q"
+    count: int
+
+
+class Drawer:
+    """A generator and the decoder of its codes, compiled once for each size of a batch."""
+
+    def __init__(
+        self,
+        task: resgen_task.ResGenTask,
+        spec: resgen_sampler.Spec,
+        tokenizer: trained.TokenizerRun,
+    ):
+        self._space, self._spec = task.space, spec
+        self._sampler = resgen_sampler.Sampler(task.network, task.space, spec.confidence)
+        self._decode = decoder(tokenizer)
+
+    def stream(
+        self,
+        mesh: Mesh,
+        params: Any,
+        codebooks: jax.Array,
+        labels: np.ndarray,
+        seed: int,
+        batch_size: int,
+        *,
+        prompt: Prompt | None = None,
+        order: np.ndarray | None = None,
+    ) -> Iterator[Batch]:
+        """One sample for each label; sample i depends on the seed and i, not on the batch size.
+
+        `order` holds the numbers of the samples in the order in which they are wanted.
+        """
+        num_tokens = self._space.num_tokens if prompt is None else int(prompt.is_masked.sum())
+        plan = resgen_sampler.plan(self._spec, num_tokens)  # refused now, not at the first batch
+        batches = _batches(mesh, labels, prompt, seed, batch_size, order)
+        return (
+            self._draw(params, codebooks, batch, plan, len(labels) - start)
+            for start, batch in batches
+        )
+
+    def _draw(self, params, codebooks, batch, plan, num_left: int) -> Batch:
+        known = params, codebooks, batch["keys"], batch["labels"]
+        if "codes" in batch:
+            codes = self._sampler.complete(*known, batch["codes"], batch["is_masked"], plan)
+        else:
+            codes = self._sampler.sample(*known, plan)
+        return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
+
+
 def draw(
     generator: trained.GeneratorRun,
     tokenizer: trained.TokenizerRun,
@@ -71,24 +145,22 @@ def draw(
     batch_size: int,
     prompt: Prompt | None = None,
 ) -> Samples:
-    """One sample for each label; sample i depends on the seed and i, not on the batch size."""
-    space = generator.task.space
-    num_tokens = space.num_tokens if prompt is None else int(prompt.is_masked.sum())
-    plan = resgen_sampler.plan(spec, num_tokens)
-    sampler = resgen_sampler.Sampler(generator.task.network, space, spec.confidence)
-    decode = decoder(tokenizer)
+    """One sample for each label, all in memory; see `Drawer.stream`."""
+    batches = Drawer(generator.task, spec, tokenizer).stream(
+        generator.mesh,
+        generator.params,
+        generator.codebooks,
+        labels,
+        seed,
+        batch_size,
+        prompt=prompt,
+    )
     images, drawn = [], []
     with progress.phase("sample", len(labels)) as report:
-        for start, batch in _batches(generator.mesh, labels, prompt, seed, batch_size):
-            known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
-            if prompt is None:
-                codes = sampler.sample(*known, plan)
-            else:
-                codes = sampler.complete(*known, batch["codes"], batch["is_masked"], plan)
-            count = min(len(codes), len(labels) - start)
-            images.append(trained.fetch(decode(codes))[:count])
-            drawn.append(trained.fetch(codes)[:count])
-            report(start + count)
+        for batch in batches:
+            images.append(trained.fetch(batch.images)[: batch.count])
+            drawn.append(trained.fetch(batch.codes)[: batch.count])
+            report(sum(map(len, images)))
     return Samples(np.concatenate(images), labels, np.concatenate(drawn))
 
 
@@ -149,17 +221,23 @@ def partial_decoder(tokenizer: trained.TokenizerRun) -> Any:
 
 
 def _batches(
-    mesh: Mesh, labels: np.ndarray, prompt: Prompt | None, seed: int, batch_size: int
+    mesh: Mesh,
+    labels: np.ndarray,
+    prompt: Prompt | None,
+    seed: int,
+    batch_size: int,
+    order: np.ndarray | None = None,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The first row of each batch, and what the sampler takes; the last batch is filled up."""
     batch_size = trained.batch_for(mesh, batch_size, len(labels))
+    order = np.arange(len(labels), dtype=np.int32) if order is None else order.astype(np.int32)
     make_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(seed), index))
     for start in range(0, len(labels), batch_size):
-        index = np.arange(start, start + batch_size, dtype=np.int32)
-        inside = np.minimum(index, len(labels) - 1)
-        rows = {"index": index, "labels": labels[inside]}
+        inside = np.minimum(np.arange(start, start + batch_size), len(labels) - 1)
+        index = order[inside]
+        rows = {"index": index, "labels": labels[index]}
         if prompt is not None:
-            rows["codes"] = prompt.codes[inside]
+            rows["codes"] = prompt.codes[index]
             rows["is_masked"] = np.broadcast_to(prompt.is_masked, rows["codes"].shape)
         batch = trained.put_rows(mesh, rows)
         yield start, batch | {"keys": make_keys(batch["index"])}

@@ -22,7 +22,7 @@ from resgen_jax.cli import (
 from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.data import codes
 from resgen_jax.generators import interface, resgen_sampler
-from resgen_jax.scaling import rvq_bench, sampler_bench
+from resgen_jax.scaling import encoder_bench, rvq_bench, sampler_bench
 from resgen_jax.training import flops, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
 
@@ -84,6 +84,12 @@ def bench_rvq(values: argparse.Namespace, overrides: flags.Overrides) -> dict[st
     return rvq_bench.compare(num_runs=values.num_steps)
 
 
+def bench_encoder(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """Images to codes, beside the same RQ-VAE in PyTorch on the same cores."""
+    del overrides
+    return encoder_bench.compare(num_runs=values.num_steps)
+
+
 def bench_sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """What sampling costs beside its network calls, and how it grows with depth."""
     del overrides
@@ -96,6 +102,7 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "count": count,
     "bench": bench,
     "rvq": bench_rvq,
+    "encoder": bench_encoder,
     "sampler": bench_sampler,
 }
 

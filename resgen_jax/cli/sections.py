@@ -8,10 +8,11 @@ import ml_collections
 
 from resgen_jax.core import build, errors
 from resgen_jax.data import sources
+from resgen_jax.evaluation import online
 from resgen_jax.generators import interface, resgen, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import loop, optimizer, resgen_task, rq_vae_task
+from resgen_jax.training import adversary, loop, optimizer, resgen_task, rq_vae_loss
 from resgen_jax.training import mesh as meshes
 
 
@@ -31,13 +32,18 @@ class CodesSpec:
             )
 
 
-SHARED = {"optimizer": optimizer.Spec, "mesh": meshes.Spec, "train": loop.Spec}
+SHARED = {
+    "optimizer": optimizer.Spec,
+    "mesh": meshes.Spec,
+    "train": loop.Spec,
+    "evaluation": online.Spec,
+}
 SECTIONS: dict[str, dict[str, type]] = {
     "rq_vae": {
         "data": sources.Spec,
         "model": rq_vae.Spec,
         "quantizer": quantizers.Spec,
-        "loss": rq_vae_task.LossSpec,
+        "loss": rq_vae_loss.LossSpec,
         **SHARED,
     },
     "resgen": {
@@ -49,7 +55,10 @@ SECTIONS: dict[str, dict[str, type]] = {
     },
 }
 # Sections that a config may have or not.
-OPTIONAL: dict[str, dict[str, type]] = {"rq_vae": {}, "resgen": {"space": interface.CodeSpace}}
+OPTIONAL: dict[str, dict[str, type]] = {
+    "rq_vae": {"adversarial": adversary.Spec},
+    "resgen": {"space": interface.CodeSpace},
+}
 # Fields that are not set, because another one says the same.
 TAKEN_FROM = {
     ("model", "image_size"): "data.image_size",
@@ -113,6 +122,9 @@ def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
         if dataclasses.is_dataclass(hints[field.name]):
             if field.name not in fields:
                 fields[field.name] = ml_collections.ConfigDict()
+            if dataclasses.is_dataclass(field.default):
+                for name, value in dataclasses.asdict(field.default).items():
+                    fields[field.name][name] = fields[field.name].get(name, value)
             _fill(fields[field.name], f"{where}.{field.name}", hints[field.name])
         elif field.name not in fields:
             if field.default is not dataclasses.MISSING:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import jax
 import ml_collections
 
-from resgen_jax.cli import configuration, experiments, flags, progress, sections
+from resgen_jax.cli import (
+    configuration,
+    experiments,
+    flags,
+    online_evaluation,
+    progress,
+    sections,
+)
 from resgen_jax.core import trees
 from resgen_jax.training import loop
 from resgen_jax.training.state import TrainState
@@ -62,6 +69,7 @@ def train(
     notes = progress.Notes()
     experiment = experiments.open_experiment(config, workdir, notes)
     spec = sections.read(config, "train")
+    more = online_evaluation.evaluators(config, workdir, experiment, notes)
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
@@ -82,7 +90,7 @@ def train(
             workdir=workdir,
             seed=config.seed,
             progress=show,
-            evaluators=evaluators,
+            evaluators=(*evaluators, *more),
         )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from resgen_jax.cli import experiments, run_directory
+from resgen_jax.cli import experiments, run_directory, sections
+from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
@@ -43,18 +44,19 @@ class GeneratorRun(NamedTuple):
     meta: codes.Meta
 
 
-def open_tokenizer(workdir: str | os.PathLike, note: Note) -> TokenizerRun:
-    """The tokenizer of a run directory, on all devices of this machine."""
-    config = run_directory.read(workdir, "rq_vae")
-    task, mesh = experiments.tokenizer_task(config), meshes.make(meshes.Spec())
-    abstract = meshes.abstract_state(mesh, task)
-    step, fields = checkpoint.restore_params(workdir, abstract, warn=note)
-    return TokenizerRun(config, task, mesh, step, fields["average_params"], fields["statistics"])
+def open_tokenizer(
+    workdir: str | os.PathLike, note: Note, mesh: Mesh | None = None
+) -> TokenizerRun:
+    """The tokenizer of a run or export, on all devices of this machine or on a mesh of theirs."""
+    config = _config(workdir, "rq_vae")
+    task, mesh = experiments.tokenizer_task(config), mesh or meshes.make(meshes.Spec())
+    step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
+    return TokenizerRun(config, task, mesh, step, params, statistics)
 
 
 def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
-    """The generator of a run directory, on all devices of this machine."""
-    config = run_directory.read(workdir, "resgen")
+    """The generator of a run or export, on all devices of this machine."""
+    config = _config(workdir, "resgen")
     path = pathlib.Path(workdir) / experiments.CODES_FILE
     if not path.is_file():
         raise errors.UserError(
@@ -64,13 +66,34 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     fields.pop("sha256", None)
     meta = build.build(codes.Meta, fields, str(path))
     task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())
-    abstract = meshes.abstract_state(mesh, task)
+    step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
+    return GeneratorRun(config, task, mesh, step, params, statistics["codebooks"], meta)
+
+
+def _config(workdir: str | os.PathLike, task: str) -> ml_collections.ConfigDict:
+    """The config of a run, or of what `resgen convert` made of one, or of published weights."""
+    config = run_directory.read(workdir, task)
+    if exports.SECTION in config:
+        with config.unlocked():
+            del config[exports.SECTION]
+        sections.complete(config)
+    return config
+
+
+def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int, Any, Any]:
+    """Step, averaged parameters and statistics, from checkpoints or an exported file."""
+    if exports.is_export(workdir):
+        wanted = exports.essence(abstract.average_params, abstract.statistics)
+        found = exports.read(workdir, wanted)
+        step = exports.describe(workdir).get("step", 0)
+        return step, found["params"], found["statistics"]
     step, found = checkpoint.restore_params(workdir, abstract, warn=note)
-    params, codebooks = found["average_params"], found["statistics"]["codebooks"]
-    return GeneratorRun(config, task, mesh, step, params, codebooks, meta)
+    return step, found["average_params"], found["statistics"]
 
 
-def open_tokenizer_of(meta: codes.Meta, moved_to: str | None, note: Note) -> TokenizerRun:
+def open_tokenizer_of(
+    meta: codes.Meta, moved_to: str | None, note: Note, mesh: Mesh | None = None
+) -> TokenizerRun:
     """The tokenizer that made some codes, where it was or where it has `moved_to`."""
     workdir = moved_to or meta.tokenizer
     if not (pathlib.Path(workdir) / run_directory.FILE).is_file():
@@ -78,7 +101,7 @@ def open_tokenizer_of(meta: codes.Meta, moved_to: str | None, note: Note) -> Tok
             f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
             f"say where it is with --tokenizer=DIR"
         )
-    tokenizer = open_tokenizer(workdir, note)
+    tokenizer = open_tokenizer(workdir, note, mesh)
     door = tokenizer.task.tokenizer
     for field in ("grid", "depth", "codebook_size", "code_dim"):
         if getattr(door, field) != getattr(meta, field):

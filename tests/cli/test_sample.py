@@ -34,6 +34,36 @@ def test_chosen_classes_come_in_turn(runs, tmp_path):
     np.testing.assert_array_equal(found["labels"], [7, 2, 7, 2, 7])
 
 
+def test_adm_file_holds_the_same_samples_shuffled(runs, tmp_path):
+    few = ("--num_samples=20", "--seed=3", "--labels=balanced")
+    ours = sample(runs, tmp_path / "ours", *few, "--batch_size=20")
+    runs.succeed(
+        "sample", f"--workdir={runs.generator}", f"--output={tmp_path}", *few,
+        "--npz=adm", "--batch_size=8",
+    )  # fmt: skip
+    with np.load(tmp_path / "samples_adm.npz") as found:
+        order = found["order"]
+        np.testing.assert_array_equal(order, np.random.default_rng(3).permutation(20))
+        assert found["arr_0"].dtype == np.uint8
+        expected = np.repeat(ours["images"][order], 3, axis=-1)
+        np.testing.assert_array_equal(found["arr_0"], expected)
+        np.testing.assert_array_equal(found["labels"], ours["labels"][order])
+        assert np.any(np.diff(found["labels"]) != 1)
+        assert int(found["seed"]) == 3
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert min(picture.size) > 100
+
+
+def test_random_labels_are_drawn_from_the_chosen(runs, tmp_path):
+    arguments = ("--num_samples=12", "--num_steps=1", "--labels=random", "--classes=2,7,5")
+    found = sample(runs, tmp_path, *arguments)
+    assert set(found["labels"].tolist()) <= {2, 5, 7}
+    assert np.bincount(found["labels"]).max() > 4  # balanced would be four of each
+    labels = sampling.labels_for("random", None, 10, 1000, seed=1)
+    assert set(labels.tolist()) == set(range(10))
+    assert np.any(labels != sampling.labels_for("random", None, 10, 1000, seed=2))
+
+
 def test_kept_region_of_held_out_codes_stays_and_the_rest_is_drawn(runs, tmp_path):
     arguments = ("--keep=0:2,1:4", "--keep_from=held-out", "--num_samples=6", "--batch_size=4")
     found = sample(runs, tmp_path, *arguments)
@@ -72,6 +102,8 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
         (("--keep=0:4,0:4", "--keep_from=held-out"), "nothing is left to fill in"),
         (("--keep=0:1,0:1", "--keep_from=no.png"), "expected an image file, or held-out"),
         (("--tokenizer=/nowhere",), "say where it is with --tokenizer=DIR"),
+        (("--npz=adm", "--keep=0:1,0:1", "--keep_from=held-out"), "leave out --keep"),
+        (("--labels=sorted",), "invalid choice: 'sorted'"),
         (("--config.seed=1",), "this verb reads the config of the run directory"),
     ],
 )

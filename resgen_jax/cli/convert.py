@@ -1,0 +1,186 @@
+"""`resgen convert`: runs of ours to safetensors, published weights of others to the same format."""
+
+import argparse
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import jax
+
+from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
+from resgen_jax.convert import exports, formats, weights
+from resgen_jax.core import build, errors, trees
+
+SAFETENSORS = "safetensors"
+# Flags that stand for keywords of a format's `convert`.
+OPTIONS = {
+    "image_size": "image_size",
+    "scales": "scales",
+    "num_heads": "num_heads",
+    "has_separate_codebooks": "separate_codebooks",
+}
+
+
+def add_flags(parser: flags.Parser) -> None:
+    """A run and --to, or a published file and --from; --list."""
+    flags.add_workdir(parser, "run directory of a tokenizer or generator, to be exported")
+    parser.add_argument("--to", metavar="FORMAT", help=f"{SAFETENSORS}, with config.json beside it")
+    parser.add_argument("--from", dest="source", metavar="FORMAT", help="see --list")
+    parser.add_argument("--input", metavar="FILE", help="the published file (or its folder)")
+    parser.add_argument("--output", metavar="DIR", help="where the result goes")
+    parser.add_argument("--list", action="store_true", help="formats, where they are published")
+    sizes = parser.add_argument_group("what the arrays of a file do not tell")
+    sizes.add_argument("--image_size", type=int, help="side of the images (256)")
+    sizes.add_argument("--scales", type=flags.integers, help="of var: 1,2,3,4,5,6,8,10,13,16")
+    sizes.add_argument("--num_heads", type=int, help="of rq_transformer: heads of 64 channels")
+    sizes.add_argument(
+        "--separate_codebooks",
+        action="store_const",
+        const=True,
+        help="of rq_vae: a codebook for each level, not one for all",
+    )
+
+
+def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
+    """Writes the directory and says what it is and how to use it."""
+    del overrides
+    if values.list:
+        for line in listing():
+            progress.result(line)
+        return
+    if bool(values.workdir) == bool(values.source):
+        raise errors.UserError(
+            "say what to convert: either --workdir=RUN --to=safetensors, or --from=FORMAT "
+            "--input=FILE; `resgen convert --list` names the formats"
+        )
+    output = flags.require(values, "output", "where the result goes", "exported/tokenizer")
+    if values.workdir:
+        _check_unused(values, ("source", "input", *OPTIONS.values()), "--workdir")
+        if values.to != SAFETENSORS:
+            raise errors.UserError(f"--to is {values.to!r}; expected {SAFETENSORS}")
+        export, notes = of_run(values.workdir)
+    elif values.source in weights.TABLE:
+        _check_unused(values, ("to", *OPTIONS.values()), f"--from={values.source}")
+        _convert_features(values.source, values.input, output)
+        return
+    else:
+        _check_unused(values, ("to",), "--from")
+        export, notes = of_file(values)
+    if jax.process_index() != 0:
+        return
+    exports.write(output, export, notes)
+    millions = trees.num_parameters(export.tree["params"]) / 1e6
+    progress.result(f"{export.kind}: {output} ({millions:.1f} M parameters)")
+    if "licence" in notes:
+        progress.result(f"licence of these weights: {notes['licence']}")
+    progress.result(f"open it: resgen_jax.from_pretrained({str(output)!r})")
+
+
+def of_run(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
+    """The newest good checkpoint of a run: averaged parameters and codebook statistics."""
+    config = run_directory.read(workdir)
+    openers = {"rq_vae": _of_tokenizer, "resgen": _of_generator}
+    if config.get("task") not in openers:
+        raise errors.UserError(
+            f"{workdir} is a run of the task {config.get('task')!r}; expected one of "
+            f"{', '.join(openers)}"
+        )
+    export, notes = openers[config.task](workdir)
+    if exports.is_export(workdir):  # whatever it was made of keeps its licence
+        described = exports.describe(workdir)
+        notes |= {name: described[name] for name in exports.ORIGIN if name in described}
+    return export, notes
+
+
+def of_file(values: argparse.Namespace) -> tuple[exports.Export, dict[str, Any]]:
+    """A published file by the flags' format, and what config.json says of its origin."""
+    if values.source not in formats.FORMATS:
+        known = [*formats.FORMATS, *weights.TABLE]
+        raise errors.UserError(
+            f"--from is {values.source!r}; {build.nearest(values.source, known)}"
+        )
+    chosen = formats.FORMATS[values.source]
+    path = flags.require(values, "input", "the published file", "model.pt")
+    others = [flag for word, flag in OPTIONS.items() if word not in chosen.options]
+    _check_unused(values, others, f"--from={values.source}")
+    options = {word: getattr(values, OPTIONS[word]) for word in chosen.options}
+    given = {word: value for word, value in options.items() if value is not None}
+    export = chosen.convert(path, **given)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    notes = {
+        "format": values.source,
+        "file": pathlib.Path(path).name,
+        "file_sha256": digest,
+        "published": chosen.published,
+        "licence": chosen.licence,
+    }
+    return export, notes
+
+
+def listing() -> list[str]:
+    """What --list prints."""
+    lines = [
+        "published models, to be used as tokenizers and generators (--from=NAME --input=FILE):"
+    ]
+    for name, entry in formats.FORMATS.items():
+        lines += [f"  {name:<16} {entry.what}", f"  {'':<16}   {entry.published}"]
+        lines += [f"  {'':<16}   licence of the weights: {entry.licence}"]
+    lines += ["frozen networks of metrics and losses (--from=NAME --input=FOLDER):"]
+    for name, entry in weights.TABLE.items():
+        lines += [f"  {name:<16} {entry.what}"]
+        lines += [f"  {'':<16}   {file} ({where})" for file, where in entry.published.items()]
+    return lines
+
+
+def _of_tokenizer(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
+    tokenizer = trained.open_tokenizer(workdir, progress.say)
+    tree = exports.essence(tokenizer.params, tokenizer.statistics)
+    config = _config(tokenizer.config)
+    export = exports.of_rq_vae(
+        tokenizer.task.model,
+        tokenizer.task.quantizer,
+        tokenizer.config.quantizer.learner,
+        _fetch(tree["params"]),
+        _fetch(tree["statistics"]["quantizer"]),
+        config,
+    )
+    return export, {"step": tokenizer.step}
+
+
+def _of_generator(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
+    generator = trained.open_generator(workdir, progress.say)
+    export = exports.of_resgen(
+        sections.read(generator.config, "model"),
+        generator.task.space,
+        sections.read(generator.config, "sampler"),
+        _fetch(generator.params),
+        _fetch(generator.codebooks),
+        _config(generator.config),
+        json.loads((pathlib.Path(workdir) / experiments.CODES_FILE).read_text()),
+    )
+    return export, {"step": generator.step, "class_names": list(generator.meta.class_names)}
+
+
+def _convert_features(name: str, folder: str | None, output: str) -> None:
+    path = weights.save(name, weights.load(name, folder), output)
+    progress.result(f"{name}: {path}; use it by --weights={output}")
+
+
+def _config(config: Any) -> dict[str, Any]:
+    fields = run_directory.to_json(config)
+    fields.pop(exports.SECTION, None)
+    return fields
+
+
+def _fetch(tree: Any) -> Any:
+    return jax.tree.map(trained.fetch, tree)
+
+
+def _check_unused(values: argparse.Namespace, names: Any, reason: str) -> None:
+    """Raises UserError for a flag that would have no effect."""
+    for name in names:
+        if getattr(values, name) is not None:
+            flag = "from" if name == "source" else name
+            raise errors.UserError(f"--{flag} has no part in {reason}; leave it out")

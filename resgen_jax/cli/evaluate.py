@@ -1,0 +1,137 @@
+"""`resgen evaluate`: distances of samples, reconstructions or a generator to real images."""
+
+import argparse
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+from resgen_jax.cli import (
+    evaluate_files,
+    evaluate_runs,
+    flags,
+    progress,
+    run_directory,
+    sample,
+)
+from resgen_jax.convert import weights
+from resgen_jax.core import errors
+from resgen_jax.data import views
+from resgen_jax.evaluation import environment, protocol
+
+RECORD = "evaluate.json"
+INCEPTION = "inception"
+FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FILE --images=DIR"
+
+
+def add_flags(parser: flags.Parser) -> None:
+    """What is measured, against what, by which network."""
+    files = parser.add_argument_group("samples in files")
+    files.add_argument("--samples", metavar="FILE", help="an NPZ file (arr_0) or a folder")
+    files.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="statistics (mu, sigma), images in an NPZ file, or a folder of images",
+    )
+    runs = parser.add_argument_group("a run")
+    flags.add_workdir(parser, "of a tokenizer: reconstructions by depth; of a generator: samples")
+    runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
+    runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
+    runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
+    runs.add_argument("--seed", type=int, default=0, help="of the samples (%(default)s)")
+    runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
+    sample.add_labels(parser)
+    sample.add_knobs(parser)
+    written = parser.add_argument_group("statistics for later")
+    written.add_argument("--write_reference", metavar="FILE", help="statistics of --images")
+    written.add_argument("--image_size", type=int, help="side they are cropped to (as they are)")
+    parser.add_argument(
+        "--images", metavar="DIR", help="a folder; with --workdir in place of the run's own"
+    )
+    parser.add_argument(
+        "--crop", choices=sorted(views.CROPS), default="adm", help="of a folder (%(default)s)"
+    )
+    parser.add_argument(
+        "--features",
+        choices=[*sorted(weights.FEATURE_NETWORKS), "none"],
+        help=f"the network ({INCEPTION}; of a tokenizer none, unless --weights is given)",
+    )
+    parser.add_argument(
+        "--weights", metavar="DIR", help=f"folder of weights (${weights.VARIABLE}, or a cache)"
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
+    parser.add_argument("--output", metavar="FILE", help=f"the record ({RECORD} beside the input)")
+
+
+def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
+    """Prints a short table and writes the record."""
+    del overrides
+    flags.at_least("batch_size", values.batch_size, 1)
+    flags.at_least("num_images", values.num_images, 0)
+    flags.at_least("num_samples", values.num_samples, 2)
+    form, place = _form(values)
+    started = time.perf_counter()
+    found = form(values)
+    record = {
+        **found,
+        "protocol": protocol.words(found.get("metrics", {})),
+        "version": protocol.version(),
+        "hardware": environment.describe(),
+        "seconds": round(time.perf_counter() - started, 1),
+        "command": values.command,
+    }
+    if "metrics" in found:
+        output = pathlib.Path(values.output or place / RECORD)
+        run_directory.write_json(output, _plain(record))
+        for line in table(found):
+            progress.result(line)
+        progress.result(f"record: {output}")
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """The metrics, a line each; those by depth in columns."""
+    metrics, by_depth = found["metrics"], found.get("by_depth", {})
+    lines = [f"{name:<20} {value:.4f}" for name, value in metrics.items() if name not in by_depth]
+    if by_depth:
+        lines.append("".join([f"{'depth':<8}", *(f"{name:>18}" for name in by_depth)]))
+        for row, depth in enumerate(found["depths"]):
+            cells = (f"{values[row]:>18.4f}" for values in by_depth.values())
+            lines.append("".join([f"{depth:<8}", *cells]))
+    for level, usage in enumerate(found.get("usage_by_level", ())):
+        perplexity = found["perplexity_by_level"][level]
+        lines.append(f"level {level}: usage {usage:.1%}, perplexity {perplexity:.1f}")
+    return lines
+
+
+def _form(values: argparse.Namespace) -> tuple[Any, pathlib.Path]:
+    """What to do, and where its record goes."""
+    given = [name for name in ("samples", "workdir", "write_reference") if getattr(values, name)]
+    if len(given) != 1:
+        what = f"--{' and --'.join(given)} exclude each other" if given else "nothing to measure"
+        raise errors.UserError(f"{what}: give one of {FORMS}")
+    if given[0] == "write_reference":
+        flags.require(values, "images", "the folder to take statistics of", "photos")
+        return evaluate_files.write_reference, pathlib.Path()
+    if given[0] == "samples":
+        flags.require(values, "reference", "what to compare with", "reference.npz")
+        place = pathlib.Path(values.samples).expanduser()
+        return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
+    task = run_directory.read(values.workdir).get("task")
+    if task not in evaluate_runs.FORMS:
+        raise errors.UserError(
+            f"{values.workdir} is a run of the task {task!r}; expected one of "
+            f"{', '.join(evaluate_runs.FORMS)}"
+        )
+    return evaluate_runs.FORMS[task], pathlib.Path(values.workdir)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: no NumPy scalars, no tuples, null for what is not finite."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,158 @@
+"""`resgen evaluate` on images in files: samples against a reference, and statistics for later."""
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from resgen_jax.cli import flags, measuring, progress, trained
+from resgen_jax.core import errors
+from resgen_jax.data import sources
+from resgen_jax.evaluation import archive, distances, features, reference, samples
+from resgen_jax.training import mesh as meshes
+
+NUM_THREADS = 4  # that decode files ahead of the devices
+
+
+def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
+    """Metrics of `--samples` against `--reference`."""
+    source = samples.open_images(values.samples)
+    shape = source.image_shape
+    if values.num_images:
+        source = sources.Spread(source, values.num_images)
+    extractor = open_extractor(values)
+    compared, described = read_reference(values, extractor, shape)
+    collected = _collect("samples", extractor, source, values.batch_size)
+    metrics = distances.measure(
+        extractor,
+        collected,
+        compared,
+        note=progress.say,
+        sharding=measuring.batch_sharding(extractor),
+    )
+    return {
+        "measured": "samples",
+        "samples": {
+            "file": values.samples,
+            "sha256": _sha256(values.samples),
+            "num_images": len(source),
+            "image_size": list(shape[:2]),
+        },
+        "metrics": metrics,
+        "reference": described,
+        "features": describe(extractor),
+    }
+
+
+def write_reference(values: argparse.Namespace) -> dict[str, Any]:
+    """The file of statistics; there is no metric to record."""
+    path = pathlib.Path(values.write_reference).expanduser()
+    if path.suffix != ".npz":
+        raise errors.UserError(f"--write_reference is {path}; expected a name that ends in .npz")
+    if values.image_size is not None:
+        flags.at_least("image_size", values.image_size, 1)
+    source = samples.open_images(values.images, values.image_size, values.crop)
+    extractor = open_extractor(values)
+    collected = _collect(
+        "statistics",
+        extractor,
+        source,
+        values.batch_size,
+        kept=reference.kept_rows(len(source)),
+    )
+    facts = reference.facts_of(
+        extractor,
+        source.image_shape,
+        num_images=len(source),
+        crop=values.crop if values.image_size else None,
+        source=str(pathlib.Path(values.images).absolute()),
+    )
+    reference.write(path, reference.of(collected, facts), source)
+    progress.result(
+        f"statistics: {path} ({len(source)} images of {facts['image_size']}, "
+        f"{facts['network']}, {facts['num_features']} features)"
+    )
+    return {}
+
+
+def open_extractor(values: argparse.Namespace) -> features.Extractor:
+    """The network that the flags name, on all devices."""
+    if values.features == "none":
+        raise errors.UserError("--features=none is for tokenizers; name a network")
+    mesh = meshes.make(meshes.Spec())
+    return measuring.open_extractor(values.features or "inception", values.weights, mesh)
+
+
+def read_reference(
+    values: argparse.Namespace, extractor: features.Extractor, shape: Sequence[int]
+) -> tuple[reference.Reference, dict[str, Any]]:
+    """What `--reference` names, and what the record says of it; `shape` is that of the samples.
+
+    Raises UserError for images of another size.
+    """
+    path = pathlib.Path(values.reference).expanduser()
+    if not path.is_dir() and "mu" in archive.names(path):
+        compared = reference.read(path, extractor)
+        images = reference.images_in(path)
+        size = compared.facts.get("image_size") or (images and list(images.image_shape[:2]))
+        _check_size(path, size, shape)
+        if compared.features is None and images is not None:
+            found = _collect("reference", extractor, images, values.batch_size)
+            compared = compared._replace(features=found.features)
+    else:
+        if shape[0] != shape[1] and path.is_dir():
+            raise errors.UserError(
+                f"samples are {shape[0]} x {shape[1]}, but a folder is cropped to squares; give "
+                "the reference as an NPZ file"
+            )
+        source = samples.open_images(values.reference, shape[0], values.crop)
+        _check_size(path, source.image_shape[:2], shape)
+        kept = reference.kept_rows(len(source))
+        found = _collect("reference", extractor, source, values.batch_size, kept=kept)
+        compared = reference.of(
+            found,
+            reference.facts_of(
+                extractor,
+                source.image_shape,
+                num_images=len(source),
+                crop=values.crop if path.is_dir() else None,
+            ),
+        )
+    return compared, {"file": str(path), "sha256": _sha256(path), **compared.facts}
+
+
+def describe(extractor: features.Extractor) -> dict[str, Any]:
+    """What the record says of the network."""
+    return {
+        "network": extractor.network.name,
+        "num_features": extractor.network.num_features,
+        "weights": extractor.weights,
+        "sha256": extractor.sha256,
+    }
+
+
+def _collect(name, extractor, source, batch_size, kept=None) -> features.Collected:
+    batch_size = trained.batch_for(extractor.mesh, batch_size, len(source))
+    with progress.phase(name, -(-len(source) // batch_size)) as report:
+        return features.collect(
+            extractor,
+            source,
+            batch_size=batch_size,
+            kept=kept,
+            num_threads=NUM_THREADS,
+            report=report,
+        )
+
+
+def _check_size(path: pathlib.Path, size: Sequence[int] | None, shape: Sequence[int]) -> None:
+    if size is not None and list(size) != list(shape[:2]):
+        raise errors.UserError(
+            f"the reference {path} is of images of {size[0]} x {size[1]}, but the samples are "
+            f"{shape[0]} x {shape[1]}; take a reference of that size (write one with "
+            "`resgen evaluate --write_reference=FILE --images=DIR --image_size=SIDE`)"
+        )
+
+
+def _sha256(path: str | pathlib.Path) -> str | None:
+    path = pathlib.Path(path).expanduser()
+    return reference.file_sha256(path) if path.is_file() else None

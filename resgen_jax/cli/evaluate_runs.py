@@ -1,0 +1,167 @@
+"""`resgen evaluate` on runs: a tokenizer's reconstructions by depth, a generator's samples."""
+
+import argparse
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from resgen_jax.cli import (
+    evaluate_files,
+    measuring,
+    progress,
+    reconstruct,
+    sampling,
+    sections,
+    trained,
+)
+from resgen_jax.convert import weights
+from resgen_jax.core import errors
+from resgen_jax.data import sources
+from resgen_jax.evaluation import distances, protocol
+
+
+def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
+    """PSNR, SSIM, LPIPS and rFID by depth on held-out images, and the use of the codes."""
+    _refuse_knobs(values)
+    tokenizer = trained.open_tokenizer(values.workdir, progress.say)
+    spec = sections.read(tokenizer.config, "data")
+    dataset = reconstruct.images_of(tokenizer, values.images)
+    source: sources.Source = dataset.held_out
+    if values.num_images:
+        source = sources.Spread(source, values.num_images)
+    door, weights_of = tokenizer.task.tokenizer, {}
+    lpips = None
+    if measuring.has_lpips(values.weights, door.image_size):
+        lpips = measuring.lpips_measure(values.weights)
+        weights_of = weights.fingerprints(f"lpips_{measuring.LPIPS_BACKBONE}", values.weights)
+    elif values.weights:
+        progress.say("no LPIPS: its weights are not there, or the images are too small for it")
+    extractor, compared, described = None, None, None
+    if values.features != "none" and (values.features or values.weights):
+        extractor = evaluate_files.open_extractor(values)
+        if values.reference:
+            shape = (door.image_size, door.image_size, door.channels)
+            compared, described = evaluate_files.read_reference(values, extractor, shape)
+        else:
+            compared = measuring.reference_of(
+                values.workdir,
+                "held_out",
+                dataset,
+                extractor,
+                num_images=values.num_images,
+                batch_size=values.batch_size,
+                num_threads=spec.num_threads,
+                crop=spec.crop,
+            )
+            described = {"what": protocol.REFERENCE_OF_RECONSTRUCTIONS, **compared.facts}
+    measured = measuring.Reconstructions(
+        tokenizer,
+        source,
+        batch_size=values.batch_size,
+        depths=values.depths,
+        extractor=extractor,
+        compared=compared,
+        lpips=lpips,
+    )
+    with progress.phase("reconstruct", measured.num_batches) as report:
+        figures = measured.run(tokenizer, report, progress.say)
+    by_depth = {
+        measuring.NAMES.get(name, name): figures[f"{name}_by_depth"]
+        for name in (key.removesuffix("_by_depth") for key in figures if key.endswith("_by_depth"))
+    }
+    return {
+        "measured": "reconstructions",
+        "workdir": values.workdir,
+        "step": tokenizer.step,
+        "images": {
+            "num_images": figures["num_images"],
+            "image_size": [door.image_size, door.image_size],
+            "path": values.images or spec.path or spec.source,
+            "crop": spec.crop,
+        },
+        "metrics": {name: column[-1] for name, column in by_depth.items()},
+        "depths": figures["depths"],
+        "by_depth": by_depth,
+        "usage_by_level": figures["usage_by_level"],
+        "perplexity_by_level": figures["perplexity_by_level"],
+        "codebook_size": figures["codebook_size"],
+        "reference": described,
+        "features": extractor and evaluate_files.describe(extractor),
+        "lpips": weights_of,
+    }
+
+
+def generated(values: argparse.Namespace) -> dict[str, Any]:
+    """Metrics of new samples against the training images, or `--reference`."""
+    generator = trained.open_generator(values.workdir, progress.say)
+    knobs = {name: getattr(values, name) for name in sampling.KNOBS}
+    spec = sampling.spec_with(generator.config, knobs)
+    num_classes = len(generator.meta.class_names)
+    labels = sampling.labels_for(values.labels, None, num_classes, values.num_samples, values.seed)
+    tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
+    drawer = sampling.Drawer(generator.task, spec, tokenizer)
+    extractor = evaluate_files.open_extractor(values)
+    order = np.random.default_rng(values.seed).permutation(len(labels))
+    batches = drawer.stream(
+        generator.mesh,
+        generator.params,
+        generator.codebooks,
+        labels,
+        values.seed,
+        values.batch_size,
+        order=order,
+    )
+    meta = generator.meta
+    if values.reference:
+        shape = (meta.image_size, meta.image_size, meta.channels)
+        compared, described = evaluate_files.read_reference(values, extractor, shape)
+    else:
+        data = sections.read(tokenizer.config, "data")
+        compared = measuring.reference_of(
+            values.workdir,
+            "train",
+            reconstruct.images_of(tokenizer, values.images),
+            extractor,
+            num_images=values.num_images,
+            batch_size=values.batch_size,
+            num_threads=data.num_threads,
+            crop=data.crop,
+        )
+        described = {"what": "the tokenizer's training images", **compared.facts}
+    with progress.phase("sample", len(labels)) as report:
+        collected = measuring.collect_samples(
+            extractor, batches, keeps_features=compared.features is not None, report=report
+        )
+    return {
+        "measured": "samples of a generator",
+        "workdir": values.workdir,
+        "step": generator.step,
+        "tokenizer": {"step": tokenizer.step},
+        "samples": {
+            "num_images": values.num_samples,
+            "labels": values.labels,
+            "image_size": [meta.image_size, meta.image_size],
+        },
+        "sampler": dataclasses.asdict(spec),
+        "seed": values.seed,
+        "metrics": distances.measure(
+            extractor,
+            collected,
+            compared,
+            note=progress.say,
+            sharding=measuring.batch_sharding(extractor),
+        ),
+        "reference": described,
+        "features": evaluate_files.describe(extractor),
+    }
+
+
+def _refuse_knobs(values: argparse.Namespace) -> None:
+    """Raises UserError for a sampler's knob that a tokenizer has no use for."""
+    given = [name for name in sampling.KNOBS if getattr(values, name) is not None]
+    if given:
+        raise errors.UserError(f"--{given[0]} is for a generator; {values.workdir} is a tokenizer")
+
+
+FORMS = {"rq_vae": reconstructions, "resgen": generated}

@@ -1,0 +1,183 @@
+"""Evaluation while training: evaluators of the loop, on its mesh, of the average parameters."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+
+from resgen_jax.cli import experiments, measuring, sampling, sections, trained
+from resgen_jax.core import errors
+from resgen_jax.data import codes, sources
+from resgen_jax.evaluation import distances, features, online
+from resgen_jax.training import loop
+from resgen_jax.training.state import TrainState
+
+NO_NETWORK = "none"
+Note = Callable[[str], None]
+
+
+def evaluators(
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike,
+    experiment: experiments.Experiment,
+    note: Note,
+) -> tuple[loop.Evaluator, ...]:
+    """What the section `evaluation` asks for: one evaluator, or none while it is off.
+
+    Weights are loaded now, so that what is missing is told before training; the statistics of the
+    real images are computed when first needed, and kept in `workdir`.
+    """
+    spec = sections.read(config, "evaluation") if "evaluation" in config else online.Spec()
+    if not spec.is_on:
+        return ()
+    train = sections.read(config, "train")
+    spec.check_cadence(train.evaluate_every)
+    kind = {"rq_vae": TokenizerEvaluator, "resgen": GeneratorEvaluator}[config.task]
+    evaluator = kind(spec, config, workdir, experiment, note)
+
+    def evaluate(state: TrainState, step: int) -> dict[str, float]:
+        return evaluator(state) if spec.is_due(step, train.num_steps) else {}
+
+    return (evaluate,)
+
+
+class TokenizerEvaluator:
+    """Reconstructions of held-out images: PSNR, SSIM, LPIPS and the distance, with all levels."""
+
+    def __init__(
+        self,
+        spec: online.Spec,
+        config: ml_collections.ConfigDict,
+        workdir: str | os.PathLike,
+        experiment: experiments.Experiment,
+        note: Note,
+    ):
+        self._spec, self._config, self._workdir = spec, config, workdir
+        self._task, self._mesh, self._note = experiment.task, experiment.mesh, note
+        self._extractor = _extractor(spec, experiment)
+        image_size = experiment.task.tokenizer.image_size
+        has_lpips = measuring.has_lpips(spec.weights or None, image_size)
+        self._lpips = measuring.lpips_measure(spec.weights or None) if has_lpips else None
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """The figures of this state."""
+        run = trained.TokenizerRun(
+            self._config,
+            self._task,
+            self._mesh,
+            int(state.step),
+            state.average_params,
+            state.statistics,
+        )
+        figures = self._reconstructions.run(run, note=self._note)
+        names = [key.removesuffix("_by_depth") for key in figures if key.endswith("_by_depth")]
+        return {measuring.NAMES.get(name, name): figures[name] for name in names}
+
+    @functools.cached_property
+    def _reconstructions(self) -> measuring.Reconstructions:
+        spec, data = self._spec, sections.read(self._config, "data")
+        dataset = sources.open_images(data)
+        compared = None
+        if self._extractor is not None:
+            compared = measuring.reference_of(
+                self._workdir,
+                "held_out",
+                dataset,
+                self._extractor,
+                num_images=spec.num_samples,
+                batch_size=spec.batch_size,
+                num_threads=data.num_threads,
+                crop=data.crop,
+                phase=_silent,
+            )
+        run = trained.TokenizerRun(self._config, self._task, self._mesh, 0, None, None)
+        return measuring.Reconstructions(
+            run,
+            sources.Spread(dataset.held_out, spec.num_samples),
+            batch_size=spec.batch_size,
+            depths=(self._task.tokenizer.depth,),
+            extractor=self._extractor,
+            compared=compared,
+            lpips=self._lpips,
+        )
+
+
+class GeneratorEvaluator:
+    """Samples of balanced classes against the training images, by the config's sampler."""
+
+    def __init__(
+        self,
+        spec: online.Spec,
+        config: ml_collections.ConfigDict,
+        workdir: str | os.PathLike,
+        experiment: experiments.Experiment,
+        note: Note,
+    ):
+        if spec.features == NO_NETWORK:
+            raise errors.UserError(
+                "evaluation.features is 'none', which is for tokenizers; name a network, or leave "
+                "it empty"
+            )
+        self._spec, self._workdir, self._note = spec, workdir, note
+        self._mesh, self._extractor = experiment.mesh, _extractor(spec, experiment)
+        meta = codes.read(config.data.codes).meta
+        moved_to = spec.tokenizer or None
+        self._tokenizer = trained.open_tokenizer_of(meta, moved_to, note, experiment.mesh)
+        sampler = sections.read(config, "sampler")
+        if spec.guidance_scale >= 0:
+            sampler = dataclasses.replace(sampler, guidance_scale=spec.guidance_scale)
+        self._drawer = sampling.Drawer(experiment.task, sampler, self._tokenizer)
+        self._labels = sampling.in_turn(None, len(meta.class_names), spec.num_samples)
+
+    def __call__(self, state: TrainState) -> dict[str, float]:
+        """The figures of this state; the same noise at every step."""
+        batches = self._drawer.stream(
+            self._mesh,
+            state.average_params,
+            state.statistics["codebooks"],
+            self._labels,
+            self._spec.seed,
+            self._spec.batch_size,
+        )
+        compared = self._reference
+        collected = measuring.collect_samples(
+            self._extractor, batches, keeps_features=compared.features is not None
+        )
+        return distances.measure(
+            self._extractor,
+            collected,
+            compared,
+            note=self._note,
+            sharding=measuring.batch_sharding(self._extractor),
+        )
+
+    @functools.cached_property
+    def _reference(self) -> Any:
+        data = sections.read(self._tokenizer.config, "data")
+        return measuring.reference_of(
+            self._workdir,
+            "train",
+            sources.open_images(data),
+            self._extractor,
+            num_images=self._spec.num_reference,
+            batch_size=self._spec.batch_size,
+            num_threads=data.num_threads,
+            crop=data.crop,
+            phase=_silent,
+        )
+
+
+def _extractor(spec: online.Spec, experiment: experiments.Experiment) -> features.Extractor | None:
+    if spec.features == NO_NETWORK:
+        return None
+    return measuring.open_extractor(spec.features, spec.weights or None, experiment.mesh)
+
+
+def _silent(name: str, total: int) -> contextlib.AbstractContextManager[measuring.Report]:
+    """A phase that shows nothing: the bar of the training is under way."""
+    del name, total
+    return contextlib.nullcontext(lambda done: None)
