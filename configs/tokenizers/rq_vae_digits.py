@@ -20,7 +20,17 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         source="digits", path="", image_size=8, channels=1, batch_size=128, num_threads=0
     )
     # One position sees a quarter of the digit; 3x3 convolutions join the quarters.
-    config.model = dict(patch_size=4, width=64, multipliers=(1,), num_res_blocks=1, code_dim=16)
+    config.model = dict(
+        patch_size=4,
+        width=64,
+        multipliers=(1,),
+        num_res_blocks=1,
+        num_decoder_res_blocks=1,
+        num_middle_blocks=1,
+        has_middle_attention=False,
+        bridge_size=0,
+        code_dim=16,
+    )
     config.quantizer = dict(
         learner="ema", depth=8, codebook_size=64, decay=0.98, restart_threshold=0.1
     )

@@ -28,7 +28,17 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         max_unreadable=100,
     )
     # Patches of 4 keep the convolutions at 16x16 and below, which two CPU cores can train.
-    config.model = dict(patch_size=4, width=32, multipliers=(1, 2), num_res_blocks=1, code_dim=32)
+    config.model = dict(
+        patch_size=4,
+        width=32,
+        multipliers=(1, 2),
+        num_res_blocks=1,
+        num_decoder_res_blocks=1,
+        num_middle_blocks=1,
+        has_middle_attention=False,
+        bridge_size=0,
+        code_dim=32,
+    )
     config.quantizer = dict(
         learner="ema", depth=8, codebook_size=256, decay=0.98, restart_threshold=0.1
     )

@@ -61,7 +61,7 @@ def train(tmp_path_factory, images):
 
     def data(name):
         if name in TOKENIZERS:
-            return [f"--config.data.path={images}"] if "folder" in name else []
+            return [] if "digits" in name else [f"--config.data.path={images}"]
         written = runs / "codes"
         if not written.exists():
             workdir = run("tokenizers/rq_vae_digits.py")[0]
