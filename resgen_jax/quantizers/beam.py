@@ -30,7 +30,7 @@ def encode(
     count = chunks.num_chunks(len(rows), num_beams * tables.shape[1], max_distances)
     found = chunks.map_rows(lambda chunk: _search(chunk, tables, num_beams), rows, count)
     codes = found.reshape(greedy[0].shape)
-    remainder = latents.astype(jnp.float32) - rvq.decode(codes, tables)
+    remainder = latents.astype(jnp.float32) - rvq.decode(codes, codebooks.astype(jnp.float32))
     is_better = jnp.sum(remainder**2, axis=-1) < jnp.sum(greedy[1] ** 2, axis=-1)
     return tuple(
         jnp.where(is_better[..., None], *pair)

@@ -53,7 +53,7 @@ class Spec:
 
 
 def init(key: PRNGKeyArray, spec: Spec, codebook_size: int, code_dim: int) -> Params:
-    """A random codebook of short vectors, and convolutions that begin as the identity halved."""
+    """A codebook of random vectors about 1 long, and random convolutions without bias."""
     named = keys.named_keys(key, "codebook", "phi")
     table = jax.random.normal(named["codebook"], (codebook_size, code_dim)) / math.sqrt(code_dim)
     shape = (spec.num_phi, 3, 3, code_dim, code_dim)

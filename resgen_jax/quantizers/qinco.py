@@ -83,6 +83,7 @@ def encode(
 ) -> tuple[Int[Array, "*n q"], Float[Array, "*n c"]]:
     """Greedy codes, every level's vectors made anew for each row, and what is left.
 
+    Neither carries a gradient: what learns is `partial_sums` of the codes.
     No more than `max_distances` numbers of all rows' vectors exist in one array at a time.
     """
     codebook.check_code_dim(latents, params["codebooks"])

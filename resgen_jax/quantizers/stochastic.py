@@ -38,8 +38,8 @@ def encode_rows(
     """As `encode`, with a key for each vector: its codes do not depend on its neighbours."""
     codebook.check_code_dim(latents, codebooks)
     _check_temperature(temperature, smallest=0.0)
-    tables = jax.lax.stop_gradient(codebooks.astype(jnp.float32))
-    rows = jax.lax.stop_gradient(latents.astype(jnp.float32)).reshape(-1, latents.shape[-1])
+    tables = codebooks.astype(jnp.float32)
+    rows = latents.astype(jnp.float32).reshape(-1, latents.shape[-1])
     count = chunks.num_chunks(len(rows), tables.shape[1], max_distances)
     levels = jnp.arange(len(tables))
 
@@ -51,8 +51,8 @@ def encode_rows(
             table, number = inputs
             noise = _gumbel(chunk_keys, number, len(table))
             # Half the temperature, for a score is minus half a squared distance.
-            score = codebook.scores(residual, table) + 0.5 * temperature * noise
-            codes = codebook.largest(score)
+            score = codebook.scores(*jax.lax.stop_gradient((residual, table)))
+            codes = codebook.largest(score + 0.5 * temperature * noise)
             return residual - codebook.lookup(codes, table), codes
 
         remainder, codes = jax.lax.scan(level, residual, (tables, levels))
@@ -106,7 +106,8 @@ def gumbel_straight_through(
     """
     codebook.check_code_dim(latents, table)
     _check_temperature(temperature, smallest=1e-6)
-    rows = latents.reshape(-1, latents.shape[-1])
+    rows = latents.astype(jnp.float32).reshape(-1, latents.shape[-1])
+    table = table.astype(jnp.float32)
     logits = 2.0 * codebook.scores(rows, table).T / temperature
     codes = jax.random.categorical(key, jax.lax.stop_gradient(logits))
     mean = jnp.einsum("nv,vc->nc", jax.nn.softmax(logits, axis=-1), table)

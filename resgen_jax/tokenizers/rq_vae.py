@@ -153,7 +153,7 @@ class Encoder(nnx.Module):
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         self.spec = spec
         dtype, side = DTYPES[spec.dtype], spec.image_size // spec.patch_size
-        in_channels, channels = spec.channels * spec.patch_size**2, spec.width * spec.multipliers[0]
+        in_channels, channels = spec.channels * spec.patch_size**2, spec.width
         self.conv_in = conv2d.conv(in_channels, channels, 3, rngs, dtype=dtype)
         stages = []
         for index, multiplier in enumerate(spec.multipliers):

@@ -64,6 +64,11 @@ class Spec:
                 f"adversarial.r1_every is {self.r1_every} and lecam_decay {self.lecam_decay}; "
                 "expected at least 1, and 0 <= lecam_decay < 1"
             )
+        if self.optimizer.num_microbatches != 1:
+            raise errors.UserError(
+                f"adversarial.optimizer.num_microbatches is {self.optimizer.num_microbatches}, but "
+                "both sides see the same microbatches; set optimizer.num_microbatches instead"
+            )
 
 
 class Adversary:

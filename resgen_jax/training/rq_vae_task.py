@@ -21,6 +21,8 @@ from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 VALUE_RANGE = 2.0  # images lie in [-1, 1]
 MAX_PSNR = 100.0  # stands for "no error at all", so that a mean stays finite
+# Up to so many, images of all depths are decoded at once: 128 of 256x256.
+MAX_DECODED_PIXELS = 2**23
 DISCRIMINATOR = rq_vae_loss.DISCRIMINATOR
 
 
@@ -151,10 +153,7 @@ class RqVaeTask:
         params, depth = state.average_params, self.quantizer.depth
         codes = self._encode(params, state.statistics, images)
         sums = rvq.partial_sums(codes, self.tokenizer.codebooks(state.statistics))
-        # All depths in one batch: the convolutions of a loop over them are slow on CPU.
-        flat = jnp.moveaxis(sums, -2, 1).reshape(-1, *codes.shape[1:-1], self.model.code_dim)
-        decoded = self.network.apply(params, flat, method="decode")
-        decoded = jnp.moveaxis(decoded.reshape(-1, depth, *images.shape[1:]), 1, 0)
+        decoded = self._decode_every_depth(params, sums)
         metrics = {
             "loss": mean(reconstruction.KINDS[self.loss.reconstruction](decoded[-1], images))
         }
@@ -229,6 +228,21 @@ class RqVaeTask:
         latents = self.network.apply(params, images, method="encode")
         return self.learner.quantize(statistics["quantizer"], latents).codes
 
+    def _decode_every_depth(
+        self, params: PyTree, sums: Float[Array, "b l q c"]
+    ) -> Float[Array, "q b h w d"]:
+        """Images out of the sums of the first 1, 2, ... levels."""
+        batch_size, length, depth, code_dim = sums.shape
+
+        def decode(quantized):
+            return self.network.apply(params, quantized, method="decode")
+
+        # A loop needs the memory of one depth, but its convolutions are slow on CPU.
+        if batch_size * depth * self.model.image_size**2 > MAX_DECODED_PIXELS:
+            return jax.lax.map(decode, jnp.moveaxis(sums, -2, 0))
+        decoded = decode(jnp.moveaxis(sums, -2, 1).reshape(-1, length, code_dim))
+        return jnp.moveaxis(decoded.reshape(batch_size, depth, *decoded.shape[1:]), 1, 0)
+
     def _decode(
         self, params: PyTree, statistics: PyTree, codes: Int[Array, "b l p"]
     ) -> Float[Array, "b h w c"]:
@@ -242,10 +256,13 @@ def _optimizer(
     """One optimizer, or with an adversary one for each side."""
     if adversarial is None:
         return optimizer.make(spec, num_steps)
-    sides = {
-        "autoencoder": optimizer.make(spec, num_steps),
-        DISCRIMINATOR: optimizer.make(adversarial.optimizer, num_steps),
-    }
+    autoencoder = optimizer.make(spec, num_steps)
+    try:
+        discriminator = optimizer.make(adversarial.optimizer, num_steps)
+    except errors.UserError as error:
+        # The messages name the fields of a section `optimizer`; this one lies within another.
+        raise errors.UserError(str(error).replace("optimizer.", "adversarial.optimizer.")) from None
+    sides = {"autoencoder": autoencoder, DISCRIMINATOR: discriminator}
 
     def side(params: PyTree) -> PyTree:
         def label(name: str, part: PyTree) -> PyTree:

@@ -20,7 +20,9 @@ def tokenizer():
 
 def adversarial():
     """With a discriminator that normalises over the batch, in the second half of the steps."""
-    spec = adversary.Spec(width=4, num_layers=1, start_step=1, lecam_weight=0.1, r1_weight=1.0)
+    spec = adversary.Spec(
+        width=4, num_layers=1, start_step=1, lecam_weight=0.1, r1_weight=1.0, r1_every=2
+    )
     task = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=1), adversarial=spec)
     return task, [tiny_tasks.images(16, seed) for seed in range(NUM_STEPS)]
 

@@ -91,6 +91,20 @@ def test_greedy_is_kept_where_the_beams_lost_it():
     assert square_error(remainder)[0] < 1e-9
 
 
+def test_the_remainder_moves_latents_and_codebooks_whichever_codes_won(latents, codebooks):
+    codes, _ = encode(latents, codebooks, 3)
+
+    def found(latents, codebooks):
+        return jnp.sum(beam.encode(latents, codebooks, 3)[1] ** 2)
+
+    def by_hand(latents, codebooks):
+        return jnp.sum((latents - rvq.decode(codes, codebooks)) ** 2)
+
+    pair = latents, codebooks
+    gradients = (jax.jit(jax.grad(loss, (0, 1)))(*pair) for loss in (found, by_hand))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *gradients)
+
+
 def test_chunks_change_no_code(latents, codebooks):
     whole, _ = encode(latents, codebooks, 3)
     parts, _ = encode(latents, codebooks, 3, max_distances=7 * 3 * NUM_CODES)

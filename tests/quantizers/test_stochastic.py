@@ -67,6 +67,21 @@ def test_draws_do_not_depend_on_chunks_or_neighbours(latents, codebooks, key):
     np.testing.assert_array_equal(others[0], codes[0])
 
 
+def test_the_remainder_has_the_gradients_of_latents_less_what_was_drawn(latents, codebooks, key):
+    codes, _ = encode(key, latents, codebooks, 0.5)
+
+    def found(latents, codebooks):
+        parts = stochastic.encode(key, latents, codebooks, 0.5, max_distances=3 * NUM_CODES)
+        return jnp.sum(parts[1] ** 2)
+
+    def by_hand(latents, codebooks):
+        return jnp.sum((latents - rvq.decode(codes, codebooks)) ** 2)
+
+    pair = latents, codebooks
+    gradients = (jax.jit(jax.grad(loss, (0, 1)))(*pair) for loss in (found, by_hand))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *gradients)
+
+
 def test_soft_codes_are_the_shares_of_each_level_on_the_way(latents, codebooks, key):
     codes, _ = encode(key, latents, codebooks, 0.5)
     found = soft_codes(latents, codes, codebooks, 0.5)
@@ -106,6 +121,14 @@ def test_gumbel_straight_through_draws_codes_and_moves_as_their_mean(codebooks, 
     for ours, theirs in zip(found, jax.grad(mean_sum, (0, 1))(latent, table), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
         assert jnp.abs(ours).max() > 1e-3
+
+
+def test_gumbel_decides_in_float32_whatever_comes_in(latents, codebooks, key):
+    rounded = latents.astype(jnp.bfloat16)
+    found = stochastic.gumbel_straight_through(key, rounded, codebooks[0], 0.5)
+    exact = rounded.astype(jnp.float32)
+    expected = stochastic.gumbel_straight_through(key, exact, codebooks[0], 0.5)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_devices_draw_what_one_draws(latents, codebooks, key):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, trees
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
 
@@ -69,6 +69,25 @@ def test_axes_name_every_dimension(tokenizer):
     assert jax.tree.map(lambda leaf: leaf.ndim, shapes) == jax.tree.map(
         len, tokenizer.axes, **is_axes
     )
+
+
+def test_the_size_is_the_published_one():
+    """VAR's: 108.9 M in 323 tensors, eight of which, those of phi, are stacked to two."""
+    spec = rq_vae.Spec(
+        image_size=256,
+        width=160,
+        multipliers=(1, 1, 2, 2, 4),
+        num_res_blocks=2,
+        num_decoder_res_blocks=3,
+        attention_sizes=(16,),
+        attention="fused",
+        bridge_size=3,
+        code_dim=32,
+    )
+    made = multi_scale_vae.make(spec, multi_scale.Spec(), 4096)
+    shapes = jax.eval_shape(made.init, jax.random.key(0))
+    assert trees.num_parameters(shapes) / 1e6 == pytest.approx(108.9, abs=0.06)
+    assert len(jax.tree.leaves(shapes)) == 323 - 8 + 2
 
 
 def test_scales_that_do_not_end_at_the_grid_are_refused():

@@ -190,6 +190,17 @@ def test_sizes_are_the_published_ones(name):
     np.testing.assert_allclose(counts, [total, encoder, decoder], atol=0.06)
 
 
+def test_the_first_convolution_has_the_width_and_the_first_block_its_multiple():
+    """VQGAN's conv_in; only where the first multiplier is 1 are the two the same."""
+    network = rq_vae.make(dataclasses.replace(SPEC, multipliers=(3, 2)))
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    encoder = shapes["encoder"]
+    assert encoder["conv_in"]["kernel"].shape[-1] == SPEC.width
+    skip = encoder["stages"]["0"]["blocks"]["0"]["skip"]["kernel"]
+    assert skip.shape[-2:] == (SPEC.width, 3 * SPEC.width)
+    assert shapes["decoder"]["conv_out"]["kernel"].shape[-2] == 3 * SPEC.width
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -166,6 +166,51 @@ def test_the_discriminators_gradient_is_that_of_its_losses(task, run, batch):
         assert (metrics["r1_penalty"] > 0) == (step % SPEC.r1_every == 0)
 
 
+def test_a_fixed_weight_is_the_same_whatever_the_gradients(batch):
+    """With the other discriminator and the other loss: what MaskGIT takes."""
+    spec = adversary.Spec(
+        kind="style_gan",
+        width=4,
+        loss="non_saturating",
+        weighting="fixed",
+        weight=0.1,
+        start_step=START,
+    )
+    opponent = adversary.Adversary(spec, 8, 1)
+    params = opponent.network.init(jax.random.key(3))
+    made = image_data.to_unit(batch["images"])
+
+    @jax.jit
+    def pull(step):
+        return opponent.pull(params, made, 7 * made, jnp.linalg.norm, step)
+
+    @jax.jit
+    @jax.value_and_grad
+    def by_hand(made):
+        return 0.1 * jnp.mean(jax.nn.softplus(-opponent.network.apply(params, made)))
+
+    value, gradient = by_hand(made)
+    assert np.abs(gradient).max() > 0
+    for step, share in ((START - 1, 0.0), (START, 1.0)):
+        found, metrics, found_gradient = pull(jnp.int32(step))
+        np.testing.assert_allclose(metrics["adversarial_weight"], share * 0.1, rtol=1e-6)
+        np.testing.assert_allclose(found, share * value, rtol=1e-5)
+        np.testing.assert_allclose(found_gradient, share * gradient, rtol=1e-3, atol=1e-7)
+
+
+def test_microbatches_give_the_gradients_of_the_whole_batch(batch):
+    """Where rows do not meet in the normalisation."""
+    opponent = adversary.Adversary(dataclasses.replace(SPEC, normalization="none"), 8, 1)
+    params = jax.tree.map(lambda leaf: 10 * leaf, opponent.network.init(jax.random.key(3)))
+    scores = {"real": jnp.float32(0.3), "made": jnp.float32(-0.2)}
+    real = image_data.to_unit(batch["images"])
+    gradients = jax.jit(opponent.gradients, static_argnums=6)
+    arguments = params, scores, real, -real[::-1], jax.random.key(0), jnp.int32(START)
+    whole, parts = (gradients(*arguments, count) for count in (1, 4))
+    assert whole[1]["r1_penalty"] > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), whole, parts)
+
+
 def test_perceptual_weights_are_frozen_and_travel_with_the_state(batch):
     distance = lpips.make("squeeze")
     weights = distance.init(jax.random.key(7))
@@ -204,8 +249,18 @@ def test_perceptual_weights_are_frozen_and_travel_with_the_state(batch):
         ({"weight": -1.0}, "adversarial.weight is -1.0; expected 0 or more"),
         ({"r1_every": 0}, "adversarial.r1_every is 0"),
         ({"lecam_decay": 1.0}, "lecam_decay 1.0"),
+        (
+            {"optimizer": optimizer.Spec(num_microbatches=2)},
+            "adversarial.optimizer.num_microbatches is 2, .*; set optimizer.num_microbatches",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(fields, message):
     with pytest.raises(errors.UserError, match=message):
         adversary.Spec(**fields)
+
+
+def test_a_bad_optimizer_is_told_by_its_section():
+    spec = dataclasses.replace(SPEC, optimizer=optimizer.Spec(decay="cosin"))
+    with pytest.raises(errors.UserError, match=r"^adversarial\.optimizer\.decay is 'cosin'"):
+        tiny_tasks.tokenizer(LOSS, adversarial=spec)

@@ -10,7 +10,8 @@ import tiny_tasks
 
 from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
-from resgen_jax.training import rq_vae_loss
+from resgen_jax.quantizers import gradients
+from resgen_jax.training import rq_vae_loss, rq_vae_task
 from resgen_jax.training.state import Task
 
 # Loss of the first steps from seed 0, before, at and after the start of the codebooks. A change of
@@ -180,7 +181,7 @@ def test_the_commitment_pulls_the_latents_to_their_codes(run, batch, task, commi
         for weight in (0.0, 2.0)
     ]
 
-    def gradients(task):
+    def gradients_of(task):
         def loss(params):
             return task._loss(params, state, batch, jax.random.key(0))[0]
 
@@ -203,7 +204,7 @@ def test_the_commitment_pulls_the_latents_to_their_codes(run, batch, task, commi
         np.stack([codebooks[level][codes[..., level]] for level in range(2)]), jnp.float32
     )
     expected = jax.jit(jax.grad(by_hand))(state.params)
-    without, with_commitment = (gradients(task) for task in tasks)
+    without, with_commitment = (gradients_of(task) for task in tasks)
     difference = jax.tree.map(lambda a, b: a - b, with_commitment, without)
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-4),
@@ -220,6 +221,28 @@ def test_the_gradient_passes_the_quantizer_to_the_encoder(run, step, batch):
     )
     for path, has_moved in jax.tree_util.tree_leaves_with_path(moved):
         assert has_moved, path
+
+
+@pytest.mark.parametrize("name", gradients.GRADIENTS)
+def test_the_encoder_is_moved_through_the_estimator(task, run, batch, name):
+    state = run[0][START]
+    loss = rq_vae_loss.LossSpec(
+        start_step=START, gradient=name, reconstruction="l1", commitment_weight=0.0
+    )
+    moved = tiny_tasks.tokenizer(loss)
+    images = image_data.to_unit(batch["images"])
+
+    def by_hand(params):
+        latents = task.network.apply(params, images, method="encode")
+        quantized = task.learner.quantize(state.statistics["quantizer"], latents).quantized
+        seen = gradients.GRADIENTS[name](latents, quantized)
+        return jnp.mean(jnp.abs(task.network.apply(params, seen, method="decode") - images))
+
+    def found(params):
+        return moved._loss(params, state, batch, jax.random.key(0))[0]
+
+    values = (jax.jit(jax.value_and_grad(function))(state.params) for function in (found, by_hand))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), *values)
 
 
 def test_depth_dropout_decodes_fewer_levels(run, batch):
@@ -255,6 +278,17 @@ def test_held_out_psnr_is_that_of_clipped_reconstructions(
     loss = ((decoded - images) ** 2).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(metrics["loss"], loss[is_valid].mean(), rtol=1e-4)
     assert metrics["num_examples"] == 11
+
+
+def test_many_pixels_are_decoded_one_depth_at_a_time(task, run, evaluate, batch, key, monkeypatch):
+    batch = batch | {"is_valid": jnp.ones(16, bool)}
+    at_once = evaluate(run[0][-1], batch, key)
+    monkeypatch.setattr(rq_vae_task, "MAX_DECODED_PIXELS", 16 * 64)
+    decode = jax.make_jaxpr(task._decode_every_depth)
+    assert "scan" in str(decode(run[0][-1].average_params, jnp.zeros((16, 4, 2, 4))))
+    # Not `jax.jit(task.evaluate)`, whose program is there already.
+    one_by_one = jax.jit(lambda *arguments: task.evaluate(*arguments))(run[0][-1], batch, key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one_by_one, at_once)
 
 
 def test_held_out_metrics_ignore_padding(run, evaluate, batch, key):
