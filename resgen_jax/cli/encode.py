@@ -9,17 +9,23 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from resgen_jax.cli import encoding, flags, progress, reconstruct, sections, trained
+from resgen_jax.cli import configuration, encoding, flags, progress, reconstruct, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, sources
 
+SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for
 CROP_SHARES = (0.8, 1.0)  # of --num_crops, where the run's config has no data.random_crop
 
 
 def add_flags(parser: flags.Parser) -> None:
     """--workdir, --images, --output, --batch_size, --flip, --num_crops, and how it is written."""
+    parser.set_defaults(config=None)  # the run's own, but --config.data.FIELD may be set
     flags.add_workdir(parser, "run directory of a tokenizer")
-    flags.add_images(parser, "another image folder than the run's own")
+    flags.add_images(
+        parser,
+        "another image folder than the run's own (other files: --config.data.source=tar "
+        "--config.data.path=DIR; --config.data.crop and the like)",
+    )
     parser.add_argument("--output", metavar="DIR", help="where the codes go (WORKDIR/codes)")
     parser.add_argument(
         "--batch_size", type=int, default=256, help="views at a time and process (%(default)s)"
@@ -43,11 +49,11 @@ def add_flags(parser: flags.Parser) -> None:
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints how many codes went where, and the command to go on with."""
-    del overrides
     workdir = flags.require(values, "workdir", "the tokenizer's run directory", "runs/tokenizer")
     output = values.output or os.path.join(workdir, "codes")
     codes.check_writable(output)
     tokenizer = trained.open_tokenizer(workdir, progress.say)
+    _choose_images(tokenizer, overrides)
     encode(
         tokenizer,
         workdir,
@@ -67,6 +73,17 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         progress.result(
             f"next:  resgen train --config=CONFIG --config.data.codes={output} --workdir=DIR"
         )
+
+
+def _choose_images(tokenizer: trained.TokenizerRun, overrides: flags.Overrides) -> None:
+    """Sets fields of the data section, which say which images are read and how."""
+    for field, value in overrides:
+        if not field.startswith("data.") or field in SIZES:
+            raise errors.UserError(
+                f"{flags.CONFIG_FIELD}{field} is the trained tokenizer's own; only fields of data "
+                f"can be set here, but {' and '.join(SIZES)}"
+            )
+        configuration.override(tokenizer.config, field, value)
 
 
 def encode(
@@ -116,6 +133,8 @@ def encode(
             work.run()
             work.wait(work.unfinished.is_whole)
             work.check_skipped()
+            if num_skipped := work.unfinished.num_skipped("train"):
+                progress.say(f"{num_skipped} images cannot be read and were skipped, each named")
             work.unfinished.finish(encoder.codebooks)
     else:
         _meet("begun")

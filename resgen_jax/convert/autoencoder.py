@@ -64,17 +64,25 @@ def spec_of(arrays: Arrays, image_size: int, where: str) -> rq_vae.Spec:
     Raises UserError where the arrays are of another network, or of one that we have no sizes for.
     """
 
-    def size(name: str, axis: int = 0) -> int:
-        if name not in arrays or arrays[name].ndim <= axis:
-            raise errors.UserError(
-                f"{where} is no autoencoder of the VQGAN family: it has no array {name}; it has "
-                f"{', '.join(sorted(arrays)[:3])} and so on"
-            )
-        return arrays[name].shape[axis]
+    def size(*places: tuple[str, int]) -> int:
+        """The first of these axes that is there: one array that lacks is named with all others."""
+        for name, axis in places:
+            if name in arrays and arrays[name].ndim > axis:
+                return arrays[name].shape[axis]
+        raise errors.UserError(
+            f"{where} is no autoencoder of the VQGAN family: it has no array {places[0][0]} in its "
+            f"shape; it has {', '.join(sorted(arrays)[:3])} and so on"
+        )
 
-    width = size("encoder.conv_in.weight")
-    num_levels = _count(arrays, r"encoder\.down\.(\d+)\..*")
-    widths = [size(f"encoder.down.{level}.block.0.conv2.weight") for level in range(num_levels)]
+    def outputs(layer: str) -> int:
+        return size((f"{layer}.weight", 0), (f"{layer}.bias", 0))
+
+    def has(prefix: str) -> bool:
+        return any(name.startswith(prefix) for name in arrays)
+
+    width = outputs("encoder.conv_in")
+    num_levels = count(arrays, r"encoder\.down\.(\d+)\..*")
+    widths = [outputs(f"encoder.down.{level}.block.0.conv2") for level in range(num_levels)]
     if not widths or any(each % width for each in widths) or widths[0] != width:
         raise errors.UserError(
             f"{where} has levels of {widths} channels behind a first convolution of {width}; "
@@ -87,22 +95,20 @@ def spec_of(arrays: Arrays, image_size: int, where: str) -> rq_vae.Spec:
             "channels give the same network"
         )
     sides = [image_size >> level for level in range(num_levels)]
-    has_attention = [
-        f"encoder.down.{level}.attn.0.norm.weight" in arrays for level in range(len(sides))
-    ]
+    has_attention = [has(f"encoder.down.{level}.attn.") for level in range(num_levels)]
     return rq_vae.Spec(
         image_size=image_size,
-        channels=size("encoder.conv_in.weight", 1),
+        channels=size(("encoder.conv_in.weight", 1), ("decoder.conv_out.bias", 0)),
         width=width,
         multipliers=tuple(each // width for each in widths),
-        num_res_blocks=_count(arrays, r"encoder\.down\.0\.block\.(\d+)\..*"),
-        num_decoder_res_blocks=_count(arrays, r"decoder\.up\.0\.block\.(\d+)\..*"),
+        num_res_blocks=count(arrays, r"encoder\.down\.0\.block\.(\d+)\..*"),
+        num_decoder_res_blocks=count(arrays, r"decoder\.up\.0\.block\.(\d+)\..*"),
         attention_sizes=tuple(side for side, has in zip(sides, has_attention, strict=True) if has),
-        attention="fused" if "encoder.mid.attn_1.qkv.weight" in arrays else "separate",
-        has_middle_attention="encoder.mid.attn_1.norm.weight" in arrays,
-        latent_channels=size("encoder.conv_out.weight"),
-        bridge_size=size("quant_conv.weight", 2),
-        code_dim=size("quant_conv.weight"),
+        attention="fused" if any(".qkv." in name for name in arrays) else "separate",
+        has_middle_attention=has("encoder.mid.attn_1."),
+        latent_channels=outputs("encoder.conv_out"),
+        bridge_size=size(("quant_conv.weight", 2), ("post_quant_conv.weight", 2)),
+        code_dim=outputs("quant_conv"),
     )
 
 
@@ -146,7 +152,16 @@ def _layer(name: str, kind: str) -> str:
     return "." + LAYERS["blocks" if kind == "blocks" else "attention"][name]
 
 
-def _count(arrays: Arrays, pattern: str) -> int:
+def table_size(arrays: Arrays, name: str, where: str) -> tuple[int, int]:
+    """Rows and columns of a codebook; UserError where it is not there or no table."""
+    shape = arrays[name].shape if name in arrays else ()
+    if len(shape) != 2:
+        state = f"is of the shape {shape}" if name in arrays else "is missing"
+        raise errors.UserError(f"{where}: {name} {state}; expected a table (codes, channels)")
+    return shape
+
+
+def count(arrays: Arrays, pattern: str) -> int:
     """One more than the largest number in the names that match."""
     numbers = (re.fullmatch(pattern, name) for name in arrays)
     return max((int(match[1]) + 1 for match in numbers if match), default=0)

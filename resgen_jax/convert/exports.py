@@ -113,8 +113,8 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
     Replaces the files of an earlier export, which a checksum holds together, and raises UserError
     rather than write into any other directory.
     """
-    output = pathlib.Path(output)
-    if output.exists() and not is_export(output) and any(_inside(output)):
+    output = pathlib.Path(os.path.abspath(output))  # "." has no name to put files beside
+    if output.exists() and not _is_ours(output) and any(_inside(output)):
         raise errors.UserError(f"{output} exists and is no export; name another --output")
     unfinished = output.with_name(f".{output.name}.unfinished")
     try:
@@ -149,6 +149,14 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
 def is_export(path: str | os.PathLike) -> bool:
     """Whether the directory holds an exported model."""
     return (pathlib.Path(path) / WEIGHTS).is_file() and (pathlib.Path(path) / CONFIG).is_file()
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    """Whether it is an export; the models of other libraries lie in files of the same names."""
+    try:
+        return bool(describe(path))
+    except errors.UserError:
+        return False
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:

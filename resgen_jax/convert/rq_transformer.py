@@ -23,6 +23,15 @@ DENSE = {
     "down": "mlp.2",
 }
 NORMS = {"norm_attention": "ln1", "norm_mlp": "ln2"}
+# Arrays that tell sizes, and how many dimensions they have; the first ones end by the width.
+SIZES = {
+    "pos_emb_hw": 3,
+    "pos_emb_d": 3,
+    "pos_emb_cond": 3,
+    "cond_emb.weight": 2,
+    "classifier.linear.weight": 2,
+    "input_mlp.weight": 2,
+}
 
 
 def convert(path: str | os.PathLike, *, num_heads: int = 0) -> exports.Export:
@@ -41,24 +50,27 @@ def convert(path: str | os.PathLike, *, num_heads: int = 0) -> exports.Export:
 def specs_of(
     arrays: Mapping[str, np.ndarray], num_heads: int, where: str
 ) -> tuple[rq_transformer.Spec, interface.CodeSpace]:
-    """Sizes of network and codes, read off the arrays."""
-    try:
-        _, length, width = arrays["pos_emb_hw"].shape
-        _, depth, _ = arrays["pos_emb_d"].shape
-        _, condition_length, _ = arrays["pos_emb_cond"].shape
-        num_classes, _ = arrays["cond_emb.weight"].shape
-        _, code_dim = arrays["input_mlp.weight"].shape
-        codebook_size, *more = arrays["classifier.linear.weight"].shape
-    except (KeyError, ValueError) as failure:
+    """Sizes of network and codes, read off the arrays; 1 where one lacks, which is told later."""
+    found = {name: arrays[name].shape for name in SIZES if name in arrays}
+    if not found:
         raise errors.UserError(
-            f"{where} is no RQ-Transformer on codebook vectors ({failure}); expected one of the "
-            "published image generators"
-        ) from None
-    if condition_length != 1 or len(more) != 1:
-        raise errors.UserError(
-            f"{where} has a condition of {condition_length} tokens and a classifier of shape "
-            f"{(codebook_size, *more)}; only generators by class with one classifier can be read"
+            f"{where} is no RQ-Transformer on codebook vectors: it has none of {', '.join(SIZES)}; "
+            "expected one of the published image generators"
         )
+    condition, classifier = found.get("pos_emb_cond", ()), found.get("classifier.linear.weight", ())
+    if (len(condition) == 3 and condition[1] != 1) or len(classifier) > 2:
+        raise errors.UserError(
+            f"{where} has a condition of shape {condition} and a classifier of shape {classifier}; "
+            "only generators by class with one classifier can be read"
+        )
+    shapes = {name: found.get(name, ()) for name in SIZES}
+    shapes = {name: shape if len(shape) == SIZES[name] else () for name, shape in shapes.items()}
+    width = next((shape[-1] for shape in shapes.values() if shape), 1)
+    _, length, _ = shapes["pos_emb_hw"] or (1, 1, 1)
+    _, depth, _ = shapes["pos_emb_d"] or (1, 1, 1)
+    num_classes, _ = shapes["cond_emb.weight"] or (1, 1)
+    _, code_dim = shapes["input_mlp.weight"] or (1, 1)
+    codebook_size, _ = shapes["classifier.linear.weight"] or (1, 1)
     side = math.isqrt(length)
     if side * side != length:
         raise errors.UserError(f"{where} has {length} positions, which is no square grid")
@@ -72,9 +84,9 @@ def rules_of(spec: rq_transformer.Spec) -> list[rules.Rule]:
     """The rule for each parameter; the layers of a stack are one array."""
     table = [
         rules.copy("cond_emb.weight", "classes"),
-        rules.copy("pos_emb_cond", "class_position", rules.flat),
-        rules.copy("pos_emb_hw", "positions", lambda array: array[0]),
-        rules.copy("pos_emb_d", "levels", lambda array: array[0]),
+        rules.copy("pos_emb_cond", "class_position", lambda array: rules.only(rules.only(array))),
+        rules.copy("pos_emb_hw", "positions", rules.only),
+        rules.copy("pos_emb_d", "levels", rules.only),
         *rules.dense("input_mlp", "body_in"),
         *rules.dense("head_mlp", "head_in"),
         *rules.norm("classifier.layer_norm", "norm"),

@@ -1,7 +1,6 @@
 """RQ-VAE of kakaobrain/rq-vae-transformer: the tokenizer of a published checkpoint."""
 
 import os
-import re
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from resgen_jax.convert import autoencoder, exports, rules
 from resgen_jax.core import errors
 from resgen_jax.quantizers import interface as quantizers
 
-TABLES = re.compile(r"quantizer\.codebooks\.(\d+)\.weight")
+TABLES = r"quantizer\.codebooks\.(\d+)\..*"
 SMOOTHING = 1e-5
 # It follows from the other two: sums = vectors x smoothed counts.
 IGNORED = (r"quantizer\.codebooks\.\d+\.embed_ema",)
@@ -25,16 +24,17 @@ def convert(
     """
     arrays, where = autoencoder.read_state(path), str(path)
     model = autoencoder.spec_of(arrays, image_size, where)
-    levels = sorted(int(match[1]) for match in map(TABLES.fullmatch, arrays) if match)
-    if levels != list(range(len(levels))) or not levels:
-        raise errors.UserError(f"{where} has codebooks of the levels {levels}; expected 0, 1, ...")
+    depth = autoencoder.count(arrays, TABLES)  # one that lacks its table, too
+    if not depth:
+        raise errors.UserError(f"{where} has no codebooks quantizer.codebooks.0.weight and so on")
     merge = rules.stacked if has_separate_codebooks else rules.equal
 
     def each(name: str) -> tuple[str, ...]:
-        return tuple(f"quantizer.codebooks.{level}.{name}" for level in levels)
+        return tuple(f"quantizer.codebooks.{level}.{name}" for level in range(depth))
 
-    rows, code_dim = arrays[each("weight")[0]].shape
-    num_tables = len(levels) if has_separate_codebooks else 1
+    first = next((name for name in each("weight") if name in arrays), each("weight")[0])
+    rows, code_dim = autoencoder.table_size(arrays, first, where)
+    num_tables = depth if has_separate_codebooks else 1
     shapes = {
         "networks": autoencoder.shapes_of(model),
         "tables": (num_tables, rows - 1, code_dim),
@@ -55,7 +55,7 @@ def convert(
             ) from failure
         raise
     quantizer = quantizers.Spec(
-        code_dim=code_dim, depth=len(levels), codebook_size=rows - 1, smoothing=SMOOTHING
+        code_dim=code_dim, depth=depth, codebook_size=rows - 1, smoothing=SMOOTHING
     )
     learner = "ema" if has_separate_codebooks else "shared_ema"
     statistics = {"counts": found["counts"], "sums": sums_of(found["tables"], found["counts"])}

@@ -48,13 +48,16 @@ def apply(
     for rule in table:
         if rule.target in targets and all(source in arrays for source in rule.sources):
             shape, dtype = targets[rule.target]
+            if odd := _odd_ones(rule.sources, arrays):
+                report("of another shape than their like", odd)
+                continue
             try:
                 value = rule.transform(*(arrays[source] for source in rule.sources))
             except ValueError as failure:
                 report("do not fit", f"{', '.join(rule.sources)} ({failure})")
                 continue
             if value.shape != shape:
-                text = f"{rule.target} is {value.shape}, expected {shape}"
+                text = f"{_origin(rule)}{rule.target} is {value.shape}, expected {shape}"
                 report("of another shape", text)
             elif not _is_castable(value.dtype, dtype):
                 report("of another type", f"{rule.target} is {value.dtype}, expected {dtype}")
@@ -102,9 +105,11 @@ def flat(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1)
 
 
-def without_last_row(array: np.ndarray) -> np.ndarray:
-    """All rows but the last, which stands for padding."""
-    return array[:-1]
+def only(array: np.ndarray) -> np.ndarray:
+    """What lies along a first axis of length 1."""
+    if not array.ndim or len(array) != 1:
+        raise ValueError(f"has the shape {array.shape}, expected 1 in front")
+    return array[0]
 
 
 def stacked(*arrays: np.ndarray) -> np.ndarray:
@@ -187,6 +192,24 @@ def _check_names(table, arrays, targets, ignored, report) -> None:
             report("unknown here", path)
         elif filled.count(path) > 1:
             report("filled twice", path)
+
+
+def _odd_ones(sources: Sequence[str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Which of the arrays of one parameter differ in shape from most of them; "" for none."""
+    shapes = [arrays[source].shape for source in sources]
+    usual = max(shapes, key=shapes.count)
+    pairs = list(zip(sources, shapes, strict=True))
+    odd = [f"{source} {shape}" for source, shape in pairs if shape != usual]
+    one = sources[shapes.index(usual)]
+    return f"{', '.join(odd)} beside {one} {usual}" if odd else ""
+
+
+def _origin(rule: Rule) -> str:
+    """The array's own name, which is what the owner of the file knows."""
+    first, *others = rule.sources
+    if first == rule.target:
+        return ""
+    return f"{first} and its like as " if others else f"{first} as "
 
 
 def _is_castable(given: np.dtype, wanted: np.dtype) -> bool:

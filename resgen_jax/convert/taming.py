@@ -25,7 +25,7 @@ def convert(path: str | os.PathLike, *, image_size: int = 256) -> exports.Export
             f"{where} has no array {CODEBOOK}; only VQGAN with a codebook can be read, not the "
             "one with Gumbel codes"
         )
-    codebook_size, code_dim = arrays[CODEBOOK].shape
+    codebook_size, code_dim = autoencoder.table_size(arrays, CODEBOOK, where)
     shapes = {
         "networks": autoencoder.shapes_of(model),
         "tables": (1, codebook_size, code_dim),

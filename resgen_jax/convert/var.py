@@ -1,7 +1,6 @@
 """The multi-scale tokenizer of FoundationVision/VAR, from its published file."""
 
 import os
-import re
 from collections.abc import Sequence
 
 from resgen_jax.convert import autoencoder, exports, rules
@@ -9,7 +8,7 @@ from resgen_jax.core import errors
 from resgen_jax.quantizers import multi_scale
 
 CODEBOOK = "quantize.embedding.weight"
-PHI = re.compile(r"quantize\.quant_resi\.qresi_ls\.(\d+)\.weight")
+PHI = r"quantize\.quant_resi\.qresi_ls\.(\d+)\..*"
 IGNORED = (r"quantize\.ema_vocab_hit_SV",)  # how often codes were used
 SECTIONS = ("", "trainer/vae_local", "state_dict")
 
@@ -26,13 +25,14 @@ def convert(
     """
     arrays, where = autoencoder.read_state(path, SECTIONS), str(path)
     model = autoencoder.spec_of(arrays, image_size, where)
-    phi = [f"quantize.quant_resi.qresi_ls.{i}" for i in range(sum(map(_is_phi, arrays)))]
+    num_phi = autoencoder.count(arrays, PHI)
+    phi = [f"quantize.quant_resi.qresi_ls.{i}" for i in range(num_phi)]
     if not phi or CODEBOOK not in arrays:
         raise errors.UserError(
             f"{where} is no tokenizer of VAR: it lacks {CODEBOOK} or quantize.quant_resi.qresi_ls.0"
         )
     spec = multi_scale.Spec(tuple(scales), model.grid[0], len(phi))
-    codebook_size, code_dim = arrays[CODEBOOK].shape
+    codebook_size, code_dim = autoencoder.table_size(arrays, CODEBOOK, where)
     shapes = {
         "networks": autoencoder.shapes_of(model),
         "quantizer": {
@@ -49,7 +49,3 @@ def convert(
     ]
     params = rules.apply(table, arrays, shapes, where=where, ignored=IGNORED)
     return exports.of_multi_scale_vae(model, spec, codebook_size, params)
-
-
-def _is_phi(name: str) -> bool:
-    return bool(PHI.fullmatch(name))

@@ -51,9 +51,11 @@ def write(
     """The directory `path` of shards train-*, val-* and images.json; images are copied as they are.
 
     With the records of an opened dataset, `open_images(spec).train.records`, it turns any kind of
-    files into shards.
+    files into shards. Raises UserError where there are shards already.
     """
     place = pathlib.Path(path)
+    if any(place.glob(f"*{shards.SUFFIX}")):  # shards of another count would stay beside ours
+        raise errors.UserError(f"{path} holds shards already; remove them or name another place")
     place.mkdir(parents=True, exist_ok=True)
     for part, found in (("train", train), ("val", held_out)):
         count = max(1, -(-len(found) // records_per_shard))

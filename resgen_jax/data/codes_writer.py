@@ -130,11 +130,10 @@ class Unfinished:
         """What the journal says of a shard; None if it is still to be written."""
         try:
             fields = json.loads((self.journal / f"{shard.name}.json").read_text())
-        except FileNotFoundError:
+            found = Finished(**fields)
+        except (FileNotFoundError, ValueError, TypeError):  # not yet, or not as it was written
             return None
-        if not (self.folder / shard.name).is_file():
-            return None
-        return Finished(**fields)
+        return found if (self.folder / shard.name).is_file() else None
 
     def num_skipped(self, part: str) -> int:
         """Images of a part that could not be read, in all finished shards."""

@@ -104,10 +104,12 @@ def _files_by_class(root: pathlib.Path) -> Files:
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Hidden ones left out: copies that editors and file managers keep."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in images.SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 

@@ -1,7 +1,9 @@
 """Image files to arrays of one size, and arrays back to the range networks see."""
 
+import contextlib
 import io
 import pathlib
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,12 +14,18 @@ from resgen_jax.core import errors
 from resgen_jax.data import views
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# Of all that Pillow can open; its reader of PostScript would start another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MODES = {1: "L", 3: "RGB"}
 MAX_PIXELS = 2**27  # 134 million; a larger image is refused before it is unpacked
 LARGE = 2**24  # pixels; a larger image is shrunk by whole numbers before anything else
+ONE_LARGE = threading.Lock()  # however many threads read, one large image is unpacked at a time
 ORIENTATION = 0x0112  # the EXIF field
 # Pillow's own limit lies below 100 megapixels, and its warning would come before our refusal.
 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
+# Above malloc's largest threshold for a mapping of its own: in smaller blocks, every thread kept
+# the memory of the largest image that it had unpacked (4 threads 4.1 GB, so 1.6 GB).
+Image.core.set_block_size(2**26)
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,21 +67,23 @@ def read_views(
     """Some views of the image in `encoded`, which is decoded once.
 
     Raises UnreadableImage with `name`. Beside the file's bytes it takes at most about 16 bytes for
-    each of MAX_PIXELS; a JPEG that may shrink takes less.
+    each of MAX_PIXELS, whatever the number of threads; a JPEG that may shrink takes less.
     """
     sides = [views.least_side(view, image_size, crop) for view in wanted]
     least_side = max(sides) if all(sides) else 0
     try:
         if not encoded:
             raise ValueError("the file is empty")
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if least_side:  # JPEG decodes cheaply at 1/2, 1/4 or 1/8
                 image.draft(None, (least_side, least_side))
-            image.load()
-            plain = upright(image, channels, least_side)
-            return np.stack([views.render(plain, view, image_size, crop) for view in wanted])
+            is_large = image.width * image.height > LARGE
+            with ONE_LARGE if is_large else contextlib.nullcontext():
+                image.load()
+                plain = upright(image, channels, least_side)
+                return np.stack([views.render(plain, view, image_size, crop) for view in wanted])
     except MemoryError:
         raise
     except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...

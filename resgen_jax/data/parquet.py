@@ -6,10 +6,11 @@ small: array_records.write turns such tables into shards.
 """
 
 import collections
+import contextlib
 import json
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -57,7 +58,10 @@ class TableImages:
         row = index - int(self._starts[number])
         file, group = self._groups[number]
         name = f"{self.paths[file]} row group {group} row {row}"
-        value = self._rows(number)[row].as_py()
+        try:
+            value = self._rows(number)[row].as_py()
+        except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
+            raise images.unreadable(name, failure) from failure
         encoded = value.get("bytes") if isinstance(value, dict) else value
         if encoded is None:
             raise images.unreadable(name, ValueError("the table holds no bytes of it"))
@@ -97,7 +101,8 @@ def open_tables(path: str, held_out_path: str) -> records.Split:
     schema = _schema(train[0])
     image_column = _column(schema, IMAGE_COLUMNS, train[0])
     label_column = _column(schema, LABEL_COLUMNS, train[0])
-    parts = [_labels(paths, label_column) for paths in (train, held_out or ())]
+    columns = (image_column, label_column)
+    parts = [_labels(paths, columns) for paths in (train, held_out or ())]
     class_names = _class_names(schema, label_column, parts, path)
     by_name = {name: number for number, name in enumerate(class_names)}
     opened = [
@@ -110,9 +115,17 @@ def open_tables(path: str, held_out_path: str) -> records.Split:
 
 
 def _schema(path: pathlib.Path) -> Any:
-    parquet = _pyarrow()
+    with _whole(path):
+        return _pyarrow().read_schema(path)
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path) -> Iterator[None]:
+    """What pyarrow says of a damaged table as a UserError."""
     try:
-        return parquet.read_schema(path)
+        yield
+    except errors.UserError:
+        raise
     except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
         raise errors.UserError(
             f"{path} cannot be read as a parquet table ({str(failure).splitlines()[0]}); "
@@ -129,23 +142,27 @@ def _column(schema: Any, names: Sequence[str], path: pathlib.Path) -> str:
     )
 
 
-def _labels(paths: Sequence[pathlib.Path], column: str) -> list[int | str | None]:
-    parquet = _pyarrow()
-    return [
-        label
-        for path in paths
-        for label in parquet.read_table(path, columns=[column]).column(0).to_pylist()
-    ]
+def _labels(paths: Sequence[pathlib.Path], columns: Sequence[str]) -> list[int | str | None]:
+    """The last of the `columns`; UserError for a table that is damaged or lacks one of them."""
+    found: list[int | str | None] = []
+    for path in paths:
+        schema = _schema(path)
+        wanted = [_column(schema, (name,), path) for name in columns][-1:]
+        with _whole(path):
+            found += _pyarrow().read_table(path, columns=wanted).column(0).to_pylist()
+    return found
 
 
 def _class_names(schema, column: str, parts: list[list], where: str) -> tuple[str, ...]:
     """The hub's names, the names in the column itself, or numbers."""
     labels = {label for part in parts for label in part}
-    if labels and all(isinstance(label, str) for label in labels):
+    if not labels:
+        raise errors.UserError(f"{where} holds tables without rows; bring some with images")
+    if all(isinstance(label, str) for label in labels):
         return tuple(sorted(labels))
-    if not labels or not all(isinstance(label, int) and label >= 0 for label in labels):
+    if not all(isinstance(label, int) and label >= 0 for label in labels):
         raise errors.UserError(
-            f"{where} has labels such as {min(map(repr, labels), default='none')}; expected "
+            f"{where} has labels such as {min(map(repr, labels))}; expected "
             f"numbers from 0, or names"
         )
     note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

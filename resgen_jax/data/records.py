@@ -14,6 +14,7 @@ from resgen_jax.data import images, views
 
 Element = Mapping[str, np.ndarray | np.generic]
 HELD_OUT_EVERY = 10
+MOST_CLASSES = 2**20  # what is larger is no number of a class, and its names would fill the memory
 
 
 class EncodedImage(NamedTuple):
@@ -112,7 +113,11 @@ def hold_out(records: EncodedImages, where: str) -> tuple[Chosen, Chosen]:
 
 
 def number_names(num_classes: int) -> tuple[str, ...]:
-    """Names of classes of which only the numbers are known."""
+    """Names of classes of which only the numbers are known; UserError for absurdly many."""
+    if num_classes > MOST_CLASSES:
+        raise errors.UserError(
+            f"there is a label {num_classes - 1}; expected numbers of classes, counted from 0"
+        )
     return tuple(str(label) for label in range(num_classes))
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,11 @@ from resgen_jax.data import handles, images, patterns, records
 SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
 LABEL_FIELDS = ("label", "cls", "class_name")
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 MANY = 8  # tars that are looked through at a time
 
 Label = int | str
+Place = tuple[int, int]  # where a file begins in the tar, and its size
 
 
 class Member(NamedTuple):
@@ -125,16 +126,17 @@ def index(path: pathlib.Path) -> list[Member]:
 
 
 def _look_through(path: pathlib.Path) -> list[Member]:
-    pictures: dict[str, tuple[int, int]] = {}
+    pictures: dict[str, dict[str, Place]] = {}
     labels: dict[str, Label] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 key, suffix = _split(member.name)
-                if not member.isfile() or os.path.basename(key).startswith("."):
+                name = os.path.basename(member.name)
+                if not member.isfile() or name.startswith("."):  # macOS puts ._NAME beside NAME
                     continue
                 if suffix in images.SUFFIXES:
-                    pictures[key] = (member.offset_data, member.size)
+                    pictures.setdefault(key, {})[name] = (member.offset_data, member.size)
                 elif suffix in LABEL_SUFFIXES and (suffix == ".cls" or key not in labels):
                     text = tar.extractfile(member).read()
                     labels[key] = _label(text, suffix, f"{path}:{member.name}")
@@ -153,7 +155,18 @@ def _look_through(path: pathlib.Path) -> list[Member]:
             f"{path} has no label of the image {lacking!r}; put {lacking}.cls (a number) or "
             f"{lacking}.json (with the field 'label') beside it"
         )
-    return [Member(key, *place, labels[key]) for key, place in pictures.items()]
+    return [Member(key, *_picture(found, path), labels[key]) for key, found in pictures.items()]
+
+
+def _picture(found: Mapping[str, Place], path: pathlib.Path) -> Place:
+    """The image of a key: key.jpg rather than key.mask.png; UserError where it could be several."""
+    names = [name for name in found if name.count(".") == 1] or list(found)
+    if len(names) > 1:
+        raise errors.UserError(
+            f"{path} has {len(names)} images of one key ({', '.join(names[:2])}, ...): a key ends "
+            f"at the first dot of a name; keep one image of each, or name them without such dots"
+        )
+    return found[names[0]]
 
 
 def _split(name: str) -> tuple[str, str]:

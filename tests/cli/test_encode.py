@@ -9,7 +9,7 @@ from PIL import Image
 
 from resgen_jax.cli import encode, sections, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, images, sources, views
+from resgen_jax.data import array_records, codes, folders, images, sources, views
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +127,27 @@ def test_unreadable_images_are_named_and_counted_over_all_shards(
     told = capsys.readouterr().err
     assert "3.png cannot be read as an image (the file is empty)" in told
     assert "5.png cannot be read as an image (no image format known here)" in told
+    assert "2 images cannot be read and were skipped" in told
     written = codes.read(output)
     assert written.train.labels.tolist() == [0] * 10 + [1] * 10
     (photos / "b" / "8.png").write_bytes(b"")
     with pytest.raises(errors.UserError, match="8.png cannot be read.*data.max_unreadable is 2"):
         run(output, **fields, again=True)
+
+
+def test_images_in_other_files_are_named_by_fields_of_the_config(runs, tmp_path):
+    split = folders.open_folder(str(make_photos(tmp_path / "photos")), "")
+    array_records.write(str(tmp_path / "shards"), *split)
+    fields = {"source": "array_record", "path": tmp_path / "shards", "crop": "adm"}
+    code, out, err = runs.resgen(
+        "encode",
+        f"--workdir={runs.tokenizer}",
+        f"--output={tmp_path / 'codes'}",
+        *(f"--config.data.{name}={value}" for name, value in fields.items()),
+    )
+    assert code == 0, err
+    assert "(4 to train on, 2 held out)" in out
+    assert codes.read(tmp_path / "codes").meta.crop == "adm"
 
 
 def test_codes_that_are_there_are_kept_unless_damaged_or_asked_for(run, tmp_path, capsys):
@@ -158,6 +174,9 @@ def test_codes_that_are_there_are_kept_unless_damaged_or_asked_for(run, tmp_path
         (("--num_crops=-1",), "--num_crops is -1; expected 0 or more"),
         (("--records_per_shard=0",), "--records_per_shard is 0; expected 1 or more"),
         (("--images=/nowhere",), "'/nowhere' is not a directory"),
+        (("--config.data.image_size=9",), "--config.data.image_size is the trained tokenizer's"),
+        (("--config.seed=1",), "only fields of data can be set here"),
+        (("--config.data.pat=x",), "did you mean 'path'"),
         (("--output=/usr",), "/usr exists and is not a codes directory"),
     ],
 )

@@ -72,8 +72,14 @@ def test_sizes_are_told_apart():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"encoder.conv_in.weight": None}, "is no autoencoder of the VQGAN family: .*conv_in"),
-        ({"quant_conv.weight": None}, "it has no array quant_conv.weight"),
+        (
+            dict.fromkeys(("encoder.conv_in.weight", "encoder.conv_in.bias")),
+            "is no autoencoder of the VQGAN family: .*conv_in",
+        ),
+        (
+            dict.fromkeys(("quant_conv.weight", "post_quant_conv.weight")),
+            "it has no array quant_conv.weight",
+        ),
         ({"encoder.conv_in.weight": (100, 3, 3, 3)}, "behind a first convolution of 100"),
     ],
 )

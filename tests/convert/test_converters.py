@@ -84,6 +84,68 @@ def test_all_that_is_wrong_with_a_file_is_named_at_once(tmp_path):
         assert part in str(caught.value)
 
 
+SIZE_TELLERS = (
+    "encoder.conv_in.weight",
+    "encoder.conv_out.weight",
+    "encoder.down.0.block.0.conv2.weight",
+    "encoder.down.0.attn.0.norm.weight",
+    "encoder.mid.attn_1.norm.weight",
+    "quant_conv.weight",
+    "quantizer.codebooks.0.weight",
+    "quantizer.codebooks.1.weight",
+)
+
+
+def test_arrays_that_tell_sizes_are_missed_like_all_others(tmp_path):
+    arrays = NETWORKS | codebooks(2) | {"encoder.extra": np.ones(2, np.float32)}
+    for name in SIZE_TELLERS:
+        lacking = {key: array for key, array in arrays.items() if key != name}
+        with pytest.raises(errors.UserError) as caught:
+            rq_vae.convert(save(tmp_path, {"state_dict": lacking}), image_size=8)
+        for part in (f"missing: {name}", "not used: encoder.extra"):
+            assert part in str(caught.value)
+
+
+def test_codebooks_that_are_no_tables_are_refused(tmp_path):
+    flat = {"quantizer.codebooks.0.weight": np.ones(8, np.float32)}
+    with pytest.raises(errors.UserError, match=r"codebooks.0.weight is of the shape \(8,\)"):
+        rq_vae.convert(save(tmp_path, NETWORKS | codebooks(2) | flat), image_size=8)
+    wrong = {"quantize.embedding.weight": np.ones((7, 5, 1), np.float32)}
+    with pytest.raises(errors.UserError, match=r"embedding.weight is of the shape \(7, 5, 1\)"):
+        taming.convert(save(tmp_path, NETWORKS | wrong), image_size=8)
+    others = published.random_arrays(published.var_quantizer(3, 2, NUM_CODES, 5))
+    arrays = published.random_arrays(MULTI_SCALE) | others | wrong
+    with pytest.raises(errors.UserError, match=r"embedding.weight is of the shape \(7, 5, 1\)"):
+        var.convert(save(tmp_path, arrays), image_size=8, scales=(1, 4, 8))
+
+
+def test_a_convolution_of_phi_that_lacks_its_kernel_is_missed(tmp_path):
+    arrays = published.random_arrays(MULTI_SCALE)
+    arrays |= published.random_arrays(published.var_quantizer(3, 2, NUM_CODES, 5), seed=1)
+    del arrays["quantize.quant_resi.qresi_ls.1.weight"]
+    with pytest.raises(errors.UserError, match="missing: quantize.quant_resi.qresi_ls.1.weight"):
+        var.convert(save(tmp_path, arrays), image_size=8, scales=(1, 4, 8))
+
+
+def test_all_that_is_wrong_with_rq_transformer_is_named_at_once(tmp_path):
+    shapes = published.rq_transformer(
+        8, 2, 1, length=4, depth=3, codebook_size=7, code_dim=5, num_classes=2
+    )
+    arrays = published.random_arrays(shapes) | {"extra": np.ones(2, np.float32)}
+    del arrays["cond_emb.weight"], arrays["input_mlp.weight"]
+    arrays["pos_emb_hw"] = np.ones((2, 4, 8), np.float32)
+    arrays["body_transformer.blocks.1.ln1.bias"] = np.ones(9, np.float32)
+    with pytest.raises(errors.UserError) as caught:
+        rq_transformer.convert(save(tmp_path, arrays), num_heads=2)
+    for part in (
+        "missing: cond_emb.weight, input_mlp.weight",
+        "not used: extra",
+        "pos_emb_hw (has the shape (2, 4, 8), expected 1 in front)",
+        "body_transformer.blocks.1.ln1.bias (9,) beside body_transformer.blocks.0.ln1.bias (8,)",
+    ):
+        assert part in str(caught.value)
+
+
 def test_vqgan_has_depth_one_and_its_loss_is_left(tmp_path):
     table = np.random.default_rng(0).normal(size=(NUM_CODES, 5)).astype(np.float32)
     arrays = NETWORKS | {
@@ -129,7 +191,7 @@ def test_rq_transformer_stacks_its_layers_in_order(tmp_path):
     assert export.fields["space"]["grid"] == (2, 2)
     assert export.fields["model"]["num_heads"] == 2
     arrays["pos_emb_cond"] = np.zeros((1, 32, 8), np.float32)
-    with pytest.raises(errors.UserError, match="a condition of 32 tokens"):
+    with pytest.raises(errors.UserError, match=r"a condition of shape \(1, 32, 8\)"):
         rq_transformer.convert(save(tmp_path, {"state_dict": arrays}))
     with pytest.raises(errors.UserError, match="is no RQ-Transformer"):
         rq_transformer.convert(save(tmp_path, {"state_dict": NETWORKS}))

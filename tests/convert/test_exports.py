@@ -64,6 +64,17 @@ def test_an_earlier_export_is_replaced_and_nothing_else_is(tmp_path):
         exports.write(tmp_path / "file", export(), {})
 
 
+def test_models_of_other_libraries_are_not_overwritten(tmp_path, monkeypatch):
+    (tmp_path / "model.safetensors").write_bytes(b"theirs")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(errors.UserError, match="exists and is no export"):
+        exports.write(tmp_path, export(), {})
+    assert (tmp_path / "model.safetensors").read_bytes() == b"theirs"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert exports.is_export(exports.write(".", export(), {}))
+
+
 def test_other_weights_beside_the_config_are_noticed(tmp_path):
     path = exports.write(tmp_path / "one", export(1), {})
     other = exports.write(tmp_path / "two", export(2), {})

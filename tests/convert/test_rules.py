@@ -73,12 +73,25 @@ def test_all_mistakes_are_named_in_one_line(arrays):
         "missing: bn.bias",
         "not used: bn.weight, extra",
         "not filled: norm/scale",
-        "out/kernel is (5, 6), expected (4, 6)",
+        "fc.weight as out/kernel is (5, 6), expected (4, 6)",
         "stem.weight (has 2 dimensions, expected 4)",
         "copies 0 and 1 of what should be one array differ",
     ):
         assert part in message
     assert "\n" not in message
+
+
+def test_of_arrays_that_should_be_alike_the_odd_one_is_named(arrays):
+    arrays["copy.1"] = np.zeros((3, 2))
+    with pytest.raises(errors.UserError, match=r"copy.1 \(3, 2\) beside copy.0 \(7, 2\)$"):
+        apply(arrays)
+
+
+def test_only_one_is_dropped_in_front():
+    np.testing.assert_array_equal(rules.only(np.ones((1, 3))), np.ones(3))
+    for wrong in (np.ones((2, 3)), np.ones(())):
+        with pytest.raises(ValueError, match="expected 1 in front"):
+            rules.only(wrong)
 
 
 def test_an_array_or_a_parameter_named_twice_is_a_mistake(arrays):

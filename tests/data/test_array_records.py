@@ -44,6 +44,12 @@ def test_written_twice_the_files_are_the_same(place, tmp_path):
         assert (again / file.name).read_bytes() == file.read_bytes()
 
 
+def test_shards_are_not_mixed_with_those_of_another_writing(place):
+    _, path, split = place
+    with pytest.raises(errors.UserError, match="holds shards already"):
+        array_records.write(path, *split, records_per_shard=2)
+
+
 def test_class_names_may_come_from_elsewhere(place):
     folder, path, _ = place
     (folder / "images.json").unlink()

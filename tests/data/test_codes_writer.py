@@ -104,6 +104,17 @@ def test_shards_that_lack_images_can_be_written_again(tmp_path, told):
         assert unfinished.num_skipped("train") == 0
 
 
+def test_damaged_journal_means_not_written(tmp_path, told):
+    unfinished = codes_writer.Unfinished(tmp_path / "codes", plan())
+    with unfinished.begun(told.append):
+        shard = unfinished.plan.shards[0]
+        write(unfinished, [0])
+        assert unfinished.finished(shard) is not None
+        for text in ("", "[]", '{"other": 1}'):
+            (unfinished.journal / f"{shard.name}.json").write_text(text)
+            assert unfinished.finished(shard) is None
+
+
 def test_moved_tokenizer_is_still_the_same(tmp_path):
     moved = dataclasses.replace(META, tokenizer="elsewhere")
     assert dataclasses.replace(plan(), meta=moved).sha256() == plan().sha256()

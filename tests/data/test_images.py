@@ -149,6 +149,32 @@ def test_large_images_are_shrunk_first_and_look_the_same(monkeypatch):
         assert np.abs(images.fit(image, 16, 3) - expected).max() <= 2
 
 
+def test_one_large_image_is_unpacked_at_a_time(tmp_path, monkeypatch):
+    Image.new("RGB", (40, 30)).save(tmp_path / "x.png")
+    seen = []
+    upright = images.upright
+
+    def watch(*arguments):
+        seen.append(images.ONE_LARGE.locked())
+        return upright(*arguments)
+
+    monkeypatch.setattr(images, "upright", watch)
+    images.read(tmp_path / "x.png", 8, 3)
+    monkeypatch.setattr(images, "LARGE", 1000)
+    images.read(tmp_path / "x.png", 8, 3)
+    assert seen == [False, True]
+    assert not images.ONE_LARGE.locked()
+    assert Image.core.get_block_size() > 2**25  # glibc's DEFAULT_MMAP_THRESHOLD_MAX
+
+
+def test_formats_that_are_programs_are_not_opened(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EOF\n")
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.format == "EPS"
+    with pytest.raises(images.UnreadableImage, match="no image format known here"):
+        images.read(tmp_path / "x.jpg", 8, 3)
+
+
 def test_images_of_too_many_pixels_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
     Image.new("1", (8, 8)).save(tmp_path / "bomb.png")
     content = bytearray((tmp_path / "bomb.png").read_bytes())

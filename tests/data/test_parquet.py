@@ -6,7 +6,7 @@ import image_files
 import pytest
 
 from resgen_jax.core import errors
-from resgen_jax.data import parquet
+from resgen_jax.data import images, parquet
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -82,6 +82,36 @@ def test_files_that_are_no_tables_and_images_elsewhere_are_told(tmp_path):
     opened = parquet.open_tables(path, path).train
     with pytest.raises(errors.UserError, match="y.parquet row group 0 row 0 .*holds no bytes"):
         opened[0]
+
+
+def test_later_tables_are_looked_at_too(tmp_path):
+    write(tmp_path / "train-0.parquet", image=[b"1", b"2"], label=[0, 1])
+    later = tmp_path / "train-1.parquet"
+    whole = (tmp_path / "train-0.parquet").read_bytes()
+    for content in (b"", b"<html></html>", whole[: len(whole) // 2]):
+        later.write_bytes(content)
+        with pytest.raises(errors.UserError, match="train-1.parquet cannot be read as a parquet"):
+            parquet.open_tables(str(tmp_path), "")
+    write(later, other=[1])
+    with pytest.raises(errors.UserError, match="train-1.parquet has no column 'image'; it has oth"):
+        parquet.open_tables(str(tmp_path), "")
+
+
+def test_tables_without_rows_are_told(tmp_path):
+    empty = pyarrow.array([], pyarrow.binary()), pyarrow.array([], pyarrow.int64())
+    path = write(tmp_path / "x.parquet", image=empty[0], label=empty[1])
+    with pytest.raises(errors.UserError, match="x.parquet holds tables without rows"):
+        parquet.open_tables(path, "")
+
+
+def test_damaged_row_group_is_an_unreadable_image(tmp_path):
+    path = write(tmp_path / "x.parquet", image=[b"1" * 99, b"2" * 99], label=[0, 1])
+    opened = parquet.open_tables(path, path).train
+    content = bytearray((tmp_path / "x.parquet").read_bytes())
+    content[4:40] = b"\xff" * 36
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(images.UnreadableImage, match="x.parquet row group 0 row 1 cannot be read"):
+        opened[1]
 
 
 def test_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):

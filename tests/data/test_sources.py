@@ -62,6 +62,15 @@ def test_folder_holds_out_every_tenth_image_of_each_class_by_name(tmp_path):
             assert element["images"][0, 0, 1] == int(part.records.paths[i].stem)
 
 
+def test_hidden_files_and_folders_hold_no_images(tmp_path):
+    make_folder(tmp_path, {"bee": 4, "cat": 4})
+    hidden = tmp_path / "bee" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    for copy in (hidden / "000.png", tmp_path / "cat" / "._000.png"):
+        copy.write_bytes((tmp_path / "bee" / "000.png").read_bytes())
+    assert len(sources.open_images(spec(path=str(tmp_path))).train) == 6
+
+
 def test_folder_with_its_own_split_keeps_it(tmp_path):
     make_folder(tmp_path / "train", {"a": 12, "b": 3})
     make_folder(tmp_path / "val", {"b": 2})

@@ -72,6 +72,7 @@ def make(path, members, mode="w"):
         ({"a.jpg": b"x", "b.jpg": b"x", "b.cls": b"1"}, "no label of the image 'a'"),
         ({"a.jpg": b"x", "a.json": b'{"height": 3}'}, "a.json holds no label"),
         ({"a.jpg": b"x", "a.cls": b""}, "a.cls holds no label"),
+        ({"a.jpg": b"x", "a.cls": b"123456789012"}, "a label 123456789012; expected numbers of"),
         ({"a.jpg": b"x", "a.cls": b"-1"}, "the label -1; expected 0 or more"),
         ({"a.jpg": b"x", "a.cls": b"1", "b.jpg": b"y", "b.cls": b"bee"}, "some by name"),
     ],
@@ -81,6 +82,21 @@ def test_wrong_tars_are_told_in_one_line(tmp_path, members, message):
     with pytest.raises(errors.UserError, match=message) as info:
         tars.open_tars(str(tmp_path / "x.tar"), "")
     assert "\n" not in str(info.value)
+
+
+def test_image_of_a_key_is_not_its_mask_and_hidden_files_are_none(tmp_path):
+    members = {"a.mask.png": b"mask", "a.jpg": b"image", "a.cls": b"0", "a.x.jpg": b"other"}
+    members |= {"b.left.jpg": b"left", "b.cls": b"1", "._a.jpg": b"\0", "c/._b.cls": b"\0"}
+    make(tmp_path / "x.tar", members)
+    found = tars.open_tars(str(tmp_path / "x.tar"), str(tmp_path / "x.tar")).train
+    assert [found[index][:2] for index in range(len(found))] == [(b"image", 0), (b"left", 1)]
+
+
+def test_images_that_share_a_key_are_told_not_lost(tmp_path):
+    members = {f"n01.v{number}.jpg": b"x" for number in range(3)} | {"n01.cls": b"0"}
+    make(tmp_path / "x.tar", members)
+    with pytest.raises(errors.UserError, match="3 images of one key .n01.v0.jpg, n01.v1.jpg"):
+        tars.open_tars(str(tmp_path / "x.tar"), "")
 
 
 def test_damaged_and_packed_tars_are_told(tmp_path, split):
