@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         batch_size=128,
         num_threads=16,
         max_unreadable=100,
-        crop="center",
+        crop="adm",
         flip=True,
         random_crop=(1.0, 1.0),  # anywhere along the longer side
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import shlex
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from resgen_jax.cli import (
     progress,
     run_directory,
     sample,
+    sampling,
 )
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
@@ -23,6 +25,22 @@ from resgen_jax.evaluation import environment, protocol
 RECORD = "evaluate.json"
 INCEPTION = "inception"
 FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FILE --images=DIR"
+# What is measured, and the flags that have a meaning there beside those of every form.
+USES = {
+    "samples": ("samples", "reference", "num_images", "crop", "output"),
+    "write_reference": ("write_reference", "images", "image_size", "crop"),
+    "rq_vae": ("workdir", "reference", "num_images", "images", "crop", "output", "depths"),
+    "resgen": (
+        *("workdir", "reference", "num_images", "images", "crop", "output"),
+        *("num_samples", "seed", "tokenizer", "labels", *sampling.KNOBS),
+    ),
+}
+WHAT = {
+    "samples": "--samples",
+    "write_reference": "--write_reference",
+    "rq_vae": "a tokenizer",
+    "resgen": "a generator",
+}
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -50,7 +68,9 @@ def add_flags(parser: flags.Parser) -> None:
         "--images", metavar="DIR", help="a folder; with --workdir in place of the run's own"
     )
     parser.add_argument(
-        "--crop", choices=sorted(views.CROPS), default="adm", help="of a folder (%(default)s)"
+        "--crop",
+        choices=sorted(views.CROPS),
+        help=f"of a folder ({evaluate_files.CROP}), and of a run's images (its config's)",
     )
     parser.add_argument(
         "--features",
@@ -110,20 +130,33 @@ def _form(values: argparse.Namespace) -> tuple[Any, pathlib.Path]:
     if len(given) != 1:
         what = f"--{' and --'.join(given)} exclude each other" if given else "nothing to measure"
         raise errors.UserError(f"{what}: give one of {FORMS}")
-    if given[0] == "write_reference":
-        flags.require(values, "images", "the folder to take statistics of", "photos")
-        return evaluate_files.write_reference, pathlib.Path()
-    if given[0] == "samples":
-        flags.require(values, "reference", "what to compare with", "reference.npz")
-        place = pathlib.Path(values.samples).expanduser()
-        return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
-    task = run_directory.read(values.workdir).get("task")
-    if task not in evaluate_runs.FORMS:
+    task = run_directory.read(values.workdir).get("task") if values.workdir else given[0]
+    if task not in USES:
         raise errors.UserError(
             f"{values.workdir} is a run of the task {task!r}; expected one of "
             f"{', '.join(evaluate_runs.FORMS)}"
         )
+    _refuse_unused(values, task)
+    if task == "write_reference":
+        flags.require(values, "images", "the folder to take statistics of", "photos")
+        return evaluate_files.write_reference, pathlib.Path()
+    if task == "samples":
+        flags.require(values, "reference", "what to compare with", "reference.npz")
+        place = pathlib.Path(values.samples).expanduser()
+        return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
     return evaluate_runs.FORMS[task], pathlib.Path(values.workdir)
+
+
+def _refuse_unused(values: argparse.Namespace, form: str) -> None:
+    """Raises UserError for a flag that would change nothing in this form."""
+    words = [word.partition("=")[0] for word in shlex.split(values.command)]
+    given = [word[2:].replace("-", "_") for word in words if word.startswith("--")]
+    for name in given:
+        users = [WHAT[user] for user, names in USES.items() if name in names]
+        if users and WHAT[form] not in users:
+            raise errors.UserError(
+                f"--{name} is for {' or '.join(users)}, but this is {WHAT[form]}; leave it out"
+            )
 
 
 def _plain(value: Any) -> Any:

@@ -9,8 +9,10 @@ from resgen_jax.cli import flags, measuring, progress, trained
 from resgen_jax.core import errors
 from resgen_jax.data import sources
 from resgen_jax.evaluation import archive, distances, features, reference, samples
+from resgen_jax.metrics import frechet
 from resgen_jax.training import mesh as meshes
 
+CROP = "adm"  # of a folder of reference images
 NUM_THREADS = 4  # that decode files ahead of the devices
 
 
@@ -20,8 +22,9 @@ def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
     shape = source.image_shape
     if values.num_images:
         source = sources.Spread(source, values.num_images)
+    _check_count("samples", source)
     extractor = open_extractor(values)
-    compared, described = read_reference(values, extractor, shape)
+    compared, described = read_reference(values, extractor, shape, values.crop or CROP)
     collected = _collect("samples", extractor, source, values.batch_size)
     metrics = distances.measure(
         extractor,
@@ -38,6 +41,7 @@ def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
             "num_images": len(source),
             "image_size": list(shape[:2]),
         },
+        "sampler": samples.sampler_of(values.samples),
         "metrics": metrics,
         "reference": described,
         "features": describe(extractor),
@@ -51,7 +55,11 @@ def write_reference(values: argparse.Namespace) -> dict[str, Any]:
         raise errors.UserError(f"--write_reference is {path}; expected a name that ends in .npz")
     if values.image_size is not None:
         flags.at_least("image_size", values.image_size, 1)
-    source = samples.open_images(values.images, values.image_size, values.crop)
+    elif values.crop:
+        raise errors.UserError("--crop needs --image_size, the side that images are cropped to")
+    crop = values.crop or CROP
+    source = samples.open_images(values.images, values.image_size, crop)
+    _check_count("images", source)
     extractor = open_extractor(values)
     collected = _collect(
         "statistics",
@@ -60,11 +68,13 @@ def write_reference(values: argparse.Namespace) -> dict[str, Any]:
         values.batch_size,
         kept=reference.kept_rows(len(source)),
     )
+    if told := frechet.shortage(len(source), extractor.network.num_features):
+        progress.say(told)
     facts = reference.facts_of(
         extractor,
         source.image_shape,
         num_images=len(source),
-        crop=values.crop if values.image_size else None,
+        crop=crop if values.image_size else None,
         source=str(pathlib.Path(values.images).absolute()),
     )
     reference.write(path, reference.of(collected, facts), source)
@@ -84,11 +94,11 @@ def open_extractor(values: argparse.Namespace) -> features.Extractor:
 
 
 def read_reference(
-    values: argparse.Namespace, extractor: features.Extractor, shape: Sequence[int]
+    values: argparse.Namespace, extractor: features.Extractor, shape: Sequence[int], crop: str
 ) -> tuple[reference.Reference, dict[str, Any]]:
     """What `--reference` names, and what the record says of it; `shape` is that of the samples.
 
-    Raises UserError for images of another size.
+    `crop` is that of a folder's images. Raises UserError for images of another size.
     """
     path = pathlib.Path(values.reference).expanduser()
     if not path.is_dir() and "mu" in archive.names(path):
@@ -105,8 +115,9 @@ def read_reference(
                 f"samples are {shape[0]} x {shape[1]}, but a folder is cropped to squares; give "
                 "the reference as an NPZ file"
             )
-        source = samples.open_images(values.reference, shape[0], values.crop)
+        source = samples.open_images(values.reference, shape[0], crop)
         _check_size(path, source.image_shape[:2], shape)
+        _check_count("reference", source)
         kept = reference.kept_rows(len(source))
         found = _collect("reference", extractor, source, values.batch_size, kept=kept)
         compared = reference.of(
@@ -115,7 +126,7 @@ def read_reference(
                 extractor,
                 source.image_shape,
                 num_images=len(source),
-                crop=values.crop if path.is_dir() else None,
+                crop=crop if path.is_dir() else None,
             ),
         )
     return compared, {"file": str(path), "sha256": _sha256(path), **compared.facts}
@@ -144,6 +155,11 @@ def _collect(name, extractor, source, batch_size, kept=None) -> features.Collect
         )
 
 
+def _check_count(name: str, source: sources.Source) -> None:
+    if len(source) < 2:
+        raise errors.UserError(f"1 image ({name}) has no covariance; give at least 2")
+
+
 def _check_size(path: pathlib.Path, size: Sequence[int] | None, shape: Sequence[int]) -> None:
     if size is not None and list(size) != list(shape[:2]):
         raise errors.UserError(
@@ -153,6 +169,6 @@ def _check_size(path: pathlib.Path, size: Sequence[int] | None, shape: Sequence[
         )
 
 
-def _sha256(path: str | pathlib.Path) -> str | None:
+def _sha256(path: str | pathlib.Path) -> str:
     path = pathlib.Path(path).expanduser()
-    return reference.file_sha256(path) if path.is_file() else None
+    return reference.folder_sha256(path) if path.is_dir() else reference.file_sha256(path)

@@ -16,17 +16,16 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.convert import weights
-from resgen_jax.core import errors
 from resgen_jax.data import sources
 from resgen_jax.evaluation import distances, protocol
 
 
 def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
     """PSNR, SSIM, LPIPS and rFID by depth on held-out images, and the use of the codes."""
-    _refuse_knobs(values)
     tokenizer = trained.open_tokenizer(values.workdir, progress.say)
     spec = sections.read(tokenizer.config, "data")
-    dataset = reconstruct.images_of(tokenizer, values.images)
+    crop = values.crop or spec.crop
+    dataset = reconstruct.measured_images(tokenizer, values.images, crop)
     source: sources.Source = dataset.held_out
     if values.num_images:
         source = sources.Spread(source, values.num_images)
@@ -42,7 +41,8 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
         extractor = evaluate_files.open_extractor(values)
         if values.reference:
             shape = (door.image_size, door.image_size, door.channels)
-            compared, described = evaluate_files.read_reference(values, extractor, shape)
+            # Cropped as the images are: another crop alone is a distance.
+            compared, described = evaluate_files.read_reference(values, extractor, shape, crop)
         else:
             compared = measuring.reference_of(
                 values.workdir,
@@ -52,7 +52,7 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
                 num_images=values.num_images,
                 batch_size=values.batch_size,
                 num_threads=spec.num_threads,
-                crop=spec.crop,
+                crop=crop,
             )
             described = {"what": protocol.REFERENCE_OF_RECONSTRUCTIONS, **compared.facts}
     measured = measuring.Reconstructions(
@@ -78,7 +78,7 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
             "num_images": figures["num_images"],
             "image_size": [door.image_size, door.image_size],
             "path": values.images or spec.path or spec.source,
-            "crop": spec.crop,
+            "crop": crop,
         },
         "metrics": {name: column[-1] for name, column in by_depth.items()},
         "depths": figures["depths"],
@@ -115,18 +115,20 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
     meta = generator.meta
     if values.reference:
         shape = (meta.image_size, meta.image_size, meta.channels)
-        compared, described = evaluate_files.read_reference(values, extractor, shape)
+        crop = values.crop or evaluate_files.CROP
+        compared, described = evaluate_files.read_reference(values, extractor, shape, crop)
     else:
         data = sections.read(tokenizer.config, "data")
+        crop = values.crop or data.crop
         compared = measuring.reference_of(
             values.workdir,
             "train",
-            reconstruct.images_of(tokenizer, values.images),
+            reconstruct.measured_images(tokenizer, values.images, crop),
             extractor,
             num_images=values.num_images,
             batch_size=values.batch_size,
             num_threads=data.num_threads,
-            crop=data.crop,
+            crop=crop,
         )
         described = {"what": "the tokenizer's training images", **compared.facts}
     with progress.phase("sample", len(labels)) as report:
@@ -155,13 +157,6 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
         "reference": described,
         "features": evaluate_files.describe(extractor),
     }
-
-
-def _refuse_knobs(values: argparse.Namespace) -> None:
-    """Raises UserError for a sampler's knob that a tokenizer has no use for."""
-    given = [name for name in sampling.KNOBS if getattr(values, name) is not None]
-    if given:
-        raise errors.UserError(f"--{given[0]} is for a generator; {values.workdir} is a tokenizer")
 
 
 FORMS = {"rq_vae": reconstructions, "resgen": generated}

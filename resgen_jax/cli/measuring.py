@@ -45,7 +45,8 @@ def lpips_measure(directory: str | None) -> reconstruction.Measure:
         colour = [
             jnp.broadcast_to(values, (*values.shape[:-1], 3)) for values in (images, originals)
         ]
-        return network.distance(params, *colour)
+        with jax.default_matmul_precision("highest"):  # as a loss it may be coarse, not as a figure
+            return network.distance(params, *colour)
 
     return reconstruction.Measure(distance, params)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from resgen_jax.cli import flags, progress, run_directory, sections, trained
 from resgen_jax.data import images as image_files
-from resgen_jax.data import pipeline, sources
+from resgen_jax.data import patterns, pipeline, sources
 from resgen_jax.evaluation import pictures, reconstruction
 from resgen_jax.quantizers import rvq
 from resgen_jax.training import mesh as meshes
@@ -55,7 +55,7 @@ def reconstruct(
 ) -> dict[str, Any]:
     """The figures on all held-out images, written beside the picture of the first few."""
     flags.at_least("batch_size", batch_size, 1)
-    source = images_of(tokenizer, images).held_out
+    source = measured_images(tokenizer, images).held_out
     batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(source))
     by_depth = reconstruct_by_depth(tokenizer.task)
     variables = tokenizer.params, tokenizer.statistics
@@ -137,12 +137,29 @@ def _rebuilt(
 
 def images_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Dataset:
     """The run's own images, or those of another folder at the run's size and colours."""
+    return sources.open_images(_spec_of(tokenizer, images))
+
+
+def measured_images(
+    tokenizer: trained.TokenizerRun, images: str | None, crop: str | None = None
+) -> sources.Dataset:
+    """As `images_of`, to be measured: by this crop, and all of a folder without a split.
+
+    Of such a folder `train` and `held_out` are the same: nothing of it has been trained on.
+    """
+    spec = _spec_of(tokenizer, images)
+    if images and patterns.split_folders(pathlib.Path(images).expanduser()) is None:
+        spec = dataclasses.replace(spec, held_out_path=images)
+    return sources.open_images(dataclasses.replace(spec, crop=crop or spec.crop))
+
+
+def _spec_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Spec:
     spec = sections.read(tokenizer.config, "data")
-    if images:
-        spec = dataclasses.replace(
-            spec, source="folder", path=images, held_out_path="", class_names="", min_classes=1
-        )
-    return sources.open_images(spec)
+    if not images:
+        return spec
+    return dataclasses.replace(
+        spec, source="folder", path=images, held_out_path="", class_names="", min_classes=1
+    )
 
 
 def spread(source: sources.Source, count: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """`resgen sample`: images by class from a generator's run, or a part of an image filled in."""
 
 import argparse
+import dataclasses
+import json
 import pathlib
 
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 from resgen_jax.cli import flags, inpainting, progress, run_directory, sampling, trained
 from resgen_jax.core import errors
 from resgen_jax.evaluation import archive, pictures
+from resgen_jax.evaluation import samples as sample_files
 
 PICTURE, ARRAYS = "samples.png", "samples.npz"
 ADM, ADM_ARRAYS = "adm", "samples_adm.npz"
@@ -131,6 +134,8 @@ def _write_adm(generator, tokenizer, spec, labels, values, output: pathlib.Path)
         out.array("labels", labels[order])
         out.array("class_names", list(meta.class_names))
         out.array("seed", seed)
+        settings = {**dataclasses.asdict(spec), "seed": seed, "labels": values.labels}
+        out.array(sample_files.SAMPLER, json.dumps(settings | {"step": generator.step}))
         out.array("order", order)  # row i is sample order[i]; shuffled by NumPy from the seed
         with out.rows("arr_0", np.uint8, shape) as append:
             for batch in batches:

@@ -5,6 +5,7 @@ import errno
 import pathlib
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def read(path: pathlib.Path, name: str) -> np.ndarray:
                 return _mapped(path, member)
             with archive.open(member) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, zipfile.BadZipFile, EOFError, OSError) as failure:
+        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as failure:
             raise errors.UserError(
                 f"the array {name!r} of {path} cannot be read ({failure}); write the file again"
             ) from failure

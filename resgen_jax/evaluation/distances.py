@@ -32,11 +32,14 @@ def measure(
     - `precision`, `recall`: with k = 3, where the features of single images are there.
 
     `prefix` stands before distances and score: r for reconstructions. `note` hears of too few
-    samples.
+    samples or reference images.
     """
     name = extractor.network.distance_name
     end = suffix(name)
-    if told := frechet.shortage(collected.moments.num_rows, extractor.network.num_features):
+    counts = [collected.moments.num_rows, compared.facts.get("num_images")]
+    # Once, of the smaller set: statistics of unknown origin do not say how many images they are of.
+    num_rows = min(count for count in counts if count is not None)
+    if told := frechet.shortage(num_rows, extractor.network.num_features):
         note(told)
     metrics = {prefix + name: _distance(collected.moments, compared.pooled)}
     if name == FID and collected.spatial is not None and compared.spatial is not None:

@@ -14,7 +14,7 @@ WORDS = {
     "FD": "Frechet distance of this network's pooled features, float64; not FID, and to be "
     "compared with this network's alone",
     "IS": f"inception score, mean over splits of {inception_score.SPLIT_SIZE} in the order of the "
-    "samples (ADM)",
+    "samples (ADM), Inception's logits without bias",
     "precision": f"share of samples in the manifold of up to 10,000 reference images, "
     f"k = {precision_recall.NUM_NEIGHBOURS} (ADM), float32",
     "recall": f"share of those reference images in the manifold of all samples, "

@@ -93,7 +93,7 @@ def read(path: pathlib.Path, extractor: features.Extractor) -> Reference:
             f"{path} holds no {' and no '.join(missing)} (it holds {', '.join(held)}); write "
             "statistics with `resgen evaluate --write_reference=FILE --images=DIR`"
         )
-    facts = json.loads(str(archive.read(path, META))) if META in held else {}
+    facts = _read_facts(path) if META in held else {}
     pooled = _read_gaussian(path, "")
     _check_network(path, facts, len(pooled.mean), extractor)
     return Reference(
@@ -136,6 +136,27 @@ def file_sha256(path: pathlib.Path) -> str:
     """The checksum of a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha256(place: pathlib.Path) -> str:
+    """One checksum of all image files below a folder and of their names, whatever holds it."""
+    digest = hashlib.sha256()
+    for file in samples.files_below(place):
+        digest.update(f"{file.relative_to(place).as_posix()} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_facts(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(str(archive.read(path, META)))
+    except ValueError:  # another program's; a UserError is one too, and tells less than this
+        facts = None
+    if not isinstance(facts, dict):
+        raise errors.UserError(
+            f"{META} of {path} is not what `resgen evaluate --write_reference` puts there; write "
+            "the statistics anew, or leave that array out"
+        )
+    return facts
 
 
 def _read_gaussian(path: pathlib.Path, suffix: str) -> Gaussian:

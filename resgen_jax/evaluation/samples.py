@@ -1,7 +1,9 @@
 """Images to be measured: an NPZ file as the ADM evaluator takes it, or a folder of files."""
 
+import json
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,6 +15,7 @@ from resgen_jax.data.sources import Element, Source
 from resgen_jax.evaluation import archive
 
 KEYS = ("arr_0", "images")  # of the ADM evaluator, and of `resgen sample`
+SAMPLER = "sampler"  # JSON: the settings by which the images were drawn
 FOLDER_SEED = 0  # of the order of a folder's files
 SHOWN_ROWS = 64  # looked at to say what is wrong with an array
 
@@ -68,12 +71,14 @@ class FileImages:
         if self._image_size is not None:
             return image_data.read(path, self._image_size, 3, self._crop)
         try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
+            with Image.open(path, formats=image_data.FORMATS) as image:
+                if image.width * image.height > image_data.MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                return np.asarray(image_data.upright(image, 3))
+        except MemoryError:
+            raise
         except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
-            raise image_data.UnreadableImage(
-                f"{path} cannot be read as an image; replace or remove the file"
-            ) from failure
+            raise image_data.unreadable(str(path), failure) from failure
 
 
 def open_images(path: str, image_size: int | None = None, crop: str = "adm") -> Source:
@@ -87,6 +92,11 @@ def open_images(path: str, image_size: int | None = None, crop: str = "adm") -> 
         held = archive.names(place)
         key = next((name for name in KEYS if name in held), KEYS[0])
         return of_array(archive.read(place, key), f"{key} of {place}")
+    return FileImages(files_below(place), image_size, crop)
+
+
+def files_below(place: pathlib.Path) -> list[pathlib.Path]:
+    """The image files of a folder, sorted; UserError if there are none."""
     files = sorted(
         found
         for found in place.rglob("*")
@@ -97,7 +107,19 @@ def open_images(path: str, image_size: int | None = None, crop: str = "adm") -> 
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
             "an NPZ file"
         )
-    return FileImages(files, image_size, crop)
+    return files
+
+
+def sampler_of(path: str) -> dict[str, Any] | None:
+    """How the images of an NPZ file were drawn, where it says so; None of a folder."""
+    place = pathlib.Path(path).expanduser()
+    if place.is_dir() or SAMPLER not in archive.names(place):
+        return None
+    try:
+        settings = json.loads(str(archive.read(place, SAMPLER)))
+    except ValueError:  # another program's array, which happens to have this name
+        return None
+    return settings if isinstance(settings, dict) else None
 
 
 def of_array(pixels: np.ndarray, name: str) -> ArrayImages:

@@ -68,6 +68,18 @@ def test_samples_against_images_and_against_their_statistics(place, pixels):
         np.testing.assert_allclose(value, found["metrics"][name], rtol=1e-4)
 
 
+def test_statistics_of_few_images_are_written_with_a_warning(place, pixels):
+    for index in range(5):
+        images.Image.fromarray(pixels[index]).save(place.folder / f"{index}.png")
+    written = place.folder / "statistics.npz"
+    code, out, err = place.resgen(
+        "evaluate", f"--write_reference={written}", f"--images={place.folder}"
+    )
+    assert code == 0
+    assert "5 images of [12, 12], mobilenet" in out
+    assert "5 images are too few for a covariance of 6 features" in err
+
+
 def test_reconstructions_by_depth(runs, tmp_path):
     output = tmp_path / "evaluate.json"
     command = ("evaluate", f"--workdir={runs.tokenizer}", f"--output={output}")
@@ -100,6 +112,22 @@ def test_a_tokenizer_needs_no_network(runs, tmp_path):
     assert list(found["metrics"]) == ["PSNR"]
     assert found["features"] is None
     assert found["images"]["num_images"] == 20
+
+
+def test_all_of_another_folder_is_measured_by_the_crop_asked_for(runs, tmp_path, pixels):
+    for index in range(6):
+        (tmp_path / "images" / "ab"[index % 2]).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / "images" / "ab"[index % 2] / f"{index}.png"
+        images.Image.fromarray(pixels[index]).save(path)
+    folder = tmp_path / "images"
+    command = ("evaluate", f"--workdir={runs.tokenizer}", f"--output={tmp_path / 'evaluate.json'}")
+    network = ("--features=mobilenet", f"--reference={folder}")
+    for crop, expected in ((), "center"), (("--crop=adm",), "adm"):
+        runs.succeed(*command, f"--images={folder}", *network, *crop)
+        found = record(tmp_path)
+        assert found["images"]["num_images"] == found["reference"]["num_images"] == 6
+        assert found["images"]["crop"] == found["reference"]["crop"] == expected
+        assert len(found["reference"]["sha256"]) == 64
 
 
 def test_a_generators_samples_against_the_training_images(runs, tmp_path):
@@ -135,6 +163,10 @@ def test_a_generators_samples_against_the_training_images(runs, tmp_path):
         (("--samples={folder}/x.npz", "--reference={folder}/adm.npz"), "of 6 features of the Ince"),
         (("--workdir={tokenizer}", "--depths=4"), "--depths names 4, but the codes have depths"),
         (("--workdir={tokenizer}", "--top_p=0.5"), "--top_p is for a generator"),
+        (("--samples=x.npz", "--num-samples", "9"), "--num_samples is for a generator"),
+        (("--workdir={generator}", "--depths=1"), "--depths is for a tokenizer"),
+        (("--write_reference=x.npz", "--images={folder}", "--crop=adm"), "--crop needs --image_si"),
+        (("--samples={folder}/one.npz", "--reference={folder}/x.npz"), "1 image (samples) has no"),
         (("--workdir={generator}", "--features=none"), "--features=none is for tokenizers"),
         (("--write_reference=x",), "--images is missing: the folder to take statistics of"),
         (("--features=dino",), "invalid choice: 'dino'"),
@@ -143,6 +175,7 @@ def test_a_generators_samples_against_the_training_images(runs, tmp_path):
 def test_mistakes_are_told_in_one_line(runs, tmp_path, pixels, arguments, message):
     np.savez(tmp_path / "x.npz", pixels)
     np.savez(tmp_path / "float.npz", pixels.astype(np.float32))
+    np.savez(tmp_path / "one.npz", pixels[:1])
     np.savez(tmp_path / "small.npz", pixels[:, :8, :8])
     np.savez(tmp_path / "adm.npz", mu=np.zeros(6), sigma=np.eye(6))
     facts = json.dumps({"network": "other", "weights_sha256": "1"})

@@ -7,6 +7,7 @@ from PIL import Image
 from resgen_jax.cli import inpainting, sampling
 from resgen_jax.core import errors
 from resgen_jax.data import codes
+from resgen_jax.evaluation import samples
 
 
 def sample(runs, output, *arguments):
@@ -50,6 +51,9 @@ def test_adm_file_holds_the_same_samples_shuffled(runs, tmp_path):
         np.testing.assert_array_equal(found["labels"], ours["labels"][order])
         assert np.any(np.diff(found["labels"]) != 1)
         assert int(found["seed"]) == 3
+    settings = samples.sampler_of(str(tmp_path / "samples_adm.npz"))
+    told = {name: settings[name] for name in ("seed", "labels", "step", "num_steps")}
+    assert told == {"seed": 3, "labels": "balanced", "step": 0, "num_steps": 3}
     with Image.open(tmp_path / "samples.png") as picture:
         assert min(picture.size) > 100
 

@@ -62,7 +62,13 @@ def test_mistakes_are_told_in_one_line(tmp_path, pixels):
     text.write_text("not an archive")
     objects = tmp_path / "objects.npz"
     np.savez(objects, arr_0=np.array([{}], object), images=pixels)
+    damaged = tmp_path / "damaged.npz"
+    np.savez_compressed(damaged, pixels)
+    content = bytearray(damaged.read_bytes())
+    content[60:80] = b"\xff" * 20  # no compressed stream begins so
+    damaged.write_bytes(content)
     for call, message in (
+        (lambda: archive.read(damaged, "arr_0"), "cannot be read .*write the file again"),
         (lambda: archive.names(tmp_path / "no.npz"), "there is no file"),
         (lambda: archive.names(text), "cannot be read as an NPZ file"),
         (lambda: archive.read(objects, "mu"), "no array 'mu'; it holds arr_0, images"),

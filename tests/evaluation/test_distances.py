@@ -70,3 +70,6 @@ def test_too_few_samples_are_told_and_measured(mesh, sets, compared):
     assert "6 images are too few for a covariance of 6 features" in told[0]
     distances.measure(tiny_features.extractor(mesh), sets[1], compared, note=told.append)
     assert len(told) == 1
+    short = reference.of(sets[0], {"num_images": 5})
+    distances.measure(tiny_features.extractor(mesh), sets[1], short, note=told.append)
+    assert "5 images are too few for a covariance of 6 features" in told[1]

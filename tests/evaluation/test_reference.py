@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import tiny_features
+from PIL import Image
 
 from resgen_jax.core import errors
 from resgen_jax.evaluation import archive, features, reference, samples
@@ -91,6 +92,24 @@ def test_files_without_statistics_are_told(tmp_path, extractor):
     np.savez(tmp_path / "y.npz", mu=np.zeros(6), sigma=np.eye(5))
     with pytest.raises(errors.UserError, match=r"and sigma \(5, 5\)"):
         reference.read(tmp_path / "y.npz", extractor)
+    for number, meta in enumerate(("{", "[1]", 3)):
+        path = tmp_path / f"meta_{number}.npz"
+        np.savez(path, mu=np.zeros(6), sigma=np.eye(6), meta=meta)
+        with pytest.raises(errors.UserError, match="meta of .* is not what"):
+            reference.read(path, extractor)
+
+
+def test_checksum_of_a_folder_is_of_its_files_wherever_it_lies(tmp_path, pixels):
+    for name, rows in (("one", pixels[:2]), ("same", pixels[:2]), ("other", pixels[1:3])):
+        (tmp_path / name / "class").mkdir(parents=True)
+        for number, row in enumerate(rows):
+            Image.fromarray(row).save(tmp_path / name / "class" / f"{number}.png")
+    one, same, other = (
+        reference.folder_sha256(tmp_path / name) for name in ("one", "same", "other")
+    )
+    assert one == same != other
+    (tmp_path / "same" / "class" / "0.png").rename(tmp_path / "same" / "class" / "7.png")
+    assert reference.folder_sha256(tmp_path / "same") != one
 
 
 def test_statistics_are_computed_once(tmp_path, extractor, collected):

@@ -1,10 +1,13 @@
 """Images from files: arrays and folders alike, and one line for whatever is not images."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from resgen_jax.core import errors
+from resgen_jax.data import images
 from resgen_jax.evaluation import samples
 
 
@@ -40,6 +43,39 @@ def test_folders_come_whole_in_one_shuffled_order(tmp_path, pixels):
     assert all_of(fitted).shape == (9, 4, 4, 3)
 
 
+def test_files_are_read_as_those_of_training(tmp_path, pixels):
+    levels = np.arange(30, dtype=np.uint16).reshape(6, 5) * 2000  # 16 bits
+    alpha = np.full((6, 5, 1), 0, np.uint8)
+    turned = Image.fromarray(np.rot90(pixels[0]).copy())  # lies on its side, and says so
+    exif = turned.getexif()
+    exif[images.ORIENTATION] = 6
+    for name, image, settings, expected in (
+        ("deep", Image.fromarray(levels), {}, np.repeat(levels[..., None] // 257, 3, axis=-1)),
+        ("clear", Image.fromarray(np.dstack([pixels[1], alpha])), {}, np.full((6, 5, 3), 255)),
+        ("turned", turned, {"exif": exif}, pixels[0]),
+    ):
+        (tmp_path / name).mkdir()
+        image.save(tmp_path / name / "x.png", **settings)
+        np.testing.assert_array_equal(
+            all_of(samples.open_images(str(tmp_path / name)))[0], expected
+        )
+
+
+def test_files_tell_how_their_images_were_drawn(tmp_path, pixels):
+    settings = {"num_steps": 8, "guidance_scale": 1.5}
+    for array, expected in (
+        (json.dumps(settings), settings),
+        ("fast", None),
+        ("[8]", None),
+        (np.array({}, object), None),
+    ):
+        np.savez(tmp_path / "x.npz", pixels, sampler=array)
+        assert samples.sampler_of(str(tmp_path / "x.npz")) == expected
+    np.savez(tmp_path / "x.npz", pixels)
+    assert samples.sampler_of(str(tmp_path / "x.npz")) is None
+    assert samples.sampler_of(str(tmp_path)) is None
+
+
 def test_what_is_not_images_is_told_in_one_line(tmp_path, pixels):
     floats = pixels.astype(np.float32) / 127.5 - 1
     broken = np.where(pixels > 250, np.nan, floats)
@@ -66,5 +102,12 @@ def test_bad_folders_are_told_in_one_line(tmp_path, pixels):
     with pytest.raises(errors.UserError, match="samples have to be of one size"):
         all_of(samples.open_images(str(tmp_path)))
     (tmp_path / "b.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(errors.UserError, match=r"b\.png cannot be read as an image"):
+    with pytest.raises(errors.UserError, match=r"b\.png cannot be read as an image \(no image"):
         all_of(samples.open_images(str(tmp_path)))
+
+
+def test_files_of_too_many_pixels_are_refused_unread(tmp_path, pixels, monkeypatch):
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    monkeypatch.setattr(images, "MAX_PIXELS", 29)
+    with pytest.raises(errors.UserError, match=r"a\.png .*more than 29 pixels"):
+        samples.open_images(str(tmp_path))
