@@ -1,6 +1,7 @@
 """Floor 2: vectors to codes and back (`vq`, `rvq`), and the ways codebooks learn (`interface`)."""
 
 from resgen_jax.quantizers import (
+    averaged_learners,
     beam,
     codebook,
     cosine,
@@ -8,6 +9,7 @@ from resgen_jax.quantizers import (
     grouped,
     interface,
     kmeans,
+    learner,
     learning,
     multi_scale,
     probabilistic_rvq,
@@ -23,6 +25,7 @@ from resgen_jax.quantizers import (
 )
 
 __all__ = [
+    "averaged_learners",
     "beam",
     "codebook",
     "cosine",
@@ -30,6 +33,7 @@ __all__ = [
     "grouped",
     "interface",
     "kmeans",
+    "learner",
     "learning",
     "multi_scale",
     "probabilistic_rvq",
