@@ -5,6 +5,7 @@ from resgen_jax.quantizers import (
     beam,
     codebook,
     cosine,
+    gradient_learning,
     gradients,
     grouped,
     interface,
@@ -20,6 +21,7 @@ from resgen_jax.quantizers import (
     rvq,
     scalar,
     sim_vq,
+    sim_vq_learning,
     stochastic,
     vq,
 )
@@ -29,6 +31,7 @@ __all__ = [
     "beam",
     "codebook",
     "cosine",
+    "gradient_learning",
     "gradients",
     "grouped",
     "interface",
@@ -44,6 +47,7 @@ __all__ = [
     "rvq",
     "scalar",
     "sim_vq",
+    "sim_vq_learning",
     "stochastic",
     "vq",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from resgen_jax.core import build, errors
-from resgen_jax.quantizers import averaged_learners
+from resgen_jax.quantizers import averaged_learners, gradient_learning, sim_vq_learning
 from resgen_jax.quantizers.learner import Learner, Quantized, Spec, State
 
 __all__ = ["LEARNERS", "Learner", "Quantized", "Spec", "State", "make"]
@@ -15,6 +15,9 @@ LEARNERS: dict[str, Callable[[Spec], Learner]] = {
     "shared_ema": averaged_learners.shared_ema_rvq,  # one codebook for all levels
     "cosine": averaged_learners.cosine_rvq,  # codes by direction
     "probabilistic": averaged_learners.probabilistic,  # CLaM-TTS
+    # Adam on the codebook loss, with `learning_rate`.
+    "gradient": gradient_learning.gradient_rvq,  # VQ-VAE; taming's and VAR's tokenizers
+    "sim_vq": sim_vq_learning.sim_rvq,  # a linear map of codebooks that never change
 }
 
 
