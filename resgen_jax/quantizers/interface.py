@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from resgen_jax.core import build, errors
-from resgen_jax.quantizers import averaged_learners, gradient_learning, sim_vq_learning
+from resgen_jax.quantizers import averaged_learners, fixed_grids, gradient_learning, sim_vq_learning
 from resgen_jax.quantizers.learner import Learner, Quantized, Spec, State
 
 __all__ = ["LEARNERS", "Learner", "Quantized", "Spec", "State", "make"]
@@ -18,6 +18,9 @@ LEARNERS: dict[str, Callable[[Spec], Learner]] = {
     # Adam on the codebook loss, with `learning_rate`.
     "gradient": gradient_learning.gradient_rvq,  # VQ-VAE; taming's and VAR's tokenizers
     "sim_vq": sim_vq_learning.sim_rvq,  # a linear map of codebooks that never change
+    # Grids that stay as they are: `codebook_size` and `code_dim` have to suit each other.
+    "lfq": fixed_grids.lfq,  # signs, half as large at each level
+    "fsq": fixed_grids.fsq,  # even steps, finer at each level
 }
 
 
