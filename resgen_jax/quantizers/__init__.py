@@ -1,13 +1,17 @@
 """Floor 2: vectors to codes and back (`vq`, `rvq`), and the ways codebooks learn (`interface`)."""
 
 from resgen_jax.quantizers import (
+    averaged_learners,
     beam,
     codebook,
     cosine,
+    fixed_grids,
+    gradient_learning,
     gradients,
     grouped,
     interface,
     kmeans,
+    learner,
     learning,
     multi_scale,
     probabilistic_rvq,
@@ -18,18 +22,23 @@ from resgen_jax.quantizers import (
     rvq,
     scalar,
     sim_vq,
+    sim_vq_learning,
     stochastic,
     vq,
 )
 
 __all__ = [
+    "averaged_learners",
     "beam",
     "codebook",
     "cosine",
+    "fixed_grids",
+    "gradient_learning",
     "gradients",
     "grouped",
     "interface",
     "kmeans",
+    "learner",
     "learning",
     "multi_scale",
     "probabilistic_rvq",
@@ -40,6 +49,7 @@ __all__ = [
     "rvq",
     "scalar",
     "sim_vq",
+    "sim_vq_learning",
     "stochastic",
     "vq",
 ]

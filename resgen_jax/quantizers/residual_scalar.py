@@ -1,5 +1,7 @@
 """Residual FSQ and LFQ: scalar codes of what finer and finer grids leave, without a codebook."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,13 @@ def lfq_decode(codes: Int[Array, "*n p"], num_bits: int) -> Float[Array, "*n c"]
     signs = scalar.lfq_decode(codes, num_bits)
     scales = _halves(codes.shape[-1]).reshape(*(1,) * (codes.ndim - 1), -1, 1)
     return jnp.sum(scales * signs, axis=-2)
+
+
+def lfq_codebooks(num_bits: int, depth: int) -> Float[Array, "q v c"]:
+    """The corners that `lfq_decode` adds up: with them `rvq` gives the codes of `lfq_encode`."""
+    _check_depth(depth)
+    corners = scalar.lfq_decode(jnp.arange(2**num_bits), num_bits)
+    return _halves(depth)[:, None, None] * corners[None]
 
 
 def fsq_bound(latents: Float[Array, "*n c"], levels: tuple[int, ...]) -> Float[Array, "*n c"]:
@@ -68,6 +77,14 @@ def fsq_decode(codes: Int[Array, "*n p"], levels: tuple[int, ...]) -> Float[Arra
     depth = jnp.arange(codes.shape[-1], dtype=jnp.float32)
     scales = counts ** -depth.reshape(*(1,) * (codes.ndim - 1), -1, 1)
     return jnp.sum(scales * _steps(digits.astype(jnp.float32), counts), axis=-2)
+
+
+def fsq_codebooks(levels: tuple[int, ...], depth: int) -> Float[Array, "q v c"]:
+    """The grids that `fsq_decode` adds up: with them `rvq` gives the codes of bounded latents."""
+    _check_depth(depth)
+    grid = fsq_decode(jnp.arange(math.prod(levels))[:, None], levels)
+    scales = _counts(levels, 2) ** -jnp.arange(depth, dtype=jnp.float32)[:, None]
+    return scales[:, None, :] * grid[None]
 
 
 def fsq_quantize(

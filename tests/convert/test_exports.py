@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from resgen_jax.convert import exports
-from resgen_jax.core import errors
+from resgen_jax.core import build, errors
+from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.tokenizers import rq_vae
 
 
 def export(number=1.0):
@@ -36,6 +38,25 @@ def test_what_was_written_is_read(tmp_path):
     )
     assert json.loads((path / "config.json").read_text())["task"] == "rq_vae"
     assert [entry.name for entry in path.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", quantizers.LEARNERS)
+def test_the_state_of_every_learner_is_read_as_it_was(name, tmp_path):
+    quantizer = quantizers.Spec(code_dim=3, depth=2, codebook_size=8)
+    learner = quantizers.make(name, quantizer)
+    model = rq_vae.Spec(image_size=8, code_dim=3)
+    state = learner.init(jax.random.key(0))
+    made = exports.of_rq_vae(model, quantizer, name, {"a": np.ones(2, np.float32)}, state)
+    description = exports.describe(exports.write(tmp_path / "out", made, {}))
+    assert description["learner"] == name
+    assert build.build(quantizers.Spec, description["quantizer"]) == quantizer
+    abstract = {
+        "params": {"a": jax.ShapeDtypeStruct((2,), np.float32)},
+        "statistics": {"quantizer": jax.eval_shape(learner.init, jax.random.key(0))},
+    }
+    found = exports.read(tmp_path / "out", abstract)["statistics"]["quantizer"]
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, found, jax.device_get(state))
 
 
 def test_arrays_are_placed_as_asked(tmp_path):

@@ -11,7 +11,11 @@ import pytest
 from resgen_jax.core import errors
 from resgen_jax.quantizers import interface, rvq
 
-SPEC = interface.Spec(code_dim=4, depth=3, codebook_size=16, decay=0.8, max_distances=32 * 16)
+SPEC = interface.Spec(
+    code_dim=4, depth=3, codebook_size=16, decay=0.8, max_distances=32 * 16, learning_rate=0.1
+)
+FIXED = {"lfq", "fsq"}
+learns = pytest.mark.parametrize("learner", sorted({*interface.LEARNERS} - FIXED), indirect=True)
 
 
 def jitted(learner):
@@ -47,6 +51,7 @@ def train(learner, state, latents, key, num_steps):
     return jax.jit(lambda state: jax.lax.scan(step, state, jnp.arange(num_steps))[0])(state)
 
 
+@learns
 def test_training_lowers_the_error_from_random_codebooks(learner, latents, key):
     state = learner.init(key)
     # The loop is a scan: it would not trace if a step changed the tree, a shape or a dtype.
@@ -58,13 +63,19 @@ def test_start_and_update_keep_the_state_as_init_makes_it(learner, latents, key)
     state = learner.init(key)
     started = learner.start(state, latents, key)
     assert abstract(started) == abstract(state)
-    assert remaining(learner, started, latents) < 0.1 * remaining(learner, state, latents)
     names = jax.tree.structure(learner.axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
     assert names == jax.tree.structure(state)
     ranks = jax.tree.map(lambda leaf, axes: leaf.ndim == len(axes), state, learner.axes)
     assert all(jax.tree.leaves(ranks))
     # A tree of shardings or names has the state's classes too.
     assert set(jax.tree.leaves(jax.tree.map(lambda leaf: "name", state))) == {"name"}
+
+
+@learns
+def test_the_start_fits_the_codebooks(learner, latents, key):
+    state = learner.init(key)
+    started = learner.start(state, latents, key)
+    assert remaining(learner, started, latents) < 0.1 * remaining(learner, state, latents)
 
 
 def test_codes_are_plain_rvq_of_the_learners_codebooks(learner, latents, key):
@@ -83,7 +94,8 @@ def test_state_takes_no_gradient(learner, latents, key):
     def loss(state, latents):
         quantized = learner.quantize(state, latents)
         state = learner.update(state, latents, quantized, key)
-        return jnp.sum(quantized.quantized) + sum(jnp.sum(x) for x in jax.tree.leaves(state))
+        leaves = (jnp.sum(leaf).astype(jnp.float32) for leaf in jax.tree.leaves(state))
+        return jnp.sum(quantized.quantized) + sum(leaves)
 
     gradient = jax.jit(jax.grad(loss, 1))(state, latents)
     assert (gradient == 0).all()
@@ -116,14 +128,28 @@ def test_devices_learn_what_one_learns(learner, latents, key):
 
 
 def test_a_shared_codebook_is_one(latents, key):
-    learner = interface.shared_ema_rvq(SPEC)
+    learner = interface.make("shared_ema", SPEC)
     state = train(learner, learner.init(key), latents, key, 3)
     books = learner.codebooks(state)
     assert state.counts.shape == (1, 16)
     np.testing.assert_array_equal(books[0], books[2])
 
 
-@pytest.mark.parametrize("make", [interface.ema_rvq, interface.shared_ema_rvq])
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_more_beams_are_never_further_and_one_is_greedy(num_beams, latents, key):
+    plain = interface.make("ema", SPEC)
+    state = plain.start(plain.init(key), latents, key)
+    learner = interface.make("ema", dataclasses.replace(SPEC, num_beams=num_beams))
+    greedy, found = plain.quantize(state, latents), learner.quantize(state, latents)
+    books = plain.codebooks(state)
+    np.testing.assert_array_equal(found.quantized, rvq.decode(found.codes, books))
+    further = [jnp.sum((latents - each.quantized) ** 2, -1) for each in (greedy, found)]
+    assert (further[1] <= further[0] + 1e-6).all()
+    np.testing.assert_array_equal(greedy.codes, rvq.encode(latents, books)[0])
+    assert (found.codes == greedy.codes).all() == (num_beams == 1)
+
+
+@pytest.mark.parametrize("make", [interface.LEARNERS[name] for name in ("ema", "shared_ema")])
 def test_dead_codes_live_at_the_next_step(make, latents, key):
     spec = interface.Spec(code_dim=4, depth=1, codebook_size=8, decay=0.0, restart_threshold=0.5)
     learner = jitted(make(spec))
@@ -150,6 +176,8 @@ def test_dead_codes_live_at_the_next_step(make, latents, key):
         ("restart_threshold", 1.0),
         ("num_start_iterations", -1),
         ("max_distances", 0),
+        ("learning_rate", 0.0),
+        ("num_beams", 0),
     ],
 )
 def test_a_bad_spec_names_field_and_value(field, value):
@@ -161,3 +189,6 @@ def test_a_bad_spec_names_field_and_value(field, value):
 def test_an_unknown_learner_names_the_nearest():
     with pytest.raises(errors.UserError, match="'probabalistic'; did you mean 'probabilistic'"):
         interface.make("probabalistic", SPEC)
+    with pytest.raises(errors.UserError) as caught:
+        interface.make("xx", SPEC)
+    assert all(name in str(caught.value) for name in interface.LEARNERS)

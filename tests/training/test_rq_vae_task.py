@@ -11,6 +11,8 @@ import tiny_tasks
 from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.quantizers import gradients
+from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.training import mesh as meshes
 from resgen_jax.training import rq_vae_loss, rq_vae_task
 from resgen_jax.training.state import Task
 
@@ -327,6 +329,30 @@ def test_microbatches_learn_the_codebooks_of_the_whole_batch(task, run, batch):
         )
         for name, value in metrics.items():
             np.testing.assert_allclose(value, history[number][name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("learner", quantizers.LEARNERS)
+def test_a_step_keeps_the_state_of_every_learner(learner, batch, single):
+    task = tiny_tasks.tokenizer(learner=learner, codebook_size=16, num_beams=2)
+    state = meshes.abstract_state(single, task)  # with the axes of every array
+    after, _ = jax.eval_shape(task.step, state, batch, jax.random.key(0))
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (state, after)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("learner", ["gradient", "sim_vq"])
+def test_gradients_move_the_codebooks_from_their_start_on(learner, batch):
+    loss = rq_vae_loss.LossSpec(start_step=1)
+    task = tiny_tasks.tokenizer(loss, learner=learner, learning_rate=0.02, restart_threshold=0.0)
+    step, states = jax.jit(task.step), [jax.jit(task.init)(jax.random.key(0))]
+    for number in range(2):
+        state, metrics = step(states[-1], batch, keys.step_key(jax.random.key(1), number))
+        states.append(state)
+        assert np.isfinite(metrics["loss"])
+    assert [int(state.statistics["quantizer"].moments.num_steps) for state in states] == [0, 0, 1]
+    random, started, moved = (codebooks_of(task, state) for state in states)
+    assert (started != random).any(axis=-1).all()
+    assert (moved != started).any(axis=(1, 2)).all()
 
 
 def test_bytes_come_back_from_floats():

@@ -1,0 +1,122 @@
+"""Learners whose codebooks are moving averages of what chose them: EMA, cosine, probabilistic."""
+
+import jax.numpy as jnp
+
+from resgen_jax.core import keys
+from resgen_jax.quantizers import cosine, kmeans, learner, learning, probabilistic_rvq, rvq
+from resgen_jax.quantizers.learner import Learner, Spec
+
+
+def ema_rvq(spec: Spec) -> Learner:
+    """RVQ with a codebook per level, learnt by moving averages with restart of dead codes."""
+    return _ema(spec, spec.depth, kmeans.start, lambda stats: stats, lambda key, rows: rows)
+
+
+def shared_ema_rvq(spec: Spec) -> Learner:
+    """As `ema_rvq`, with one codebook for all levels, learnt from the residuals of all."""
+    return _ema(spec, 1, kmeans.start_shared, learning.pool, learning.pool_candidates)
+
+
+def _ema(spec, num_tables, start_stats, gather, gather_candidates) -> Learner:
+    """The two differ in how statistics and restart candidates of the levels come together."""
+
+    def codebooks(state):
+        tables = learning.codebooks_from(state, spec.smoothing)
+        return jnp.broadcast_to(tables, (spec.depth, *tables.shape[1:]))
+
+    def init(key):
+        tables = learning.random_codebooks(key, num_tables, spec.codebook_size, spec.code_dim)
+        return learning.stats_of(tables)
+
+    def start(state, latents, key, is_valid=None):
+        del state  # a fresh start: nothing of the random codebooks remains
+        return start_stats(
+            key, latents, spec.depth, spec.codebook_size, is_valid, **learner.start_options(spec)
+        )
+
+    def update(state, latents, quantized, key, is_valid=None):
+        tables, codes = codebooks(state), quantized.codes
+        batch = learning.statistics(
+            latents, codes, tables, is_valid, max_distances=spec.max_distances
+        )
+        state = learning.update(state, gather(batch), decay=spec.decay)
+        if spec.restart_threshold == 0.0:
+            return state
+        named = keys.named_keys(key, "rows", "levels")
+        rows = learning.entering_rows(named["rows"], latents, codes, tables, is_valid)
+        candidates = gather_candidates(named["levels"], rows)
+        return learning.restart(state, candidates, threshold=spec.restart_threshold)
+
+    axes = learning.CodebookStats(counts=(None, None), sums=(None, None, None))
+    return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)
+
+
+def cosine_rvq(spec: Spec) -> Learner:
+    """RVQ that chooses by cosine similarity: each level's codes have one, learnt, length.
+
+    Their directions are moving averages of unit vectors, put back on the sphere; `smoothing` has no
+    part in it. With depth 1 and unit latents, the codebook of ViT-VQGAN (section 3.2).
+    """
+
+    def init(key):
+        return cosine.random_state(key, spec.depth, spec.codebook_size, spec.code_dim)
+
+    def start(state, latents, key, is_valid=None):
+        del state  # a fresh start: nothing of the random codebooks remains
+        return cosine.start(
+            key, latents, spec.depth, spec.codebook_size, is_valid, **learner.start_options(spec)
+        )
+
+    def update(state, latents, quantized, key, is_valid=None):
+        tables, codes = cosine.codebooks_from(state), quantized.codes
+        state = cosine.update(
+            state, latents, codes, is_valid, decay=spec.decay, max_distances=spec.max_distances
+        )
+        if spec.restart_threshold == 0.0:
+            return state
+        rows = learning.entering_rows(key, latents, codes, tables, is_valid)
+        return cosine.restart(state, rows, threshold=spec.restart_threshold)
+
+    axes = cosine.CosineState(counts=(None, None), sums=(None, None, None), lengths=(None,))
+    quantize = learner.quantizer(spec, cosine.codebooks_from)
+    return Learner(init, start, quantize, update, cosine.codebooks_from, axes)
+
+
+def probabilistic(spec: Spec) -> Learner:
+    """Probabilistic RVQ by moving averages (CLaM-TTS section 3); the author's decay is 0.999.
+
+    No code can die, so `restart_threshold` and `smoothing` have no part in it.
+    """
+
+    def codebooks(state):
+        return state.codebooks
+
+    def init(key):
+        tables = learning.random_codebooks(key, spec.depth, spec.codebook_size, spec.code_dim)
+        return probabilistic_rvq.ProbabilisticState(
+            codebooks=tables, variances=jnp.ones(spec.depth)
+        )
+
+    def start(state, latents, key, is_valid=None):
+        del state  # a fresh start: nothing of the random codebooks remains
+        stats = kmeans.start(
+            key, latents, spec.depth, spec.codebook_size, is_valid, **learner.start_options(spec)
+        )
+        tables = learning.codebooks_from(stats, smoothing=0.0)
+        codes, _ = rvq.encode(latents, tables, max_distances=spec.max_distances)
+        variances = probabilistic_rvq.variances_left(latents, codes, tables, is_valid)
+        return probabilistic_rvq.ProbabilisticState(codebooks=tables, variances=variances)
+
+    def update(state, latents, quantized, key, is_valid=None):
+        del key  # nothing random in it
+        return probabilistic_rvq.update(
+            state,
+            latents,
+            quantized.codes,
+            is_valid,
+            decay=spec.decay,
+            max_distances=spec.max_distances,
+        )
+
+    axes = probabilistic_rvq.ProbabilisticState(codebooks=(None, None, None), variances=(None,))
+    return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)
