@@ -6,6 +6,11 @@
 DIR holds one subfolder a class (or train/ and val/ of them), WEIGHTS the file of LPIPS-squeeze.
 `:l2` is the same network trained by squared error alone, `:wide` one for an accelerator, `:tiny` a
 few steps of a small network without the file of weights.
+
+Expect of seed 0, on Imagenette's 3,925 held-out images (`resgen evaluate --workdir=runs/natural64
+--features=mobilenet`): PSNR 23.9 dB, LPIPS-squeeze 0.095, rFD-mobilenet 203 with all levels, all
+codes used; of `:l2` 24.5 dB, 0.204 and 239. One core of an AMD EPYC, shared with other work, took
+39 minutes, 30 of them CPU time (`:l2`: 14 of CPU time). `:wide` was not trained.
 """
 
 import ml_collections
@@ -72,7 +77,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.optimizer = dict(learning_rate=2e-3, warmup_steps=100, b2=0.99, clip_norm=1.0)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(
-        num_steps=1500,
+        num_steps=5000,
         log_every=25,
         evaluate_every=500,
         checkpoint_every=250,

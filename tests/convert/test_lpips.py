@@ -6,6 +6,7 @@ import published_weights
 import pytest
 
 from resgen_jax.convert import lpips as files
+from resgen_jax.convert import weights
 from resgen_jax.core import errors
 
 
@@ -70,3 +71,21 @@ def test_two_arrays_under_one_name_are_refused(published):
     arrays = {**published, "backbone/0.bias": np.zeros(64, np.float32)}
     with pytest.raises(errors.UserError, match=r"two arrays stand for features\.0\.bias"):
         files.convert("squeeze", arrays, where="the file")
+
+
+def published_noise():
+    """The batches of torchmetrics' doctest, torch.rand after seed 123, from [0, 1) to [-1, 1)."""
+    twister = np.random.MT19937()
+    twister._legacy_seeding(123)
+    numbers = (twister.random_raw(2 * 300_000) & 0xFFFFFF) / np.float32(2**24)
+    batches = 2 * numbers.astype(np.float32).reshape(2, 10, 3, 100, 100) - 1
+    return np.moveaxis(batches, 2, -1)
+
+
+def test_published_weights_give_the_published_distance():
+    try:
+        network, params = weights.load_lpips("squeeze")
+    except errors.UserError as missing:
+        pytest.skip(str(missing))
+    distance = np.mean(jax.jit(network.distance)(params, *published_noise()))
+    assert round(float(distance), 4) == 0.1008

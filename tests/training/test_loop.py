@@ -84,6 +84,15 @@ def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, unint
     assert lines(tmp_path) == lines(uninterrupted[0])
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a terminal has it: a shell's background jobs begin with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_signal_ends_the_run_at_once(tmp_path, single):
     seen = []
 
