@@ -58,8 +58,6 @@ if [ -n "$type$queued$spot" ]; then
 fi
 [ -z "$revision" ] || check_given repository "$repository" "--revision is a branch of it" URL
 
-# A state of ours in front of those of the service.
-missing=MISSING
 where=("--zone=$zone")
 [ -z "$project" ] || where+=("--project=$project")
 make=("--accelerator-type=$type")
@@ -78,15 +76,27 @@ on_all_hosts() {
     tpu tpu-vm ssh "$name" --worker=all --command="$1"
 }
 
-# What the service says of the TPU: READY, PREEMPTED, ...
-state() {
-    gcloud compute tpus tpu-vm describe "$name" "${where[@]}" --format='value(state)' 2>/dev/null \
-        || echo "$missing"
+# What the service says: READY, PREEMPTED, ..., or of ours MISSING, and UNKNOWN if it said nothing.
+errors="${TMPDIR:-/tmp}/resgen_jax-$name.errors"
+describe() {
+    if gcloud compute tpus "$1" describe "$name" "${where[@]}" --format="value($2)" \
+        2>"$errors"; then
+        return
+    elif grep -qiE 'NOT_FOUND|not found' "$errors"; then
+        echo MISSING
+    else
+        say "gcloud: $(head -n 1 "$errors")"
+        echo UNKNOWN
+    fi
 }
 
-queue_state() {
-    gcloud compute tpus queued-resources describe "$name" "${where[@]}" \
-        --format='value(state.state)' 2>/dev/null || echo "$missing"
+state() {
+    local now
+    now="$(describe tpu-vm state)"
+    if [ "$now" = MISSING ] && [ -n "$queued" ]; then
+        now="$(describe queued-resources state.state)"
+    fi
+    echo "$now"
 }
 
 make_pod() {
@@ -107,17 +117,14 @@ delete_pod() {
 
 # Returns when the TPU is ready, whatever it takes: waiting, making, deleting a preempted one.
 make_ready() {
-    local now before=""
+    local now before="" silences=0
     while :; do
         now="$(state)"
-        if [ "$now" = "$missing" ] && [ -n "$queued" ]; then
-            now="$(queue_state)"
-        fi
         [ "$now" = "$before" ] || say "$name is $now"
         before="$now"
         case "$now" in
             READY) return ;;
-            "$missing")
+            MISSING)
                 check_given type "$type" "there is no TPU $name, so say what to make" v5litepod-256
                 make_pod
                 ;;
@@ -126,6 +133,12 @@ make_ready() {
             PREEMPTED | TERMINATED | SUSPENDED | FAILED)
                 check_given type "$type" "$name is $now, so say what to make anew" v5litepod-256
                 delete_pod
+                ;;
+            UNKNOWN)
+                # The network may come back; no login and no rights do not.
+                silences="$((silences + 1))"
+                [ "$silences" -lt 10 ] || exit 1
+                sleep "${RESGEN_POLL:-30}"
                 ;;
             *) sleep "${RESGEN_POLL:-30}" ;;
         esac

@@ -19,7 +19,8 @@ next() {{
 case "$*" in
     *" describe "*)
         state="$(next states)"
-        [ "$state" != MISSING ] || exit 1
+        if [ "$state" = MISSING ]; then echo "NOT_FOUND: no such TPU" >&2; exit 1; fi
+        if [ "$state" = UNKNOWN ]; then echo "no network" >&2; exit 1; fi
         echo "$state" && exit ;;
 esac
 echo "$*" >>"{folder}/calls"
@@ -118,6 +119,16 @@ def test_a_missing_pod_is_made_and_waited_for(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert calls == ["create", *PUT, "worker.sh run", "delete"]
+
+
+def test_a_silent_service_is_asked_again_and_nothing_made(tmp_path):
+    done, calls = start(tmp_path / "a", *launchers.MAKE, states=["UNKNOWN", "UNKNOWN", "READY"])
+    assert done.returncode == 0, done.stderr
+    assert calls == [*PUT, "worker.sh run"]
+    done, calls = start(tmp_path / "b", *launchers.MAKE, states=["UNKNOWN"])
+    assert done.returncode == 1
+    assert "no network" in done.stderr
+    assert not calls
 
 
 def test_a_missing_pod_of_unknown_kind_is_refused(tmp_path):
