@@ -154,8 +154,8 @@ class _Search:
     def best(self, losses: Rows) -> Law | None:
         """The best law whose every term falls, or None if no law on the grid does."""
         numbers = np.einsum("gjn,n->gj", self.inverses, losses)
-        errors_ = np.einsum("gnj,gj->gn", self.designs, numbers) - losses[None, :]
-        squares = np.where((numbers[:, 1:] > 0).all(axis=-1), np.sum(errors_**2, axis=-1), np.inf)
+        misfits = np.einsum("gnj,gj->gn", self.designs, numbers) - losses[None, :]
+        squares = np.where((numbers[:, 1:] > 0).all(axis=-1), np.sum(misfits**2, axis=-1), np.inf)
         start = int(np.argmin(squares))
         if not np.isfinite(squares[start]):
             return None
