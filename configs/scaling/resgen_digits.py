@@ -5,6 +5,11 @@
         --workdir=runs/study
     resgen scale fit --workdir=runs/study
 
+Takes 7.4 CPU minutes on one core. Expected, with 90 % intervals: exponents of the parameters 0.96
+(0.62 to 1.44) and of the examples 0.15 (0.07 to 0.23), R^2 0.987; best sizes 14k, 13k and 24k
+parameters. The floor is not determined, and the 1,437 digits repeat up to 216 times:
+an example of the method, not a law to extrapolate.
+
 `:tiny` takes a few steps of four small networks, to try the machinery.
 """
 

@@ -9,6 +9,12 @@ from resgen_jax.scaling import iso_flops, report
 
 INK, FAINT, GRID = "#1b1f24", "#57606a", "#e6e8eb"
 UNITS = {"flops": "FLOPs", "examples": "examples"}
+NUM_COLORS = 128
+MEANINGS = {
+    "parameters": "parameters",
+    "examples": "examples seen, repeats counted",
+    "flops": "training FLOPs",
+}
 SMALL = {"fontsize": 9, "labelcolor": INK, "frameon": False, "title_fontsize": 9}
 
 
@@ -29,7 +35,8 @@ def draw(result: report.Result, *, meaning: str = "held-out loss", title: str = 
     _draw_sizes(left, result, meaning)
     _draw_compute(right, result)
     canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return drawn.quantize(NUM_COLORS)  # a third of the file, and no eye tells them apart
 
 
 def _draw_sizes(axes, result: report.Result, meaning: str) -> None:
@@ -103,7 +110,7 @@ def _law_text(result: report.Result) -> str:
     for name in law.names:
         low, high = result.fit.interval(f"exponent_{name}", report.LEVEL)
         intervals.append(f"exponent of {symbols[name]} {low:.2f} to {high:.2f}")
-    kinds = ", ".join(f"{symbols[name]} {name}" for name in law.names)
+    kinds = ", ".join(f"{symbols[name]} {MEANINGS[name]}" for name in law.names)
     explained = f"R² {result.fit.share_explained:.3f}, {len(result.fitted)} runs"
     level = f"{100 * report.LEVEL:.0f} % intervals: {', '.join(intervals)}"
     return f"$L = {law.floor:.3f}{terms}$   ({kinds})\n{level}; {explained}"
@@ -113,7 +120,8 @@ def _short(value: float) -> str:
     if 0.01 <= value < 1e4:
         return f"{value:.3g}"
     mantissa, power = f"{value:.1e}".split("e")
-    return rf"{mantissa.removesuffix('.0')} \cdot 10^{{{int(power)}}}"
+    factor = "" if mantissa == "1.0" else rf"{mantissa.removesuffix('.0')} \cdot "
+    return rf"{factor}10^{{{int(power)}}}"
 
 
 def _math(value: float) -> str:
