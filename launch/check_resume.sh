@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Kills a run with SIGKILL at a random moment, starts it again, and compares its losses with those of a run left alone.
+# Kills a run with SIGKILL at a random moment, starts it again, and compares its losses with those
+# of a run left alone.
 #   bash launch/check_resume.sh [DIR]      DIR is made; the default is a new folder under runs/
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 set -euo pipefail
@@ -14,7 +15,9 @@ train=("$venv/bin/resgen" train --config=tokenizers/rq_vae_digits.py --config.tr
 "${train[@]}" --workdir="$where/killed" &
 run=$!
 # Not before a finished checkpoint (a name of digits alone), without which the run would begin anew.
-until ls "$where/killed/checkpoints" 2>/dev/null | grep -qxE '[0-9]+'; do sleep 0.2; done
+until find "$where/killed/checkpoints" -maxdepth 1 2>/dev/null | grep -qE '/[0-9]+$'; do
+    sleep 0.2
+done
 sleep "$((RANDOM % 5)).$((RANDOM % 10))"
 kill -9 "$run" || { echo "the run ended before it could be killed" >&2; exit 1; }
 wait "$run" || true
@@ -38,5 +41,6 @@ if first == 1:
 alone, killed = losses("alone"), losses("killed")
 if alone != killed:
     sys.exit("the run that was killed differs from the one left alone")
-print(f"went on with step {first}; equal, bit for bit: {len(alone)} lines of metrics, {len(alone[0])} values each")
+equal = f"{len(alone)} lines of metrics, {len(alone[0])} values each"
+print(f"went on with step {first}; equal, bit for bit: {equal}")
 PYTHON

@@ -1,4 +1,6 @@
-# Sourced by the scripts beside it: finds a Python, makes the virtual environment, installs the package.
+#!/usr/bin/env bash
+# Sourced by the scripts beside it: finds a Python, makes the virtual environment, installs the
+# package.
 
 venv="${RESGEN_VENV:-.venv}"
 
@@ -49,7 +51,8 @@ install_package() {
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
         return
     fi
-    echo "launch: installing resgen_jax${extra:+[$extra]} into $venv (a minute or two the first time)"
+    echo "launch: installing resgen_jax${extra:+[$extra]} into $venv" \
+        "(a minute or two the first time)"
     if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         --editable ".${extra:+[$extra]}"; then
         echo "launch: the installation failed; see the lines above, then run again" >&2

@@ -26,19 +26,30 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 
 def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
     """The config of `--config=FILE[:words]` with fields set; paths in it become absolute."""
-    name, _, words = text.partition(":")
-    path = find(name)
-    config = _call_get_config(path, words)
+    config = read_file(text)
+    if "sizes" in config and "task" not in config:
+        raise errors.UserError(f"{text} is a scaling study; it is for `resgen scale plan`")
     sections.complete(config)
     for field, value in overrides:
         override(config, field, value)
+    make_paths_absolute(config)
+    with config.unlocked():
+        config.source = text
+    return config
+
+
+def read_file(text: str) -> ml_collections.ConfigDict:
+    """What get_config of FILE[:words] returns, as it is."""
+    name, _, words = text.partition(":")
+    return _call_get_config(find(name), words)
+
+
+def make_paths_absolute(config: ml_collections.ConfigDict) -> None:
+    """The paths in a config, so that its run can be gone on with from another folder."""
     for section, field in PATHS:
         if section in config and config[section].get(field):
             path = pathlib.Path(config[section][field]).expanduser()
             config[section][field] = os.path.abspath(path)
-    with config.unlocked():
-        config.source = text
-    return config
 
 
 def shipped_folder() -> pathlib.Path:

@@ -98,6 +98,23 @@ def generator_task(
     )
 
 
+def task_of(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask | resgen_task.ResGenTask:
+    """The task of a config, to be counted or timed on made-up data; the codes need not be there."""
+    if config.task == "rq_vae":
+        return tokenizer_task(config)
+    if config.data.codes:
+        return generator_task(config, codes.read(config.data.codes).meta)
+    if "space" not in config:
+        raise errors.UserError(
+            "the sizes of the codes are not known from this config; give the codes with "
+            "--config.data.codes=DIR, or use one with a section `space`"
+        )
+    space = sections.read(config, "space")
+    names = tuple(str(label) for label in range(space.num_classes))
+    sizes = (space.grid, space.depth, space.codebook_size, space.code_dim)
+    return generator_task(config, codes.Meta(*sizes, image_size=1, channels=1, class_names=names))
+
+
 def _check_space(space: interface.CodeSpace, wanted: interface.CodeSpace) -> None:
     """Raises UserError where the codes do not have the sizes that the config was made for."""
     differing = [

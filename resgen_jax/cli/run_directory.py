@@ -88,14 +88,21 @@ def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigD
     """
     workdir = pathlib.Path(workdir)
     if (workdir / FILE).exists():
-        found = differences(to_json(read(workdir)), to_json(config))
-        if found:
-            more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-            raise errors.UserError(
-                f"{workdir} is the run directory of another config: {'; '.join(found[:5])}{more}. "
-                f"Use the same config, or another --workdir"
-            )
+        refuse_other(workdir, to_json(read(workdir)), to_json(config))
     write_json(workdir / FILE, to_json(config))
+
+
+def refuse_other(
+    workdir: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+    """Raises UserError, naming the fields, where the run in `workdir` is of another config."""
+    found = differences(there, here)
+    if found:
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        raise errors.UserError(
+            f"{workdir} is the run directory of another config: {'; '.join(found[:5])}{more}. "
+            f"Use the same config, or another --workdir"
+        )
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`resgen scale`: how large a config's model is, and how fast it trains and samples here."""
+"""`resgen scale`: a model's size, its speed here, and studies of how its loss scales."""
 
 import argparse
 import pathlib
@@ -16,14 +16,16 @@ from resgen_jax.cli import (
     flags,
     progress,
     run_directory,
+    scale_study,
     sections,
+    tables,
+    train,
     trained,
 )
 from resgen_jax.core import build, errors, keys, trees
-from resgen_jax.data import codes
-from resgen_jax.generators import interface, resgen_sampler
-from resgen_jax.scaling import encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import flops, resgen_task, rq_vae_task
+from resgen_jax.generators import resgen_sampler
+from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
+from resgen_jax.training import flops, loop, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
 
 Task = rq_vae_task.RqVaeTask | resgen_task.ResGenTask
@@ -32,42 +34,52 @@ Task = rq_vae_task.RqVaeTask | resgen_task.ResGenTask
 def add_flags(parser: flags.Parser) -> None:
     """The action, and what it is done with."""
     parser.add_argument("action", nargs="?", help="one of " + ", ".join(ACTIONS))
-    parser.add_argument("--config", metavar="FILE[:words]", help="for count and bench")
+    parser.add_argument("--config", metavar="FILE[:words]", help="of a run, or of a study")
     parser.add_argument("--num_steps", type=int, default=20, help="timed steps (%(default)s)")
     parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
+    scale_study.add_flags(parser)
 
 
-def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
-    """Prints the figures of one action, a line each."""
+def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
+    """Prints the figures of one action, a line each; 3 if a study was stopped, after saving."""
     if values.action not in ACTIONS:
         said = f"unknown action {values.action!r}" if values.action else "the action is missing"
         hint = build.nearest(values.action or "", ACTIONS)
         raise errors.UserError(f"{said}; {hint}, e.g. resgen scale bench --config=FILE")
     flags.at_least("num_steps", values.num_steps, 1)
-    found = ACTIONS[values.action](values, overrides)
+    try:
+        found = ACTIONS[values.action](values, overrides)
+    except loop.Stopped as stopped:
+        progress.say(f"resgen scale: stopped after step {stopped.step} of a run, and saved")
+        progress.say(f"go on with: {values.command}")
+        return train.STOPPED
     for name, value in found.items():
-        progress.result(f"{name + ':':<32}{_written(value)}")
+        is_table = isinstance(value, list) and value and isinstance(value[0], dict)
+        line = f"{name + ':':<32}{'' if is_table else tables.written(value)}"
+        progress.result("\n".join([line.rstrip(), *(tables.lines(value) if is_table else ())]))
     if values.output:
         run_directory.write_json(pathlib.Path(values.output), found)
+    return 0
 
 
 def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Parameters, by part and together, and FLOPs, from shapes alone."""
     config = _load(values, overrides)
-    task = _task(config)
+    task = experiments.task_of(config)
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     parts = {f"parameters/{name}": trees.num_parameters(part) for name, part in params.items()}
     return {
         "parameters": trees.num_parameters(params),
         **parts,
         "training_flops_per_example": task.flops_per_example(),
+        "modules": counts.by_module(task.forward_program),
     }
 
 
 def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Seconds of a training step on made-up data, and of sampling for a generator."""
     config = _load(values, overrides)
-    task, mesh = _task(config), meshes.make(sections.read(config, "mesh"))
+    task, mesh = experiments.task_of(config), meshes.make(sections.read(config, "mesh"))
     num_microbatches = sections.read(config, "optimizer").num_microbatches
     meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
     with jax.set_mesh(mesh):
@@ -104,32 +116,15 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "rvq": bench_rvq,
     "encoder": bench_encoder,
     "sampler": bench_sampler,
+    "plan": scale_study.plan,
+    "run": scale_study.run,
+    "fit": scale_study.fit,
 }
 
 
 def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collections.ConfigDict:
     text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
     return configuration.load(text, overrides)
-
-
-def _task(config: ml_collections.ConfigDict) -> Task:
-    if config.task == "rq_vae":
-        return experiments.tokenizer_task(config)
-    if config.data.codes:
-        return experiments.generator_task(config, codes.read(config.data.codes).meta)
-    if "space" not in config:
-        raise errors.UserError(
-            "the sizes of the codes are not known from this config; give the codes with "
-            "--config.data.codes=DIR, or use one with a section `space`"
-        )
-    space = sections.read(config, "space")
-    return experiments.generator_task(config, _meta_of(space))
-
-
-def _meta_of(space: interface.CodeSpace) -> codes.Meta:
-    names = tuple(str(label) for label in range(space.num_classes))
-    sizes = (space.grid, space.depth, space.codebook_size, space.code_dim)
-    return codes.Meta(*sizes, image_size=1, channels=1, class_names=names)
 
 
 def _bench_training(config, task: Task, mesh, num_steps: int) -> dict[str, Any]:
@@ -201,9 +196,3 @@ def _made_up(config, task: Task) -> dict[str, np.ndarray]:
         "codes": rng.integers(0, space.codebook_size, shape, dtype=np.int32),
         "labels": rng.integers(0, space.num_classes, rows, dtype=np.int32),
     }
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -85,9 +86,10 @@ def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
     return functional.from_module(lambda rngs: ResGen(spec, space, rngs))
 
 
-@functools.cache
-def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: bool) -> float:
-    """Matmul operations of one forward pass over one example, heads and all."""
+def forward_program(
+    spec: Spec, space: interface.CodeSpace, batch_size: int, *, with_code_head: bool
+) -> tuple[Callable, tuple]:
+    """A forward pass over a batch, heads and density and all, and its abstract arguments."""
     network = make(spec, space)
 
     def forward(params, revealed_embedding, is_masked, labels, target):
@@ -97,18 +99,24 @@ def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: boo
             network.apply(params, hidden, method="code_logits")
         return mixture.log_prob(*params_and_basis, target)
 
-    # Of two examples and one, the difference: what is done once a batch does not count.
-    return _batch_flops(forward, network, space, 2) - _batch_flops(forward, network, space, 1)
-
-
-def _batch_flops(forward, network, space, batch_size: int) -> float:
     cell = (batch_size, space.length)
     vectors = jax.ShapeDtypeStruct((*cell, space.code_dim), jnp.float32)
-    return flops.count(
-        forward,
+    return forward, (
         jax.eval_shape(network.init, jax.random.key(0)),
         vectors,
         jax.ShapeDtypeStruct((*cell, space.depth), jnp.bool_),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         vectors,
     )
+
+
+@functools.cache
+def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: bool) -> float:
+    """Matmul operations of one forward pass over one example, heads and all."""
+
+    def of_batch(batch_size: int) -> float:
+        program = forward_program(spec, space, batch_size, with_code_head=with_code_head)
+        return flops.count(program[0], *program[1])
+
+    # Of two examples and one, the difference: what is done once a batch does not count.
+    return of_batch(2) - of_batch(1)

@@ -26,6 +26,21 @@ def _of_jaxpr(jaxpr: jax_core.Jaxpr) -> float:
 
 def _of_equation(equation: Any) -> float:
     name, parameters = equation.primitive.name, equation.params
+    if product := of_product(equation):
+        return product
+    inside = [_of_jaxpr(inner) for inner in inner_jaxprs(parameters)]
+    if name == "scan":
+        return parameters["length"] * sum(inside, start=0.0)
+    if name == "cond":
+        return max(inside)
+    if name == "while" and sum(inside):
+        raise ValueError("a while loop with matmuls has no known number of operations; use a scan")
+    return sum(inside, start=0.0)
+
+
+def of_product(equation: Any) -> float:
+    """Operations of an equation that is itself a matmul or a convolution; 0 for any other."""
+    name, parameters = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]
         shape = equation.invars[0].aval.shape
@@ -36,17 +51,11 @@ def _of_equation(equation: Any) -> float:
         out_axis = parameters["dimension_numbers"].rhs_spec[0]
         taps = math.prod(kernel) // kernel[out_axis]
         return 2.0 * taps * math.prod(equation.outvars[0].aval.shape)
-    inside = [_of_jaxpr(inner) for inner in _jaxprs(parameters)]
-    if name == "scan":
-        return parameters["length"] * sum(inside, start=0.0)
-    if name == "cond":
-        return max(inside)
-    if name == "while" and sum(inside):
-        raise ValueError("a while loop with matmuls has no known number of operations; use a scan")
-    return sum(inside, start=0.0)
+    return 0.0
 
 
-def _jaxprs(parameters: dict[str, Any]) -> Iterator[jax_core.Jaxpr]:
+def inner_jaxprs(parameters: dict[str, Any]) -> Iterator[jax_core.Jaxpr]:
+    """The jaxprs that an equation calls, off its parameters."""
     for value in parameters.values():
         for item in value if isinstance(value, list | tuple) else (value,):
             if isinstance(item, jax_core.ClosedJaxpr):

@@ -1,5 +1,5 @@
-"""Floor 6: measurements of speed and size."""
+"""Floor 6: speed, size, and how the loss falls with size, data and compute."""
 
-from resgen_jax.scaling import rvq_bench, sampler_bench
+from resgen_jax.scaling import counts, fit, rvq_bench, sampler_bench, study
 
-__all__ = ["rvq_bench", "sampler_bench"]
+__all__ = ["counts", "fit", "rvq_bench", "sampler_bench", "study"]

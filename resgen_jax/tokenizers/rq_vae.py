@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import einops
 import jax
@@ -250,9 +251,8 @@ def make(spec: Spec) -> functional.Network:
     return functional.from_module(lambda rngs: RqVae(spec, rngs))
 
 
-@functools.cache
-def forward_flops(spec: Spec) -> float:
-    """Convolution and matmul operations of encoding and decoding one image."""
+def forward_program(spec: Spec, batch_size: int) -> tuple[Callable, tuple]:
+    """Encoding and decoding a batch, and its abstract arguments."""
     network = make(spec)
 
     def forward(params, images):
@@ -260,9 +260,16 @@ def forward_flops(spec: Spec) -> float:
             params, network.apply(params, images, method="encode"), method="decode"
         )
 
-    shape = (1, spec.image_size, spec.image_size, spec.channels)
+    shape = (batch_size, spec.image_size, spec.image_size, spec.channels)
     params = jax.eval_shape(network.init, jax.random.key(0))
-    return flops.count(forward, params, jax.ShapeDtypeStruct(shape, jnp.float32))
+    return forward, (params, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+@functools.cache
+def forward_flops(spec: Spec) -> float:
+    """Convolution and matmul operations of encoding and decoding one image."""
+    forward, arguments = forward_program(spec, 1)
+    return flops.count(forward, *arguments)
 
 
 @functools.cache

@@ -194,6 +194,13 @@ class ResGenTask:
         with_code_head = self.loss.code_loss_weight > 0
         return 3 * resgen.forward_flops(self.model, self.space, with_code_head=with_code_head)
 
+    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
+        """A forward pass and its abstract arguments, parameters first: to count by module."""
+        with_code_head = self.loss.code_loss_weight > 0
+        return resgen.forward_program(
+            self.model, self.space, batch_size, with_code_head=with_code_head
+        )
+
     def _loss(
         self,
         params: PyTree,

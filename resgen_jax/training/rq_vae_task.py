@@ -4,6 +4,8 @@ With an adversary the discriminator is part of the parameters, with an optimizer
 both sides take their step in one program.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -170,6 +172,10 @@ class RqVaeTask:
         """Forward, and twice as much for the backward pass; and what judges the images."""
         total = 3 * rq_vae.forward_flops(self.model) + self.image_loss.flops_per_example()
         return total + (self.adversary.flops_per_example() if self.adversary else 0)
+
+    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
+        """Both networks' forward pass and its abstract arguments, parameters first."""
+        return rq_vae.forward_program(self.model, batch_size)
 
     def _loss(self, params, state: TrainState, batch, key):
         learner_state = state.statistics["quantizer"]

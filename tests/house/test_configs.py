@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import configuration, experiments, sections
+from resgen_jax.cli import configuration, experiments, sections, studies
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.training import mesh as meshes
 
 FOLDER = configuration.shipped_folder()
-CONFIGS = sorted(
+FILES = sorted(
     str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py") if path.name != "__init__.py"
 )
+STUDIES = [name for name in FILES if name.startswith("scaling/")]
+CONFIGS = [name for name in FILES if name not in STUDIES]
 TOKENIZERS = [name for name in CONFIGS if name.startswith("tokenizers/")]
 IMAGENET = "generators/resgen_imagenet256.py"
 
@@ -84,8 +86,9 @@ def lines(workdir):
     return [line for line in found if line["split"] != "speed"]
 
 
-def test_there_are_configs_of_both_kinds():
+def test_there_are_configs_of_every_kind():
     assert TOKENIZERS
+    assert STUDIES
     assert set(CONFIGS) - set(TOKENIZERS)
 
 
@@ -106,10 +109,29 @@ def test_every_tiny_config_trains_saves_and_resumes(name, train, tmp_path):
     assert {path.name for path in (cut / "checkpoints").iterdir()} >= {"2", "4"}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FILES)
 def test_an_unknown_word_names_the_nearest(name):
+    load = studies.load if name in STUDIES else configuration.load
     with pytest.raises(errors.UserError, match="no word 'tinny'; did you mean 'tiny'"):
-        configuration.load(f"{name}:tinny")
+        load(f"{name}:tinny")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_expands_and_its_tiny_one_takes_a_few_steps(name, train):
+    """On the codes of the tiny tokenizer; no run is trained."""
+    codes_of_digits = train("generators/resgen_digits.py")[1][-1].partition("=")[2]
+    for word, least, most in (("", 10, 1e9), ("tiny", 1, 64)):
+        # The tiny codes have fewer tokens than full sampling takes steps.
+        overrides = [("base.data.codes", codes_of_digits), ("base.sampler.num_steps", "2")]
+        expanded = studies.expand(studies.load(f"{name}:{word}", overrides))
+        sizes = {run.size.name for run in expanded.runs}
+        assert len(expanded.runs) == len(sizes) * len(expanded.spec.budgets) * len(
+            expanded.spec.seeds
+        )
+        assert all(least <= run.num_steps <= most for run in expanded.runs)
+        for config in expanded.configs.values():
+            for section in sections.SECTIONS[config.task]:
+                sections.read(config, section)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -81,12 +81,13 @@ def test_installed_wheel_runs_from_another_folder(wheel, tmp_path):
 
 SITE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
 LOAD_CONFIGS = """
-from resgen_jax.cli import configuration
+from resgen_jax.cli import configuration, studies
 folder = configuration.shipped_folder()
 print(folder)
 for path in sorted(folder.rglob("*.py")):
     if path.name != "__init__.py":
         name = str(path.relative_to(folder))
-        configuration.load(name + ":tiny")
+        load = studies.load if name.startswith("scaling") else configuration.load
+        load(name + ":tiny")
         print(name)
 """
