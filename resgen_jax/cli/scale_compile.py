@@ -116,8 +116,10 @@ def _figures(
     try:
         program = compile_ahead.compile_program(mesh, job.jitted, job.arguments)
     except compile_ahead.OutOfMemory as failure:
-        knobs = _knobs(config, found, mesh, parts, None)
-        said = compile_ahead.verdict(failure.needed_bytes, available, knobs, is_over=True)
+        needed = failure.needed_bytes
+        rest = available if needed is None else needed - sum(parts.values())
+        knobs = _knobs(config, found, mesh, parts, rest)
+        said = compile_ahead.verdict(needed, available, knobs, is_over=True)
         return {**figures, "memory": _memory(parts, available), "fits": False, "verdict": said}
     parts["padding"] = max(0, program.argument_bytes() - sum(parts.values()))
     parts["temporaries"] = program.temporary_bytes()
@@ -126,7 +128,7 @@ def _figures(
     least = moved.prediction
     num = job.num_examples
     per_second = config.data.batch_size / least.step_seconds
-    knobs = _knobs(config, found, mesh, job.parts, parts["temporaries"])
+    knobs = _knobs(config, found, mesh, job.parts, float(parts["temporaries"]))
     return {
         **figures,
         "compile_seconds": program.compile_seconds,
@@ -169,7 +171,7 @@ def _knobs(
     found: chips.Slice,
     mesh: Mesh,
     parts: Mapping[str, int],
-    temporaries: int | None,
+    temporaries: float,
 ) -> Sequence[str]:
     """What would take less memory and is not set yet, what saves the most first."""
     state, shards = sum(parts.values()), mesh.shape["data"] * mesh.shape["fsdp"]
@@ -189,6 +191,5 @@ def _knobs(
         of_rest.append(f"--config.optimizer.num_microbatches={wanted}")
     if config.data.batch_size > shards:
         of_rest.append(f"--config.data.batch_size={max(shards, config.data.batch_size // 2)}")
-    is_state_larger = state > (found.chip.hbm_bytes / 2 if temporaries is None else temporaries)
-    ordered = of_state + of_rest if is_state_larger else of_rest + of_state
+    ordered = of_state + of_rest if state > temporaries else of_rest + of_state
     return [*ordered, "more chips, or chips with more memory"]

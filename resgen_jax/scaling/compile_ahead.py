@@ -1,15 +1,17 @@
 """Programs compiled for a TPU slice that is not there, and what the compiler says of them."""
 
+import contextlib
 import dataclasses
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import mesh_utils
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType, Mesh
 
 from resgen_jax.core import keys, trees
@@ -82,6 +84,19 @@ def abstract_batch(
     }
 
 
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+    """JAX's cache of programs writes those for a chip that is not there, but cannot read them."""
+    was_enabled = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # it keeps what it saw first
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", was_enabled)
+        compilation_cache.reset_cache()
+
+
 def training(task: Task, mesh: Mesh, state: TrainState, batch: PyTree) -> tuple[Any, tuple]:
     """The jitted training step and its arguments, all abstract and with shardings."""
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -95,7 +110,8 @@ def compile_program(mesh: Mesh, jitted: Any, arguments: Sequence[Any]) -> Progra
         lowered = jitted.lower(*arguments)
     start = time.perf_counter()
     try:
-        compiled = lowered.compile()
+        with _no_cache():
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as failure:
         if "RESOURCE_EXHAUSTED" not in str(failure):
             raise
