@@ -59,7 +59,7 @@ VERBS = {
     ),
     "scale": Verb(
         "scale",
-        "count a config's parameters, measure its speed here, or study how its loss scales",
+        "count a config's parameters, measure or predict its speed, study how its loss scales",
         "resgen scale count --config=generators/resgen_imagenet256.py:depth16,576m",
     ),
 }

@@ -115,6 +115,20 @@ def task_of(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask | resgen
     return generator_task(config, codes.Meta(*sizes, image_size=1, channels=1, class_names=names))
 
 
+def example_of(task: rq_vae_task.RqVaeTask | resgen_task.ResGenTask) -> dict[str, Any]:
+    """Shapes and types of one example of a training batch, abstract."""
+    index = {"index": jax.ShapeDtypeStruct((), np.int32)}
+    if isinstance(task, rq_vae_task.RqVaeTask):
+        door = task.tokenizer
+        shape = (door.image_size, door.image_size, door.channels)
+        return index | {"images": jax.ShapeDtypeStruct(shape, np.uint8)}
+    shape = (task.space.length, task.space.depth)
+    return index | {
+        "codes": jax.ShapeDtypeStruct(shape, np.int32),
+        "labels": jax.ShapeDtypeStruct((), np.int32),
+    }
+
+
 def _check_space(space: interface.CodeSpace, wanted: interface.CodeSpace) -> None:
     """Raises UserError where the codes do not have the sizes that the config was made for."""
     differing = [

@@ -1,4 +1,4 @@
-"""`resgen scale`: a model's size, its speed here, and studies of how its loss scales."""
+"""`resgen scale`: a model's size, its speed here or on a pod, and how its loss scales."""
 
 import argparse
 import pathlib
@@ -16,6 +16,7 @@ from resgen_jax.cli import (
     flags,
     progress,
     run_directory,
+    scale_compile,
     scale_study,
     sections,
     tables,
@@ -37,6 +38,7 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument("--config", metavar="FILE[:words]", help="of a run, or of a study")
     parser.add_argument("--num_steps", type=int, default=20, help="timed steps (%(default)s)")
     parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
+    scale_compile.add_flags(parser)
     scale_study.add_flags(parser)
 
 
@@ -116,6 +118,7 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "rvq": bench_rvq,
     "encoder": bench_encoder,
     "sampler": bench_sampler,
+    "compile": scale_compile.run,
     "plan": scale_study.plan,
     "run": scale_study.run,
     "fit": scale_study.fit,
@@ -185,14 +188,12 @@ def _made_up(config, task: Task) -> dict[str, np.ndarray]:
     """This process's rows of a batch of noise."""
     rng = np.random.default_rng(jax.process_index())
     rows = config.data.batch_size // jax.process_count()
-    batch = {"index": np.arange(rows, dtype=np.int32)}
     if isinstance(task, rq_vae_task.RqVaeTask):
-        door = task.tokenizer
-        shape = (rows, door.image_size, door.image_size, door.channels)
-        return batch | {"images": rng.integers(0, 256, shape, dtype=np.uint8)}
-    space = task.space
-    shape = (rows, space.length, space.depth)
-    return batch | {
-        "codes": rng.integers(0, space.codebook_size, shape, dtype=np.int32),
-        "labels": rng.integers(0, space.num_classes, rows, dtype=np.int32),
-    }
+        ends = {"images": 256}
+    else:
+        ends = {"codes": task.space.codebook_size, "labels": task.space.num_classes}
+    batch = {"index": np.arange(rows, dtype=np.int32)}
+    for name, one in experiments.example_of(task).items():
+        if name in ends:
+            batch[name] = rng.integers(0, ends[name], (rows, *one.shape), dtype=one.dtype)
+    return batch

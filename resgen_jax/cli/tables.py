@@ -29,4 +29,5 @@ def written(value: Any) -> str:
         if abs(value) >= 1e7:
             return f"{value:.3e}"
         return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else str(value)

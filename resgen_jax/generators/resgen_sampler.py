@@ -183,6 +183,25 @@ class Sampler:
         start = self._all_masked(len(labels))
         return self._fill(params, codebooks, keys, labels, *start, plan)
 
+    def program(
+        self,
+        params: PyTree,
+        codebooks: jax.ShapeDtypeStruct,
+        keys: jax.ShapeDtypeStruct,
+        labels: jax.ShapeDtypeStruct,
+        plan: PyTree,
+    ) -> tuple[Any, tuple]:
+        """The jitted function behind `sample` and its arguments, to be compiled or counted.
+
+        All are abstract; the batch lies where the labels do.
+        """
+        shape = (*labels.shape, self.space.length, self.space.depth)
+        start = (
+            jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding)
+            for kind in (jnp.int32, jnp.bool_)
+        )
+        return self._fill, (params, codebooks, keys, labels, *start, plan)
+
     def sample_with_states(
         self,
         params: PyTree,

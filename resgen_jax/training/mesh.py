@@ -43,6 +43,13 @@ def make(spec: Spec, devices: Sequence[Any] | None = None) -> Mesh:
     Raises UserError if the sizes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
+    sizes = axis_sizes(spec, len(devices))
+    # Auto has to be said: jax.make_mesh defaults to Explicit axes.
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def axis_sizes(spec: Spec, num_devices: int) -> tuple[int, int, int]:
+    """Sizes of the axes over so many devices; UserError if they do not multiply to as many."""
     sizes = [spec.data, spec.fsdp, spec.tensor]
     written = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
@@ -50,16 +57,16 @@ def make(spec: Spec, devices: Sequence[Any] | None = None) -> Mesh:
             f"mesh {written}: every size is at least 1, and one of them may be -1 (the rest)"
         )
     given = math.prod(size for size in sizes if size != -1)
-    if -1 in sizes and len(devices) % given == 0:
-        sizes[sizes.index(-1)] = len(devices) // given
-    if math.prod(sizes) != len(devices):
+    if -1 in sizes and num_devices % given == 0:
+        sizes[sizes.index(-1)] = num_devices // given
+    if math.prod(sizes) != num_devices:
         raise errors.UserError(
             f"mesh {written} asks for {'a multiple of ' * (-1 in sizes)}{given} devices, but there "
-            f"are {len(devices)}: change mesh.data, mesh.fsdp or mesh.tensor "
+            f"are {num_devices}: change mesh.data, mesh.fsdp or mesh.tensor "
             "(-1 takes the devices that are left)"
         )
-    # Auto has to be said: jax.make_mesh defaults to Explicit axes.
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    data, fsdp, tensor = sizes
+    return data, fsdp, tensor
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -18,13 +18,11 @@ def initial_state(task: Task, mesh: Mesh, seed: int) -> TrainState:
     return jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(key)
 
 
-def compile_step(
-    task: Task, mesh: Mesh, state: TrainState, batch: Batch, key: Any
-) -> tuple[Any, float]:
-    """The step, compiled ahead of its first call, and the seconds that took.
+def step_program(task: Task, mesh: Mesh) -> Any:
+    """The jitted step, not yet compiled.
 
-    The program takes and returns what `Task.step` does, but with the run's key in place of the
-    step's, and uses up the state it is given. All three arguments may be abstract.
+    It takes and returns what `Task.step` does, but with the run's key in place of the step's, and
+    uses up the state it is given.
     """
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -32,6 +30,16 @@ def compile_step(
 
     # Without output shardings gradients and state would lose the fsdp axis.
     places = (meshes.state_shardings(mesh, task), meshes.replicated(mesh))
+    return jax.jit(step, out_shardings=places, donate_argnums=0)
+
+
+def compile_step(
+    task: Task, mesh: Mesh, state: TrainState, batch: Batch, key: Any
+) -> tuple[Any, float]:
+    """`step_program`, compiled ahead of its first call, and the seconds that took.
+
+    All three arguments may be abstract.
+    """
     start = time.perf_counter()
-    program = jax.jit(step, out_shardings=places, donate_argnums=0).lower(state, batch, key)
+    program = step_program(task, mesh).lower(state, batch, key)
     return program.compile(), time.perf_counter() - start
