@@ -220,7 +220,7 @@ def _newest_good(
         with storage.quiet_failure():
             try:
                 loaded, reason = _fetch_and_load(directory / str(step), expected), None
-            except errors.UserError:
+            except (errors.UserError, mirror.UnreachableError):
                 raise
             except Exception as error:  # the types of a damaged file's errors vary widely
                 loaded, reason = None, _short(error)

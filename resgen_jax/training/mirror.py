@@ -22,6 +22,10 @@ from resgen_jax.data import paths
 LIST = "files.json"
 
 
+class UnreachableError(Exception):
+    """A bucket that does not answer, which says nothing about the checkpoints in it."""
+
+
 def is_needed(directory: paths.Path) -> bool:
     """Whether orbax cannot write there."""
     return paths.scheme_of(directory) not in (None, "gs")
@@ -74,12 +78,26 @@ def steps(directory: paths.Path, mark: str = LIST) -> list[int]:
 
 
 def fetch(place: paths.Path, into: pathlib.Path) -> None:
-    """Copies a checkpoint out of the bucket; raises OSError for a file that has changed there."""
+    """Copies a checkpoint out of the bucket.
+
+    Raises OSError for a file that has changed there or is gone, UnreachableError for any other
+    trouble, so that a good checkpoint is not taken for a damaged one.
+    """
     shutil.rmtree(into, ignore_errors=True)
-    for name, facts in json.loads((place / LIST).read_text()).items():
-        paths.fetch(place / name, into / name)
+    _fetch(place / LIST, into.with_suffix(".json"))
+    for name, facts in json.loads(into.with_suffix(".json").read_text()).items():
+        _fetch(place / name, into / name)
         if _facts(into / name) != facts:
             raise OSError(f"{name} is not the file that was saved")
+
+
+def _fetch(place: paths.Path, file: pathlib.Path) -> None:
+    try:
+        paths.fetch(place, file)
+    except FileNotFoundError:
+        raise
+    except Exception as failure:  # each library has its own
+        raise UnreachableError(f"cannot read {place}: {failure}") from failure
 
 
 def _facts(file: str | os.PathLike) -> list[int | str]:

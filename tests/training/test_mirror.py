@@ -62,6 +62,21 @@ def test_fetched_files_are_those_that_were_saved(made, tmp_path):
         mirror.fetch(found.directory / "1", tmp_path / "1")
 
 
+def test_bucket_that_does_not_answer_is_no_damage(made, tmp_path, monkeypatch):
+    found, save = made
+    save(1)
+    found.publish(1)
+
+    def fail(place, file):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(paths, "fetch", fail)
+    with pytest.raises(mirror.UnreachableError, match="cannot read s3://bucket/run/1/"):
+        mirror.fetch(found.directory / "1", tmp_path / "1")
+    with pytest.raises(mirror.UnreachableError):
+        checkpoint._newest_good(found.directory, [1], {}, warn=pytest.fail)
+
+
 def test_forgotten_step_counts_no_longer(made):
     found, save = made
     save(1)
