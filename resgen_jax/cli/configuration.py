@@ -13,6 +13,7 @@ import resgen_jax
 from resgen_jax.cli import sections
 from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
 from resgen_jax.core import build, errors
+from resgen_jax.data import paths
 
 PATHS = (
     ("data", "path"),
@@ -21,6 +22,7 @@ PATHS = (
     ("evaluation", "weights"),
     ("evaluation", "tokenizer"),
 )
+IN_BUCKETS = (("data", "codes"), ("evaluation", "tokenizer"))
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -48,8 +50,17 @@ def make_paths_absolute(config: ml_collections.ConfigDict) -> None:
     """The paths in a config, so that its run can be gone on with from another folder."""
     for section, field in PATHS:
         if section in config and config[section].get(field):
-            path = pathlib.Path(config[section][field]).expanduser()
-            config[section][field] = os.path.abspath(path)
+            text = config[section][field]
+            if paths.is_remote(text):
+                if (section, field) not in IN_BUCKETS:
+                    raise errors.UserError(
+                        f"{section}.{field} is {text!r}, but it is read from a disk alone; copy "
+                        f"it to this machine, or mount the bucket"
+                    )
+                paths.check_reachable(text)
+            else:
+                path = pathlib.Path(text).expanduser()
+                config[section][field] = os.path.abspath(path)
 
 
 def shipped_folder() -> pathlib.Path:

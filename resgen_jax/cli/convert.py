@@ -11,6 +11,7 @@ import jax
 from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
 from resgen_jax.convert import exports, formats, weights
 from resgen_jax.core import build, errors, trees
+from resgen_jax.data import paths
 
 SAFETENSORS = "safetensors"
 # Flags that stand for keywords of a format's `convert`.
@@ -25,6 +26,7 @@ OPTIONS = {
 def add_flags(parser: flags.Parser) -> None:
     """A run and --to, or a published file and --from; --list."""
     flags.add_workdir(parser, "run directory of a tokenizer or generator, to be exported")
+    parser.allow_buckets("workdir")
     parser.add_argument("--to", metavar="FORMAT", help=f"{SAFETENSORS}, with config.json beside it")
     parser.add_argument("--from", dest="source", metavar="FORMAT", help="see --list")
     parser.add_argument("--input", metavar="FILE", help="the published file (or its folder)")
@@ -158,7 +160,7 @@ def _of_generator(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
         _fetch(generator.params),
         _fetch(generator.codebooks),
         _config(generator.config),
-        json.loads((pathlib.Path(workdir) / experiments.CODES_FILE).read_text()),
+        json.loads((paths.of(workdir) / experiments.CODES_FILE).read_text()),
     )
     return export, {"step": generator.step, "class_names": list(generator.meta.class_names)}
 

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-import pathlib
 
 import jax
 import numpy as np
@@ -11,7 +10,7 @@ from jax.experimental import multihost_utils
 
 from resgen_jax.cli import configuration, encoding, flags, progress, reconstruct, sections, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, codes_writer, sources
+from resgen_jax.data import codes, codes_writer, paths, sources
 
 SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for
 CROP_SHARES = (0.8, 1.0)  # of --num_crops, where the run's config has no data.random_crop
@@ -21,6 +20,7 @@ def add_flags(parser: flags.Parser) -> None:
     """--workdir, --images, --output, --batch_size, --flip, --num_crops, and how it is written."""
     parser.set_defaults(config=None)  # the run's own, but --config.data.FIELD may be set
     flags.add_workdir(parser, "run directory of a tokenizer")
+    parser.allow_buckets("workdir", "output")
     flags.add_images(
         parser,
         "another image folder than the run's own (other files: --config.data.source=tar "
@@ -51,7 +51,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints how many codes went where, and the command to go on with."""
     workdir = flags.require(values, "workdir", "the tokenizer's run directory", "runs/tokenizer")
     output = values.output or os.path.join(workdir, "codes")
-    codes.check_writable(output)
+    _check_output(output)
     tokenizer = trained.open_tokenizer(workdir, progress.say)
     _choose_images(tokenizer, overrides)
     encode(
@@ -72,6 +72,16 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         )
         progress.result(
             f"next:  resgen train --config=CONFIG --config.data.codes={output} --workdir=DIR"
+        )
+
+
+def _check_output(output: str | os.PathLike) -> None:
+    """Raises UserError where codes cannot be written; before anything is opened."""
+    codes.check_writable(output)
+    if paths.is_remote(output) and jax.process_count() > 1:
+        raise errors.UserError(
+            f"{jax.process_count()} processes cannot write codes into {output} together; name a "
+            "disk that all of them see, or leave out --distributed"
         )
 
 
@@ -102,7 +112,8 @@ def encode(
 
     As in training, up to the run's data.max_unreadable images are skipped, each of them named; a
     held-out one that cannot be read is an error. Every process encodes shards of its own, on its
-    own devices. Codes that are there already are kept, unless `again`.
+    own devices. Codes that are there already are kept, unless `again`. What goes into a bucket is
+    written on this machine first, and goes on where it was on this machine alone.
     """
     flags.at_least("batch_size", batch_size, 1)
     flags.at_least("num_crops", num_crops, 0)
@@ -124,9 +135,15 @@ def encode(
         records_per_shard,
         (encoder.identity, *(part.fingerprint() for part in dataset[:2])),
     )
-    work = encoding.Work(codes_writer.Unfinished(output, plan), dataset, encoder, spec, batch_size)
-    if _is_done(work.unfinished, output) and not again:
+    place = paths.of(output)
+    folder = paths.working_copy(place, "written")
+    unfinished = codes_writer.Unfinished(folder, plan)
+    work = encoding.Work(unfinished, dataset, encoder, spec, batch_size)
+    if _is_done(unfinished, place) and not again:
         progress.say(f"{output} holds these codes already; --again encodes them anew")
+        return
+    if paths.is_remote(place) and not again and unfinished.is_in_place():
+        progress.say(f"{folder} holds these codes already; they are copied")
     elif jax.process_index() == 0:
         with work.unfinished.begun(progress.say):
             _meet("begun")
@@ -140,6 +157,8 @@ def encode(
         _meet("begun")
         work.run()
         work.wait(lambda: not work.unfinished.folder.exists())
+    if paths.is_remote(place):
+        codes_writer.publish(folder, place)
 
 
 def _meta(
@@ -157,16 +176,16 @@ def _meta(
         image_size=door.image_size,
         channels=door.channels,
         class_names=dataset.class_names,
-        tokenizer=str(pathlib.Path(workdir).absolute()),
+        tokenizer=str(paths.absolute(workdir)),
         tokenizer_step=tokenizer.step,
         crop=spec.crop,
     )
 
 
-def _is_done(unfinished: codes_writer.Unfinished, output: str | os.PathLike) -> bool:
+def _is_done(unfinished: codes_writer.Unfinished, output: paths.Path) -> bool:
     """Whether the codes are there and whole; all processes hear what the first one finds."""
     is_done = False
-    if jax.process_index() == 0 and unfinished.is_in_place():
+    if jax.process_index() == 0 and _is_in_place(unfinished, output):
         try:
             is_done = bool(codes.read(output))
         except errors.UserError as failure:
@@ -174,6 +193,12 @@ def _is_done(unfinished: codes_writer.Unfinished, output: str | os.PathLike) -> 
     if jax.process_count() == 1:
         return is_done
     return bool(multihost_utils.broadcast_one_to_all(np.int32(is_done)))
+
+
+def _is_in_place(unfinished: codes_writer.Unfinished, output: paths.Path) -> bool:
+    if paths.is_remote(output):
+        return codes.plan_of(output) == unfinished.plan.sha256()
+    return unfinished.is_in_place()
 
 
 def _meet(name: str) -> None:

@@ -19,7 +19,7 @@ from resgen_jax.cli import (
 )
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import views
+from resgen_jax.data import paths, views
 from resgen_jax.evaluation import environment, protocol
 
 RECORD = "evaluate.json"
@@ -54,6 +54,7 @@ def add_flags(parser: flags.Parser) -> None:
     )
     runs = parser.add_argument_group("a run")
     flags.add_workdir(parser, "of a tokenizer: reconstructions by depth; of a generator: samples")
+    parser.allow_buckets("workdir", "output", "tokenizer")
     runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
     runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
     runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
@@ -102,7 +103,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         "command": values.command,
     }
     if "metrics" in found:
-        output = pathlib.Path(values.output or place / RECORD)
+        output = paths.of(values.output or place / RECORD)
         run_directory.write_json(output, _plain(record))
         for line in table(found):
             progress.result(line)
@@ -124,7 +125,7 @@ def table(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _form(values: argparse.Namespace) -> tuple[Any, pathlib.Path]:
+def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
     """What to do, and where its record goes."""
     given = [name for name in ("samples", "workdir", "write_reference") if getattr(values, name)]
     if len(given) != 1:
@@ -144,7 +145,7 @@ def _form(values: argparse.Namespace) -> tuple[Any, pathlib.Path]:
         flags.require(values, "reference", "what to compare with", "reference.npz")
         place = pathlib.Path(values.samples).expanduser()
         return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
-    return evaluate_runs.FORMS[task], pathlib.Path(values.workdir)
+    return evaluate_runs.FORMS[task], paths.of(values.workdir)
 
 
 def _refuse_unused(values: argparse.Namespace, form: str) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, pipeline, sources
+from resgen_jax.data import codes, paths, pipeline, sources
 from resgen_jax.generators import interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
@@ -46,7 +45,7 @@ def open_experiment(
     num_microbatches = sections.read(config, "optimizer").num_microbatches
     meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
     open_data = {"rq_vae": _open_images, "resgen": _open_codes}[config.task]
-    return Experiment(mesh, *open_data(config, pathlib.Path(workdir), note))
+    return Experiment(mesh, *open_data(config, paths.of(workdir), note))
 
 
 def tokenizer_task(
@@ -154,7 +153,7 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
     )
 
 
-def _open_images(config, workdir: pathlib.Path, note: Note):
+def _open_images(config, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
@@ -172,7 +171,7 @@ def _open_images(config, workdir: pathlib.Path, note: Note):
     return task, iterator, _held_out(dataset.held_out, spec)
 
 
-def _open_codes(config, workdir: pathlib.Path, note: Note):
+def _open_codes(config, workdir: paths.Path, note: Note):
     del note  # codes are checked as a whole
     spec = sections.read(config, "data")
     if not spec.codes:
@@ -205,7 +204,7 @@ def _held_out(source: sources.Source, spec: Any) -> Callable[[], Iterator[pipeli
     )
 
 
-def _keep_description(workdir: pathlib.Path, place: str, dataset: codes.CodesDataset) -> None:
+def _keep_description(workdir: paths.Path, place: str, dataset: codes.CodesDataset) -> None:
     """Beside the checkpoints: what the codes are of; other codes of that name are refused later."""
     path = workdir / CODES_FILE
     fields = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from resgen_jax.core import build, errors
+from resgen_jax.data import paths
 
 Overrides = list[tuple[str, str]]
 CONFIG_FIELD = "--config."
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
                 prog, max_help_position=30, width=98
             ),
         )
+        self._in_buckets: tuple[str, ...] = ()
         self.add_argument("--help", "-h", action="store_true", help="this text")
         self.add_argument(
             "--distributed",
@@ -34,6 +36,10 @@ class Parser(argparse.ArgumentParser):
             metavar="HOST:PORT,COUNT,NUMBER",
             help="one of several processes; on a pod or under Slurm it finds the others itself",
         )
+
+    def allow_buckets(self, *names: str) -> None:
+        """These flags may name a place in a bucket, gs:// or s3://."""
+        self._in_buckets = names
 
     def error(self, message: str) -> NoReturn:
         raise errors.UserError(f"{message}; see `{self.prog} --help`")
@@ -56,8 +62,22 @@ class Parser(argparse.ArgumentParser):
                 f"{CONFIG_FIELD}{overrides[0][0]} is set, but this verb reads the config of "
                 f"the run directory; set config fields with `resgen train`"
             )
+        self._check_places(values)
         values.command = shlex.join([*self.prog.split(), *given])
         return values, overrides
+
+    def _check_places(self, values: argparse.Namespace) -> None:
+        """Raises UserError for a place in a bucket that cannot be used, or not by this flag."""
+        for name, value in vars(values).items():
+            if not isinstance(value, str) or not paths.is_remote(value):
+                continue
+            if name not in self._in_buckets:
+                allowed = ", ".join(f"--{flag}" for flag in self._in_buckets) or "no flag"
+                raise errors.UserError(
+                    f"--{name} is {value!r}, but it has to be a path of this machine: with "
+                    f"`{self.prog}` {allowed} may name a place in a bucket"
+                )
+            paths.check_reachable(value)
 
     def _refuse(self, argument: str) -> NoReturn:
         if not argument.startswith("-"):

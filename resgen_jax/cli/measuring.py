@@ -1,6 +1,6 @@
 """What `resgen evaluate` and evaluation while training do alike: networks, references, figures."""
 
-import pathlib
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, reconstruct, sampling, trained
 from resgen_jax.convert import weights
-from resgen_jax.data import sources
+from resgen_jax.data import paths, sources
 from resgen_jax.evaluation import distances, features, reconstruction, reference
 from resgen_jax.features import lpips
 from resgen_jax.training import mesh as meshes
@@ -52,7 +52,7 @@ def lpips_measure(directory: str | None) -> reconstruction.Measure:
 
 
 def reference_of(
-    workdir: str | pathlib.Path,
+    workdir: str | os.PathLike,
     split: str,
     dataset: sources.Dataset,
     extractor: features.Extractor,
@@ -91,7 +91,7 @@ def reference_of(
         split=split,
         images=images.fingerprint(),
     )
-    path = pathlib.Path(workdir) / f"reference_{extractor.network.name}_{split}.npz"
+    path = paths.of(workdir) / f"reference_{extractor.network.name}_{split}.npz"
     return reference.cached(path, extractor, facts, build)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from resgen_jax.cli import flags, progress, run_directory, sections, trained
 from resgen_jax.data import images as image_files
-from resgen_jax.data import patterns, pipeline, sources
+from resgen_jax.data import paths, patterns, pipeline, sources
 from resgen_jax.evaluation import pictures, reconstruction
 from resgen_jax.quantizers import rvq
 from resgen_jax.training import mesh as meshes
@@ -25,6 +25,7 @@ NUM_SHOWN = 12
 def add_flags(parser: flags.Parser) -> None:
     """--workdir, --images, --batch_size."""
     flags.add_workdir(parser, "run directory of a tokenizer; the results go there too")
+    parser.allow_buckets("workdir")
     flags.add_images(parser, "another image folder than the run's own")
     parser.add_argument(
         "--batch_size", type=int, default=256, help="images at a time (%(default)s)"
@@ -42,8 +43,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             f"depth {level + 1}: PSNR {psnr:.2f} dB, usage {figures['usage_by_level'][level]:.1%}, "
             f"perplexity {figures['perplexity_by_level'][level]:.1f} of {figures['codebook_size']}"
         )
-    progress.result(f"picture: {pathlib.Path(workdir) / PICTURE}")
-    progress.result(f"figures: {pathlib.Path(workdir) / FIGURES}")
+    progress.result(f"picture: {paths.of(workdir) / PICTURE}")
+    progress.result(f"figures: {paths.of(workdir) / FIGURES}")
 
 
 def reconstruct(
@@ -71,9 +72,9 @@ def reconstruct(
     shown = spread(source, NUM_SHOWN)
     rebuilt = _rebuilt(tokenizer, by_depth, shown)
     picture = pictures.reconstructions(shown, rebuilt, figures["psnr_by_depth"])
-    run_directory.save_picture(pathlib.Path(workdir) / PICTURE, picture)
+    run_directory.save_picture(paths.of(workdir) / PICTURE, picture)
     figures["step"] = tokenizer.step
-    run_directory.write_json(pathlib.Path(workdir) / FIGURES, figures)
+    run_directory.write_json(paths.of(workdir) / FIGURES, figures)
     return figures
 
 

@@ -4,7 +4,6 @@ import errno
 import io
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.core import errors
+from resgen_jax.data import paths
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
@@ -58,7 +58,7 @@ def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.ConfigDict:
     """The config of the run directory `workdir`, which has to be of the task `task` if given."""
-    path = pathlib.Path(workdir) / FILE
+    path = paths.of(workdir) / FILE
     try:
         fields = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +86,7 @@ def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigD
     The sections train, mesh, sampler and evaluation may differ, and how the data are read; the rest
     may not.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = paths.of(workdir)
     if (workdir / FILE).exists():
         refuse_other(workdir, to_json(read(workdir)), to_json(config))
     write_json(workdir / FILE, to_json(config))
@@ -119,34 +119,31 @@ def _may_change(name: str) -> bool:
     return name in MAY_CHANGE or name.startswith(MAY_CHANGE_SECTIONS)
 
 
-def write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
+def write_json(path: paths.Path, fields: Mapping[str, Any]) -> None:
     """A JSON file, whole or not at all."""
     write(path, (json.dumps(fields, indent=2) + "\n").encode())
 
 
-def save_picture(path: pathlib.Path, picture: Image.Image) -> None:
+def save_picture(path: paths.Path, picture: Image.Image) -> None:
     """A PNG file, whole or not at all."""
     content = io.BytesIO()
     picture.save(content, format="png")
     write(path, content.getvalue())
 
 
-def save_arrays(path: pathlib.Path, **arrays: Any) -> None:
+def save_arrays(path: paths.Path, **arrays: Any) -> None:
     """An NPZ file, whole or not at all."""
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write(path, content.getvalue())
 
 
-def write(path: pathlib.Path, content: bytes) -> None:
+def write(path: paths.Path, content: bytes) -> None:
     """A file, whole or not at all, by the first process; UserError if the disk refuses."""
     if jax.process_index() != 0:
         return
-    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        paths.write(path, content)
     except OSError as failure:
         if failure.errno not in DISK_ERRORS:
             raise

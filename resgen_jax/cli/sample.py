@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import json
-import pathlib
 
 import jax
 import numpy as np
 
 from resgen_jax.cli import flags, inpainting, progress, run_directory, sampling, trained
 from resgen_jax.core import errors
+from resgen_jax.data import paths
 from resgen_jax.evaluation import archive, pictures
 from resgen_jax.evaluation import samples as sample_files
 
@@ -21,6 +21,7 @@ NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
 def add_flags(parser: flags.Parser) -> None:
     """Which samples, how they are drawn, and where they go."""
     flags.add_workdir(parser, "run directory of a generator")
+    parser.allow_buckets("workdir", "output", "tokenizer")
     parser.add_argument(
         "--num_samples", type=int, help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})"
     )
@@ -86,7 +87,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         generator.config, {name: getattr(values, name) for name in sampling.KNOBS}
     )
     chosen = sampling.parse_classes(values.classes, class_names)
-    output = pathlib.Path(values.output or workdir)
+    output = paths.of(values.output or workdir)
     if values.npz == ADM:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
@@ -112,7 +113,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     progress.result(f"arrays:  {output / ARRAYS} (images, labels, codes)")
 
 
-def _write_adm(generator, tokenizer, spec, labels, values, output: pathlib.Path) -> None:
+def _write_adm(generator, tokenizer, spec, labels, values, output: paths.Path) -> None:
     """Draws in shuffled order straight into the file, and shows the first few."""
     meta, seed = generator.meta, values.seed
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -148,6 +149,7 @@ def _write_adm(generator, tokenizer, spec, labels, values, output: pathlib.Path)
     run_directory.save_picture(output / PICTURE, picture)
     progress.result(f"picture: {output / PICTURE}")
     progress.result(f"arrays:  {output / ADM_ARRAYS} (arr_0, labels, order)")
-    progress.result(
-        f"next:    resgen evaluate --samples={output / ADM_ARRAYS} --reference=FILE.npz"
-    )
+    samples, where = output / ADM_ARRAYS, ""
+    if paths.is_remote(output):  # they are mapped into memory
+        samples, where = ADM_ARRAYS, " (on a copy of it)"
+    progress.result(f"next:    resgen evaluate --samples={samples} --reference=FILE.npz{where}")

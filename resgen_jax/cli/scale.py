@@ -1,7 +1,6 @@
 """`resgen scale`: a model's size, its speed here or on a pod, and how its loss scales."""
 
 import argparse
-import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.core import build, errors, keys, trees
+from resgen_jax.data import paths
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
 from resgen_jax.training import flops, loop, resgen_task, rq_vae_task
@@ -60,7 +60,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         line = f"{name + ':':<32}{'' if is_table else tables.written(value)}"
         progress.result("\n".join([line.rstrip(), *(tables.lines(value) if is_table else ())]))
     if values.output:
-        run_directory.write_json(pathlib.Path(values.output), found)
+        run_directory.write_json(paths.of(values.output), found)
     return 0
 
 

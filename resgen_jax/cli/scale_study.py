@@ -3,13 +3,13 @@
 import argparse
 import fnmatch
 import json
-import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from resgen_jax.cli import flags, progress, run_directory, studies, train
 from resgen_jax.core import build, errors
+from resgen_jax.data import paths
 from resgen_jax.scaling import plot, report, study
 from resgen_jax.training import flops
 
@@ -19,6 +19,7 @@ Rate = Callable[[study.Run], float | None]
 def add_flags(parser: flags.Parser) -> None:
     """What the three actions are told beside the config."""
     flags.add_workdir(parser, "of a study: its runs, their figures and the plot")
+    parser.allow_buckets("workdir", "output")
     parser.add_argument("--only", metavar="PATTERN", help="run: names such as 'w32_*' alone")
     parser.add_argument("--chip", metavar="KIND", help="plan: predict hours on this chip, by --mfu")
     parser.add_argument("--mfu", type=float, help="plan: share of the chip's peak, say 0.4")
@@ -80,7 +81,7 @@ def fit(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
     """The law through the finished runs' held-out losses; also as WORKDIR/fit.json and fit.png."""
     if overrides:
         raise errors.UserError("fit reads what the runs wrote; set config fields with plan and run")
-    workdir = pathlib.Path(
+    workdir = paths.of(
         flags.require(values, "workdir", "a study that `resgen scale run` made", "runs/study")
     )
     written = _read_study(workdir)
@@ -167,10 +168,10 @@ def _write_study(workdir: str, found: studies.Study) -> None:
         "meaning": found.spec.meaning,
         "runs": [each.row() for each in found.runs],
     }
-    run_directory.write_json(pathlib.Path(workdir) / studies.FILE, fields)
+    run_directory.write_json(paths.of(workdir) / studies.FILE, fields)
 
 
-def _read_study(workdir: pathlib.Path) -> dict[str, Any]:
+def _read_study(workdir: paths.Path) -> dict[str, Any]:
     path = workdir / studies.FILE
     try:
         fields = json.loads(path.read_text())

@@ -1,6 +1,6 @@
 """A study's config file: a base config, sizes and budgets, read into the configs of its runs."""
 
-import pathlib
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import ml_collections
 from resgen_jax.cli import configuration, experiments
 from resgen_jax.cli.flags import Overrides
 from resgen_jax.core import build, errors, trees
+from resgen_jax.data import paths
 from resgen_jax.scaling import study
 from resgen_jax.training import rq_vae_task
 
@@ -61,9 +62,9 @@ def expand(config: ml_collections.ConfigDict) -> Study:
     return Study(spec, runs, configs)
 
 
-def folder(workdir: str | pathlib.Path, run: study.Run) -> pathlib.Path:
+def folder(workdir: str | os.PathLike, run: study.Run) -> paths.Path:
     """The run directory of a run."""
-    return pathlib.Path(workdir) / RUNS / run.name
+    return paths.of(workdir) / RUNS / run.name
 
 
 def _of_size(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:

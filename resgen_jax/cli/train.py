@@ -42,6 +42,7 @@ def add_flags(parser: flags.Parser) -> None:
         help="a config file, yours or one of the package; --config.any.field=value sets a field",
     )
     flags.add_workdir(parser, "run directory: made, or gone on with if it holds this config's run")
+    parser.allow_buckets("workdir")
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:

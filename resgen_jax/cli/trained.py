@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import experiments, run_directory, sections
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
-from resgen_jax.data import codes
+from resgen_jax.data import codes, paths
 from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
 
@@ -57,7 +56,7 @@ def open_tokenizer(
 def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     """The generator of a run or export, on all devices of this machine."""
     config = _config(workdir, "resgen")
-    path = pathlib.Path(workdir) / experiments.CODES_FILE
+    path = paths.of(workdir) / experiments.CODES_FILE
     if not path.is_file():
         raise errors.UserError(
             f"{workdir} lacks {experiments.CODES_FILE}; start its training again to write it"
@@ -96,7 +95,7 @@ def open_tokenizer_of(
 ) -> TokenizerRun:
     """The tokenizer that made some codes, where it was or where it has `moved_to`."""
     workdir = moved_to or meta.tokenizer
-    if not (pathlib.Path(workdir) / run_directory.FILE).is_file():
+    if not (paths.of(workdir) / run_directory.FILE).is_file():
         raise errors.UserError(
             f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
             f"say where it is with --tokenizer=DIR"

@@ -15,6 +15,7 @@ import numpy as np
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
+from resgen_jax.data import paths
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
 from resgen_jax.quantizers import interface as quantizers
@@ -148,7 +149,8 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
 
 def is_export(path: str | os.PathLike) -> bool:
     """Whether the directory holds an exported model."""
-    return (pathlib.Path(path) / WEIGHTS).is_file() and (pathlib.Path(path) / CONFIG).is_file()
+    path = paths.of(path)
+    return (path / WEIGHTS).is_file() and (path / CONFIG).is_file()
 
 
 def _is_ours(path: pathlib.Path) -> bool:
@@ -161,7 +163,7 @@ def _is_ours(path: pathlib.Path) -> bool:
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
     """What the directory says of its model; UserError where it is no export."""
-    path = pathlib.Path(path)
+    path = paths.of(path)
     if not is_export(path):
         raise errors.UserError(
             f"{str(path)!r} is no exported model: it lacks {CONFIG} or {WEIGHTS}; make one by "
@@ -183,15 +185,16 @@ def read(path: str | os.PathLike, abstract: PyTree) -> PyTree:
     UserError for a file that changed since it was written, and for arrays that are missing, left
     over or of another shape.
     """
-    path = pathlib.Path(path)
-    if describe(path).get("sha256") not in (None, _sha256(path / WEIGHTS)):
-        raise errors.UserError(
-            f"{path / WEIGHTS} is not the file that {CONFIG} beside it was written with; copy "
-            "both again"
-        )
+    path = paths.of(path)
     names = trees.named_leaves(abstract)
     table = [rules.copy(name, name) for name in names]
-    arrays = safetensors_files.read(path / WEIGHTS)
+    with paths.reading(path / WEIGHTS) as file:
+        if describe(path).get("sha256") not in (None, _sha256(file)):
+            raise errors.UserError(
+                f"{path / WEIGHTS} is not the file that {CONFIG} beside it was written with; copy "
+                "both again"
+            )
+        arrays = safetensors_files.read(file)
     found = trees.named_leaves(rules.apply(table, arrays, rules.nest(names), where=str(path)))
     leaves = [_placed(found[name], leaf) for name, leaf in names.items()]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)

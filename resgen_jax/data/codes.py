@@ -5,6 +5,7 @@ codes "l q" (uint16, or int32 for more than 65,536 entries), little-endian; code
 codes.json: what they mean, the number of records of every shard, and the sha256 of every file.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import shards
+from resgen_jax.data import paths, shards
 from resgen_jax.data.sources import Element
 
 DESCRIPTION, CODEBOOKS = "codes.json", "codebooks.npy"
@@ -126,7 +127,7 @@ class CodesSource:
 
 def check_writable(path: str | os.PathLike) -> None:
     """Raises UserError where `path` holds something that is not a codes directory."""
-    path = pathlib.Path(path)
+    path = paths.of(path)
     is_empty = path.is_dir() and not any(path.iterdir())
     if path.exists() and not (path / DESCRIPTION).is_file() and not is_empty:
         raise errors.UserError(
@@ -135,23 +136,34 @@ def check_writable(path: str | os.PathLike) -> None:
 
 
 def read(path: str | os.PathLike) -> CodesDataset:
-    """The codes directory at `path`, every file checked against its sha256, codes left on disk."""
-    path = pathlib.Path(path)
+    """The codes directory at `path`, every file checked against its sha256, codes left on disk.
+
+    One in a bucket is copied into a cache on this machine, where what is whole is not copied again.
+    """
+    path = paths.of(path)
+    folder = paths.working_copy(path, "read")
     description = _description(path)
     counts, sums = description.pop("shards"), description.pop("sha256")
     description.pop("plan", None)
     meta = build.build(Meta, description, str(path / DESCRIPTION))
     for name in [CODEBOOKS, *(name for part in PARTS for name in counts[part])]:
-        file = path / name
-        if not file.is_file() or shards.sha256(file) != sums.get(name):
+        file = folder / name
+        if paths.is_remote(path) and not _is_whole(file, sums.get(name)):
+            with contextlib.suppress(FileNotFoundError):  # told below
+                paths.fetch(path / name, file)
+        if not _is_whole(file, sums.get(name)):
             state = "damaged (its sha256 is not the one written)" if file.is_file() else "missing"
-            raise errors.UserError(f"{file} is {state}; encode again with `resgen encode`")
+            raise errors.UserError(f"{path / name} is {state}; encode again with `resgen encode`")
     return CodesDataset(
-        *(_source(path, counts[part], meta) for part in PARTS),
-        codebooks=np.load(path / CODEBOOKS, allow_pickle=False),
+        *(_source(folder, counts[part], meta) for part in PARTS),
+        codebooks=np.load(folder / CODEBOOKS, allow_pickle=False),
         meta=meta,
         sha256=sums,
     )
+
+
+def _is_whole(file: pathlib.Path, sha256: str | None) -> bool:
+    return file.is_file() and shards.sha256(file) == sha256
 
 
 def _source(path: pathlib.Path, counts: dict[str, int], meta: Meta) -> CodesSource:
@@ -173,7 +185,7 @@ def describe(
     return {"format": FORMAT, **fields, "plan": plan, "shards": counts, "sha256": sums}
 
 
-def plan_of(path: pathlib.Path) -> str | None:
+def plan_of(path: paths.Path) -> str | None:
     """The plan of the codes directory at `path`, None where there is none or a damaged one."""
     try:
         return json.loads((path / DESCRIPTION).read_text())["plan"]
@@ -181,7 +193,7 @@ def plan_of(path: pathlib.Path) -> str | None:
         return None
 
 
-def _description(path: pathlib.Path) -> dict[str, Any]:
+def _description(path: paths.Path) -> dict[str, Any]:
     """The content of codes.json, of this format and with its files; UserError else."""
     place = path / DESCRIPTION
     try:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, shards
+from resgen_jax.data import codes, paths, shards
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -233,6 +233,22 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def publish(folder: pathlib.Path, place: paths.Path) -> None:
+    """Moves a codes directory of this machine into a bucket; its description goes last.
+
+    Replaces an earlier codes directory there, and raises UserError for anything else.
+    """
+    codes.check_writable(place)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    # Until the last file is there: nothing to be read, but no stranger's folder either.
+    paths.write(place / codes.DESCRIPTION, json.dumps({"format": codes.FORMAT}).encode())
+    for name in sorted(names, key=lambda name: name == codes.DESCRIPTION):
+        paths.upload(folder / name, place / name)
+    for name in set(paths.names_in(place)) - set(names):  # of the codes that were there before
+        (place / name).unlink()
+    shutil.rmtree(folder)
 
 
 def write(

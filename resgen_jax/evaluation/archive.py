@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
+from resgen_jax.data import paths
 
 LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field end it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -86,7 +87,7 @@ class Writer(NamedTuple):
 
 
 @contextlib.contextmanager
-def writing(path: pathlib.Path, *, is_on: bool = True) -> Iterator[Writer]:
+def writing(path: paths.Path, *, is_on: bool = True) -> Iterator[Writer]:
     """A new NPZ file, whole or not at all; `is_on` is False in all processes but one.
 
     Stored without compression, so that it can be read where it lies.
@@ -94,13 +95,13 @@ def writing(path: pathlib.Path, *, is_on: bool = True) -> Iterator[Writer]:
     if not is_on:
         yield Writer(None)
         return
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _disk_errors(path), paths.writing(path) as place:
+        unfinished = place.with_name(f".{place.name}.unfinished")
+        place.parent.mkdir(parents=True, exist_ok=True)
         try:
             with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
                 yield Writer(archive)
-            unfinished.replace(path)
+            unfinished.replace(place)
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -121,7 +122,7 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: pathlib.Path) -> Iterator[None]:
+def _disk_errors(path: paths.Path) -> Iterator[None]:
     try:
         yield
     except OSError as failure:

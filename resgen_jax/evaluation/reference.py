@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from resgen_jax.core import errors
-from resgen_jax.data import pipeline, sources
+from resgen_jax.data import paths, pipeline, sources
 from resgen_jax.evaluation import archive, features, samples
 from resgen_jax.metrics import frechet
 
@@ -64,7 +64,7 @@ def kept_rows(num_images: int) -> tuple[int, ...]:
     return sources.Spread(range(num_images), NUM_KEPT).chosen  # type: ignore[arg-type]
 
 
-def write(path: pathlib.Path, reference: Reference, source: sources.Source | None = None) -> None:
+def write(path: paths.Path, reference: Reference, source: sources.Source | None = None) -> None:
     """A file of statistics, with the images of `source` (up to 10,000) as the ADM evaluator wants.
 
     Written by the first process; the others take their part in nothing.
@@ -112,7 +112,7 @@ def images_in(path: pathlib.Path) -> sources.Source | None:
 
 
 def cached(
-    path: pathlib.Path,
+    path: paths.Path,
     extractor: features.Extractor,
     facts: Mapping[str, Any],
     build: Callable[[], features.Collected],
@@ -121,7 +121,8 @@ def cached(
     facts = json.loads(json.dumps(dict(facts)))
     if path.is_file():
         try:
-            found = read(path, extractor)
+            with paths.reading(path) as file:
+                found = read(file, extractor)
         except errors.UserError:  # of another network, or damaged: a cache is only built anew
             pass
         else:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import math
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from resgen_jax.core import build, errors
+from resgen_jax.data import paths
 from resgen_jax.training import checkpoint, writer
 
 UNITS = ("flops", "examples")
@@ -121,18 +121,17 @@ def _num_steps(spec: Spec, size: Size, budget: float) -> int:
     return round(steps)
 
 
-def status(workdir: pathlib.Path, num_steps: int) -> str:
+def status(workdir: paths.Path, num_steps: int) -> str:
     """`done` once the last step is measured and saved, `begun` once there is a config, else `new`.
 
     The checkpoint counts too: a run killed between the two has its last steps taken again.
     """
-    saved = workdir / checkpoint.FOLDER / str(num_steps)
-    if saved.is_dir() and held_out(workdir, num_steps):
+    if num_steps in checkpoint.steps(workdir) and held_out(workdir, num_steps):
         return DONE
     return BEGUN if (workdir / "config.json").exists() else NEW
 
 
-def held_out(workdir: pathlib.Path, step: int) -> dict[str, Any]:
+def held_out(workdir: paths.Path, step: int) -> dict[str, Any]:
     """What was measured held out at `step`; empty if nothing was."""
     found: dict[str, Any] = {}
     for line in writer.read(workdir):
@@ -141,7 +140,7 @@ def held_out(workdir: pathlib.Path, step: int) -> dict[str, Any]:
     return found
 
 
-def measured_rate(workdir: pathlib.Path) -> float | None:
+def measured_rate(workdir: paths.Path) -> float | None:
     """Model FLOP/s of a run, the median of what it logged; None before it logged any."""
     rates = sorted(
         line["model_flops_per_second"]
@@ -157,7 +156,7 @@ def chip_hours(flops: float, flops_per_second: float) -> float:
 
 
 def losses(
-    folder: pathlib.Path, rows: Sequence[Mapping[str, Any]], metric: str
+    folder: paths.Path, rows: Sequence[Mapping[str, Any]], metric: str
 ) -> list[dict[str, Any]]:
     """The rows of finished runs with their `loss`, read from the metrics of each.
 

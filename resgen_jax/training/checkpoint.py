@@ -1,9 +1,12 @@
 """Checkpoints: saved behind the training's back, checked on the way in, kept by rule."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import gc
 import os
+import pathlib
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,13 +16,15 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
-from resgen_jax.training import record, storage
+from resgen_jax.data import paths
+from resgen_jax.training import mirror, record, storage
 from resgen_jax.training.state import PyTree, TrainState
 
 Warn = Callable[[str], None]
 FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
 FOLDER = "checkpoints"
 DAMAGED = "damaged-"
+COMMITTED = "commit_success.txt"  # what orbax puts last into a checkpoint in gs://
 
 
 class Checkpoints:
@@ -37,15 +42,21 @@ class Checkpoints:
         keep_every: int = 0,
         facts: Mapping[str, Any] | None = None,
     ):
-        self.directory = epath.Path(workdir).absolute() / FOLDER
+        self.directory = place_of(workdir)
         self._facts = dict(facts or {})
+        self._mirror, self._uploads, self._upload = None, None, None
+        saving = self.directory
+        if mirror.is_needed(self.directory):
+            self._mirror = mirror.Mirror(self.directory, _keeper(keep_last, keep_every))
+            self._uploads = concurrent.futures.ThreadPoolExecutor(1, "resgen-upload")
+            saving, keep_last, keep_every = self._mirror.saving, 1, 0
         kept = ocp.training.preservation_policies
         rules = [kept.LatestN(keep_last), *([kept.EveryNSteps(keep_every)] * bool(keep_every))]
         storage.silence_orbax()
         with storage.explained(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            paths.make_folder(saving)
             self._manager = ocp.training.Checkpointer(
-                self.directory,
+                saving,
                 context=storage.context(),
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=kept.AnyPreservationPolicy(rules),
@@ -67,8 +78,13 @@ class Checkpoints:
     def newest(self) -> str:
         """The path of the newest complete checkpoint, for messages."""
         self.wait()
-        saved = self._manager.checkpoints
-        return str(self.directory / str(saved[-1].step)) if saved else "none yet"
+        saved = self._steps()
+        return str(self.directory / str(saved[-1])) if saved else "none yet"
+
+    def _steps(self) -> list[int]:
+        if self._mirror:
+            return mirror.steps(self.directory)
+        return [saved.step for saved in self._manager.checkpoints]
 
     def save(self, step: int, state: TrainState, iterator: Any = None) -> None:
         """Save in the background; returns once the arrays have left the devices.
@@ -78,20 +94,40 @@ class Checkpoints:
         arrays = record.flatten({name: getattr(state, name) for name in FIELDS})
         where = None if iterator is None else iterator.get_state()
         sealed = record.make(arrays, self._facts, where)
+        self._wait_for_upload()  # of the one before, which would make room for this one
         with storage.explained(self.directory):
             self._manager.save_checkpointables_async(
                 step, {"state": arrays, "record": sealed}, force=True
             )
+        if self._mirror:
+            self._upload = self._uploads.submit(self._publish, step)
+
+    def _publish(self, step: int) -> None:
+        self._manager.wait()
+        self._mirror.publish(step)
+
+    def _wait_for_upload(self) -> None:
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            with storage.explained(self.directory):
+                upload.result()
 
     def wait(self) -> None:
         """Wait for the save under way; raises UserError if it could not be written."""
+        self._wait_for_upload()
         with storage.explained(self.directory):
             self._manager.wait()
 
     def close(self) -> None:
         """Wait for the save under way and let go of the files."""
-        with storage.explained(self.directory):
-            self._manager.close()
+        try:
+            self._wait_for_upload()
+        finally:
+            with storage.explained(self.directory):
+                self._manager.close()
+            if self._mirror:
+                self._uploads.shutdown()
+                self._mirror.close()
 
     def restore(
         self, abstract: TrainState, iterator: Any = None, warn: Warn = lambda text: None
@@ -101,7 +137,7 @@ class Checkpoints:
         Sets `iterator` to where the data stood. Damaged checkpoints are reported to `warn` and set
         aside. Raises UserError if none is good, or if another configuration saved it.
         """
-        steps = [saved.step for saved in self._manager.checkpoints]
+        steps = self._steps()
         if not steps:
             return None
         expected = {name: getattr(abstract, name) for name in FIELDS}
@@ -116,6 +152,10 @@ class Checkpoints:
     def _set_aside(self, damaged: Sequence[int]) -> None:
         """Rename damaged checkpoints, so that they neither count as newest nor block their step."""
         if not damaged:
+            return
+        if self._mirror:
+            for step in damaged:
+                self._mirror.forget(step)
             return
         if jax.process_index() == 0:
             for step in damaged:
@@ -139,15 +179,38 @@ def restore_params(
     Each array is placed as its leaf of `abstract` says, on any mesh. Raises UserError if the run
     has no checkpoint, none that is good, or one of another configuration.
     """
-    directory = epath.Path(workdir).absolute() / FOLDER
-    inside = directory.iterdir() if directory.exists() else ()
-    steps = sorted(int(path.name) for path in inside if path.name.isdigit())
-    if not steps:
+    directory, saved = place_of(workdir), steps(workdir)
+    if not saved:
         raise errors.UserError(f"{directory} holds no checkpoint: train first, or change --workdir")
     storage.silence_orbax()
     expected = {name: getattr(abstract, name) for name in names}
-    step, _, fields = _newest_good(directory, steps, expected, warn)
+    step, _, fields = _newest_good(directory, saved, expected, warn)
     return step, fields
+
+
+def place_of(workdir: str | os.PathLike) -> epath.Path:
+    """Where the checkpoints of a run lie."""
+    return epath.Path(paths.absolute(workdir)) / FOLDER
+
+
+def steps(workdir: str | os.PathLike) -> list[int]:
+    """The steps of a run that have a checkpoint, oldest first."""
+    directory = place_of(workdir)
+    if mirror.is_needed(directory):
+        return mirror.steps(directory)
+    if paths.is_remote(directory):
+        return mirror.steps(directory, COMMITTED)
+    return sorted(int(name) for name in paths.names_in(directory) if name.isdigit())
+
+
+def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[int]]:
+    """The rule that orbax has for disks, for the steps in a bucket."""
+
+    def keeps(there: Sequence[int]) -> set[int]:
+        for_good = {step for step in there if keep_every and step % keep_every == 0}
+        return for_good | set(sorted(there)[-keep_last:])
+
+    return keeps
 
 
 def _newest_good(
@@ -156,8 +219,8 @@ def _newest_good(
     for step in sorted(steps, reverse=True):
         with storage.quiet_failure():
             try:
-                loaded, reason = _load(directory / str(step), expected), None
-            except errors.UserError:
+                loaded, reason = _fetch_and_load(directory / str(step), expected), None
+            except (errors.UserError, mirror.UnreachableError):
                 raise
             except Exception as error:  # the types of a damaged file's errors vary widely
                 loaded, reason = None, _short(error)
@@ -172,12 +235,23 @@ def _newest_good(
     )
 
 
-def _load(
+def _fetch_and_load(
     path: epath.Path, expected: Mapping[str, PyTree]
+) -> tuple[dict[str, Any], dict[str, PyTree]]:
+    """From where it lies, or from a copy on this machine where orbax cannot read there."""
+    if not mirror.is_needed(path):
+        return _load(path, expected, path)
+    with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
+        mirror.fetch(path, pathlib.Path(folder) / path.name)
+        return _load(epath.Path(folder) / path.name, expected, path)
+
+
+def _load(
+    path: epath.Path, expected: Mapping[str, PyTree], where: epath.Path
 ) -> tuple[dict[str, Any], dict[str, PyTree]]:
     with storage.context():
         content = record.unseal(ocp.load_checkpointables(path, {"record": None})["record"])
-        record.check_structure(content, expected, str(path))
+        record.check_structure(content, expected, str(where))
         wanted = record.flatten(expected)
         skipped = {name: ... for name in content["arrays"] if name not in wanted}
         loaded = ocp.load_checkpointables(path, {"state": {**skipped, **wanted}})["state"]

@@ -187,6 +187,7 @@ class _Training:
     def _save(self, state: TrainState, step: int) -> None:
         self._settle()  # never a state after a bad loss
         with self.reporter.clock.pause():
+            self.reporter.flush()
             self.checkpoints.save(step, state, self.iterator)
 
 

@@ -43,6 +43,10 @@ class Reporter:
         """Whether all metrics of this step are written; of the others only the loss is read."""
         return step in (1, self._num_steps) or step % self._log_every == 0
 
+    def flush(self) -> None:
+        """Before a checkpoint: a run that goes on from it has all lines up to it."""
+        self._out.flush()
+
     def compiled(self, step: int, seconds: float) -> None:
         """The program was compiled and `step` begins."""
         self._out.write(step, "speed", {"compile_seconds": seconds})

@@ -7,12 +7,14 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 
 from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
+from resgen_jax.data import paths
 
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
@@ -86,6 +88,6 @@ def _disk_trouble(error: BaseException | None) -> str | None:
 
 
 def _free_bytes(directory: os.PathLike) -> int:
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(tempfile.gettempdir() if paths.is_remote(directory) else directory)
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     return shutil.disk_usage(existing).free

@@ -4,14 +4,18 @@ import json
 import math
 import os
 import pathlib
+import tempfile
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import tensorboardX
 
+from resgen_jax.data import paths
 from resgen_jax.training import storage
 
 FILE = "metrics.jsonl"
+SECONDS_BETWEEN_UPLOADS = 60.0
 
 
 class Writer:
@@ -19,22 +23,29 @@ class Writer:
 
     Lines after `restored_step` are dropped first: the run computes them again. A value that is not
     finite is written as null. Switched off where `is_on` is False (all processes but the first).
+    To a file in a bucket nothing can be added: there the files are written on this machine and
+    copied whole, once a minute, by `flush` and at the end.
     """
 
     def __init__(self, workdir: str | os.PathLike, *, restored_step: int = 0, is_on: bool = True):
         self._lines: Any = None
         self._events: Any = None
-        self._workdir = pathlib.Path(workdir)
+        self._workdir = paths.of(workdir)
+        self._copied: tempfile.TemporaryDirectory | None = None
         if is_on:
-            path = self._workdir / FILE
+            folder = self._workdir
+            if paths.is_remote(folder):
+                self._copied = tempfile.TemporaryDirectory(prefix="resgen-")
+                folder = pathlib.Path(self._copied.name)
+                if (self._workdir / FILE).exists():
+                    paths.fetch(self._workdir / FILE, folder / FILE)
             with storage.explained(self._workdir):
-                self._workdir.mkdir(parents=True, exist_ok=True)
-                _keep_until(path, restored_step)
-                self._lines = path.open("a", encoding="utf-8")
+                folder.mkdir(parents=True, exist_ok=True)
+                _keep_until(folder / FILE, restored_step)
+                self._lines = (folder / FILE).open("a", encoding="utf-8")
                 # The step to purge from hides what a killed run wrote beyond its checkpoint.
-                self._events = tensorboardX.SummaryWriter(
-                    str(self._workdir), purge_step=restored_step + 1
-                )
+                self._events = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
+            self._uploaded = time.monotonic()
 
     def __enter__(self) -> "Writer":
         return self
@@ -54,6 +65,14 @@ class Writer:
             self._lines.flush()
         for name, value in finite.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
+        if time.monotonic() - self._uploaded > SECONDS_BETWEEN_UPLOADS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Brings what was written into the bucket, if the run is in one."""
+        if self._copied is not None:
+            self._events.flush()
+            self._upload()
 
     def close(self) -> None:
         """Flush and close both files."""
@@ -61,15 +80,24 @@ class Writer:
             self._lines.close()
             self._events.close()
             self._lines = None
+            if self._copied is not None:
+                self._upload()
+                self._copied.cleanup()
+                self._copied = None
+
+    def _upload(self) -> None:
+        self._uploaded = time.monotonic()
+        for file in sorted(pathlib.Path(self._copied.name).iterdir()):
+            paths.upload(file, self._workdir / file.name)
 
 
 def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     """All lines of a run's metrics; the torn last line of a killed run is left out."""
-    path = pathlib.Path(workdir) / FILE
+    path = paths.of(workdir) / FILE
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in path.read_bytes().decode(errors="replace").splitlines():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
