@@ -4,9 +4,14 @@
     resgen train --config=configs/generators/resgen_natural64.py \\
         --config.data.codes=runs/natural64_codes --workdir=runs/natural64_generator
 
-Sized for two CPU cores; `:wide` is for an accelerator. `:paper` trains the paper's two-part bound
-alone, `:tiny` a few steps of a small network. To measure a distance while it trains, add
---config.evaluation.features=mobilenet --config.evaluation.weights=WEIGHTS.
+Expect of seed 0 on Imagenette, after 25 minutes of CPU time (one core of an AMD EPYC, shared with
+other work): held-out mixture loss -1.82 nats, FD-mobilenet 521, precision 0.20 and recall 0.00 of
+2,000 samples (`resgen evaluate --features=mobilenet --num_samples=2000`): the colours of the class,
+and no shapes yet.
+
+Sized for two CPU cores; `:wide` is for an accelerator, and was not trained. `:paper` trains the
+paper's two-part bound alone, `:tiny` a few steps of a small network. To measure a distance while it
+trains, add --config.evaluation.features=mobilenet --config.evaluation.weights=WEIGHTS.
 """
 
 import ml_collections
