@@ -14,10 +14,17 @@ import pytest
 TINY = ("train", "--config=tokenizers/rq_vae_digits.py:tiny", "--config.train.num_steps=2")
 
 
+# A shell cannot trap what was ignored when it began, as Ctrl-C is in background jobs of another.
+WITH_CTRL_C = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execvp('bash', ['bash', *sys.argv[1:]])"
+)
+
+
 def started(script, *arguments, **more):
     """The script while it runs."""
     return subprocess.Popen(
-        ["bash", launchers.LAUNCH / script, *arguments],
+        [sys.executable, "-c", WITH_CTRL_C, launchers.LAUNCH / script, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
