@@ -2,6 +2,9 @@
 
     resgen train --config=configs/tokenizers/rq_vae_digits.py --workdir=runs/digits_tokenizer
 
+Expect of seed 0: PSNR of held-out digits from 17.8 dB at depth 1 to 26.6 dB at depth 8 (`resgen
+reconstruct`), all codes used; 56 s of steps on two cores of an AMD EPYC, seven jobs beside it.
+
 `:tiny` takes a few steps of a small network, to try the machinery.
 """
 
