@@ -37,6 +37,9 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument("action", nargs="?", help="one of " + ", ".join(ACTIONS))
     parser.add_argument("--config", metavar="FILE[:words]", help="of a run, or of a study")
     parser.add_argument("--num_steps", type=int, default=20, help="timed steps (%(default)s)")
+    parser.add_argument(
+        "--batch_size", type=int, default=64, help="encoder: images at a time (%(default)s)"
+    )
     parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
     scale_compile.add_flags(parser)
     scale_study.add_flags(parser)
@@ -49,6 +52,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         hint = build.nearest(values.action or "", ACTIONS)
         raise errors.UserError(f"{said}; {hint}, e.g. resgen scale bench --config=FILE")
     flags.at_least("num_steps", values.num_steps, 1)
+    flags.at_least("batch_size", values.batch_size, 1)
     try:
         found = ACTIONS[values.action](values, overrides)
     except loop.Stopped as stopped:
@@ -101,7 +105,7 @@ def bench_rvq(values: argparse.Namespace, overrides: flags.Overrides) -> dict[st
 def bench_encoder(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Images to codes, beside the same RQ-VAE in PyTorch on the same cores."""
     del overrides
-    return encoder_bench.compare(num_runs=values.num_steps)
+    return encoder_bench.compare(batch_size=values.batch_size, num_runs=values.num_steps)
 
 
 def bench_sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:

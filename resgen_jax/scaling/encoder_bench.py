@@ -31,7 +31,7 @@ SPEC = rq_vae.Spec(
 def compare(
     spec: rq_vae.Spec = SPEC,
     *,
-    batch_size: int = 16,
+    batch_size: int = 64,
     depth: int = 8,
     codebook_size: int = 1024,
     num_runs: int = 5,

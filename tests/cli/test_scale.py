@@ -44,6 +44,7 @@ def test_bench_reports_times_that_fit_together(runs, tmp_path):
         (("bench",), "--config is missing"),
         (("count", "--config=generators/resgen_digits.py"), "the sizes of the codes are not known"),
         (("bench", "--num_steps=0"), "--num_steps is 0"),
+        (("encoder", "--batch_size=0"), "--batch_size is 0"),
     ],
 )
 def test_mistakes_are_told(place, arguments, message):
