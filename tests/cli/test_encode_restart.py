@@ -1,31 +1,16 @@
 """Encode, killed and started again, or in several processes: the files are those of one run."""
 
-import os
 import pathlib
 import signal
-import socket
-import subprocess
-import sys
 import time
 
+import processes
 import pytest
 import toy_task
 
 from resgen_jax.data import codes
 
 SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_encode.py")
-CACHE = pathlib.Path(__file__).parents[2] / ".jax_cache"
-DEADLINE = 240  # seconds
-
-
-def start(seconds, *arguments):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, str(seconds), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(CACHE)},
-    )
 
 
 def files(folder):
@@ -57,9 +42,9 @@ def journal(output):
 
 def test_killed_run_goes_on_and_repeats_nothing(runs, undisturbed, tmp_path):
     output = tmp_path / "codes"
-    process = start(0.004, *arguments(runs, output))
+    process = processes.start(SCRIPT, 0.004, *arguments(runs, output))
     try:
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + processes.DEADLINE
         while len(journal(output)) < 4:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
@@ -85,20 +70,15 @@ def test_killed_run_goes_on_and_repeats_nothing(runs, undisturbed, tmp_path):
 @pytest.mark.slow
 def test_processes_share_the_shards_and_write_the_same_files(runs, undisturbed, tmp_path):
     output = tmp_path / "codes"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [
-        start(0, *arguments(runs, output), f"--distributed=127.0.0.1:{port},3,{number}")
-        for number in range(3)
-    ]
-    try:
-        said = [process.communicate(timeout=DEADLINE) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert all(process.returncode == 0 for process in processes), said
+    said = processes.succeed(
+        SCRIPT,
+        3,
+        lambda number, port: (
+            0,
+            *arguments(runs, output),
+            f"--distributed=127.0.0.1:{port},3,{number}",
+        ),
+    )
     assert files(output) == undisturbed
-    assert "1437 to train on, 360 held out" in said[0][0]
-    assert "codes:" not in said[1][0]
+    assert "1437 to train on, 360 held out" in said[0]
+    assert "codes:" not in said[1]

@@ -1,42 +1,23 @@
 """The loop in two real processes: one run, one metrics file, one step to stop at."""
 
 import pathlib
-import socket
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import toy_task
 
 from resgen_jax.training import loop, writer
 
 SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_toy_process.py")
-DEADLINE = 240  # seconds; SIGTERM does not end a hung process under jax.distributed, kill does
 
 
 def run_processes(workdir, *, fsdp, terminate_at=0):
     """Two processes of one device each; what each says last."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, *map(str, (number, 2, port, workdir, fsdp, terminate_at))],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=DEADLINE) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert all(process.returncode == 0 for process in processes), said
-    return [text.splitlines()[-1] for text, _ in said]
+    said = processes.succeed(
+        SCRIPT, 2, lambda number, port: (number, 2, port, workdir, fsdp, terminate_at)
+    )
+    return [text.splitlines()[-1] for text in said]
 
 
 @pytest.mark.slow
