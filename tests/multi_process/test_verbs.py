@@ -6,52 +6,26 @@ import numpy as np
 import processes
 import pytest
 import run_resgen
+from tiny_configs import GENERATOR, TOKENIZER
 
 from resgen_jax.data import codes
 from resgen_jax.training import writer
 
-TOKENIZER = '''"""A tokenizer of digits for tests."""
-import ml_collections
-
-def get_config(arg=""):
-    return ml_collections.ConfigDict({
-        "task": "rq_vae", "seed": 0,
-        "data": {"source": "digits", "image_size": 8, "channels": 1, "batch_size": 16},
-        "model": {"width": 8, "multipliers": (1, 1), "code_dim": 4, "num_res_blocks": 1},
-        "quantizer": {"learner": "ema", "depth": 3, "codebook_size": 8},
-        "loss": {"start_step": 2},
-        "optimizer": {"learning_rate": 1e-3},
-        "mesh": {"data": 1, "fsdp": -1},
-        "train": {"num_steps": 6, "log_every": 1, "evaluate_every": 3, "checkpoint_every": 3},
-        "evaluation": {"features": "mobilenet", "num_samples": 30, "batch_size": 20},
-    })
-'''
-GENERATOR = '''"""A generator of digits for tests."""
-import ml_collections
-
-def get_config(arg=""):
-    return ml_collections.ConfigDict({
-        "task": "resgen", "seed": 0,
-        "data": {"codes": "", "batch_size": 16},
-        "model": {"trunk": {"num_layers": 1, "width": 16, "num_heads": 2, "mlp_width": 16,
-                            "modulation_width": 16},
-                  "num_components": 4, "rank": 2, "mask_dim": 4},
-        "loss": {"num_nll_draws": 2},
-        "optimizer": {"learning_rate": 1e-3},
-        "mesh": {"data": 1, "fsdp": -1},
-        "train": {"num_steps": 4, "log_every": 1, "evaluate_every": 4, "checkpoint_every": 2},
-        "evaluation": {"features": "mobilenet", "num_samples": 22, "batch_size": 20},
-        "sampler": {"num_steps": 3, "guidance_scale": 1.5},
-    })
-'''
 MEASURED = ("--features=mobilenet", "--batch_size=20")
+TRAINED = (
+    "--config.mesh.data=1",
+    "--config.mesh.fsdp=-1",
+    "--config.evaluation.features=mobilenet",
+    "--config.evaluation.num_samples=22",
+    "--config.evaluation.batch_size=20",
+)
 
 
 def commands(folder, place):
     """All verbs of both stages, in a folder of their own; the last batches have padding."""
     tokenizer, generator, cached = (place / name for name in ("tokenizer", "generator", "codes"))
     return [
-        ["train", f"--config={folder}/tokenizer.py", f"--workdir={tokenizer}"],
+        ["train", f"--config={folder}/tokenizer.py", f"--workdir={tokenizer}", *TRAINED],
         ["reconstruct", f"--workdir={tokenizer}", "--batch_size=50"],
         ["evaluate", f"--workdir={tokenizer}", "--num_images=33", *MEASURED],
         ["encode", f"--workdir={tokenizer}", f"--output={cached}", "--records_per_shard=300"],
@@ -60,6 +34,7 @@ def commands(folder, place):
             f"--config={folder}/generator.py",
             f"--config.data.codes={cached}",
             f"--workdir={generator}",
+            *TRAINED,
         ],
         ["sample", f"--workdir={generator}", "--num_samples=22", "--batch_size=8"],
         ["sample", f"--workdir={generator}", "--npz=adm", "--num_samples=30", "--batch_size=8"],
