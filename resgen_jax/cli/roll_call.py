@@ -155,12 +155,15 @@ def _receive(connection: socket.socket) -> bytes:
 
 def _is_closed(connection: socket.socket) -> bool:
     """Whether the process at the other side has ended."""
+    connection.settimeout(0)
     try:
-        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+        return connection.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
     except OSError:
         return True
+    finally:
+        connection.settimeout(SECONDS_FOR_A_LINE)
 
 
 def _wait_until_closed(connection: socket.socket) -> None:

@@ -14,7 +14,7 @@ from resgen_jax.training import processes
 SECONDS_TO_SEE = 75.0
 
 
-def check(workdir: str | os.PathLike, seconds_to_see: float = SECONDS_TO_SEE) -> None:
+def check(workdir: str | os.PathLike) -> None:
     """Raises UserError, in every process, unless all can write there and see the same files.
 
     Alone, only that it can write.
@@ -39,8 +39,8 @@ def check(workdir: str | os.PathLike, seconds_to_see: float = SECONDS_TO_SEE) ->
         for number, reason in enumerate(failures):
             if reason:
                 raise errors.UserError(_unwritable(workdir, f" from {there.name(number)}", reason))
-        is_seen = _wait_for(_probe(workdir, token, 0), seconds_to_see)
-        timeout = seconds_to_see + processes.TIMEOUT
+        is_seen = _wait_for(_probe(workdir, token, 0), SECONDS_TO_SEE)
+        timeout = SECONDS_TO_SEE + processes.TIMEOUT
         seen = processes.gather("seeing the work directory", json.dumps(is_seen), timeout)
         blind = [there.name(number) for number, text in enumerate(seen) if not json.loads(text)]
         if blind:
