@@ -45,7 +45,7 @@ def open_experiment(
     num_microbatches = sections.read(config, "optimizer").num_microbatches
     meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
     open_data = {"rq_vae": _open_images, "resgen": _open_codes}[config.task]
-    return Experiment(mesh, *open_data(config, paths.of(workdir), note))
+    return Experiment(mesh, *open_data(config, mesh, paths.of(workdir), note))
 
 
 def tokenizer_task(
@@ -153,7 +153,7 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
     )
 
 
-def _open_images(config, workdir: paths.Path, note: Note):
+def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
@@ -162,16 +162,15 @@ def _open_images(config, workdir: paths.Path, note: Note):
         batch_size=spec.batch_size,
         seed=config.seed,
         num_threads=spec.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=meshes.rows_here(mesh, spec.batch_size),
         max_unreadable=spec.max_unreadable,
         on_unreadable=lambda failure: note(f"skipped: {failure}"),
         augmentation=spec.augmentation,
     )
-    return task, iterator, _held_out(dataset.held_out, spec)
+    return task, iterator, _held_out(dataset.held_out, spec, mesh)
 
 
-def _open_codes(config, workdir: paths.Path, note: Note):
+def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
     del note  # codes are checked as a whole
     spec = sections.read(config, "data")
     if not spec.codes:
@@ -188,19 +187,19 @@ def _open_codes(config, workdir: paths.Path, note: Note):
         batch_size=spec.batch_size,
         seed=config.seed,
         num_threads=spec.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=meshes.rows_here(mesh, spec.batch_size),
     )
-    return task, iterator, _held_out(dataset.held_out, spec)
+    return task, iterator, _held_out(dataset.held_out, spec, mesh)
 
 
-def _held_out(source: sources.Source, spec: Any) -> Callable[[], Iterator[pipeline.Batch]]:
+def _held_out(
+    source: sources.Source, spec: Any, mesh: Mesh
+) -> Callable[[], Iterator[pipeline.Batch]]:
     return lambda: pipeline.epoch(
         source,
         batch_size=spec.batch_size,
         num_threads=spec.num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=meshes.rows_here(mesh, spec.batch_size),
     )
 
 

@@ -109,8 +109,7 @@ def batches(
         source,
         batch_size=batch_size,
         num_threads=sections.read(tokenizer.config, "data").num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=meshes.rows_here(tokenizer.mesh, batch_size),
     )
     for number, rows in enumerate(rows_of_batches):
         yield meshes.put_batch(

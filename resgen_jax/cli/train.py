@@ -8,6 +8,7 @@ import jax
 import ml_collections
 
 from resgen_jax.cli import (
+    agreeing,
     configuration,
     experiments,
     flags,
@@ -68,9 +69,12 @@ def train(
 ) -> TrainState:
     """The state after the config's last step; raises loop.Stopped after a signal."""
     notes = progress.Notes()
+    agreeing.on_run(config, workdir)
     experiment = experiments.open_experiment(config, workdir, notes)
     spec = sections.read(config, "train")
     more = online_evaluation.evaluators(config, workdir, experiment, notes)
+    if machines := agreeing.machines():
+        progress.say(f"{machines}: {_axes(experiment)}")
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
@@ -97,11 +101,14 @@ def train(
 
 def _sizes(experiment: experiments.Experiment) -> str:
     """One line: what is trained, on which mesh."""
-    task, mesh = experiment.task, experiment.mesh
+    task = experiment.task
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     auxiliary = trees.num_parameters(params.get("codes", {}))
     count = f"{trees.num_parameters(params) - auxiliary:,} parameters"
     if auxiliary:
         count += f" (and {auxiliary:,} of the code head, for training only)"
-    axes = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    return f"{NAMES[task.name]}: {count}; mesh {axes}"
+    return f"{NAMES[task.name]}: {count}; {_axes(experiment)}"
+
+
+def _axes(experiment: experiments.Experiment) -> str:
+    return f"mesh {', '.join(f'{axis} {size}' for axis, size in experiment.mesh.shape.items())}"

@@ -120,9 +120,8 @@ def batch_for(mesh: Mesh, batch_size: int, num_rows: int) -> int:
 
 def put_rows(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:
     """Global arrays of a batch that every process has made as a whole."""
-    share = len(next(iter(rows.values()))) // jax.process_count()
-    start = jax.process_index() * share
-    return meshes.put_batch(mesh, {name: row[start : start + share] for name, row in rows.items()})
+    here = meshes.rows_here(mesh, len(next(iter(rows.values()))))
+    return meshes.put_batch(mesh, {name: row[here] for name, row in rows.items()})
 
 
 def fetch(array: jax.Array) -> np.ndarray:

@@ -26,20 +26,21 @@ def train_iterator(
     num_threads: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    rows: np.ndarray | None = None,
     max_unreadable: int = 0,
     on_unreadable: Callable[[errors.UserError], None] | None = None,
     augmentation: views.Augmentation | None = None,
 ) -> grain.DatasetIterator:
     """Endless batches, reshuffled every epoch; this process's rows of the global `batch_size`.
 
-    The order depends on `seed` alone: not on the threads, and not on the number of processes,
-    whose rows one after the other are the batch of one process. Batches run across the end of an
-    epoch, so none is short.
+    These are `rows` of each batch, or else one of `process_count` equal shares. The order depends
+    on `seed` alone: not on the threads, and not on the number of processes, whose rows together
+    are the batch of one process. Batches run across the end of an epoch, so none is short.
     `get_state` and `set_state` go on exactly. Up to `max_unreadable` files are skipped, each
     reported once to `on_unreadable`; one more raises UserError. The views of `augmentation` are
     drawn from `seed`, the epoch and the record's number.
     """
-    rows = _rows_here(batch_size, process_count)
+    rows = _rows_here(batch_size, process_index, process_count) if rows is None else rows
     if len(source) == 0:
         raise errors.UserError("there is nothing to train on: the source holds no records")
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
@@ -49,9 +50,9 @@ def train_iterator(
         numbers = grain.MapDataset.source(_Numbers(len(source))).seed(seed).shuffle().repeat()
         endless = _Augmented(records, numbers, augmentation, seed)
     return iter(
-        grain.MapDataset.source(_RowsHere(endless, batch_size, process_index * rows, rows))
-        .to_iter_dataset(_read_options(num_threads, rows))
-        .batch(rows, drop_remainder=True)
+        grain.MapDataset.source(_RowsHere(endless, batch_size, rows))
+        .to_iter_dataset(_read_options(num_threads, len(rows)))
+        .batch(len(rows), drop_remainder=True)
     )
 
 
@@ -62,27 +63,28 @@ def epoch(
     num_threads: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    rows: np.ndarray | None = None,
     max_unreadable: int = 0,
     on_unreadable: Callable[[errors.UserError], None] | None = None,
 ) -> Iterator[Batch]:
     """Every record once, in order, with `is_valid: bool "b"`, False where a row is padding.
 
-    Each process gets its contiguous rows of every global batch, so all see the same number of
-    batches. An unreadable file is an error unless `max_unreadable` allows it: then its row is
-    padding too.
+    Each process gets `rows` of every global batch, or else an equal share, so all see the same
+    number of batches. An unreadable file is an error unless `max_unreadable` allows it: then its
+    row is padding too.
     """
-    rows = _rows_here(batch_size, process_count)
+    rows = _rows_here(batch_size, process_index, process_count) if rows is None else rows
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
     num_batches = -(-len(source) // batch_size)
-    padded = _RowsHere(records, batch_size, process_index * rows, rows)
+    padded = _RowsHere(records, batch_size, rows)
     stream = iter(
         grain.MapDataset.source(padded).to_iter_dataset(
-            _read_options(num_threads, rows), allow_nones=True
+            _read_options(num_threads, len(rows)), allow_nones=True
         )
     )
     template = None
     for _ in range(num_batches):
-        elements = [next(stream) for _ in range(rows)]
+        elements = [next(stream) for _ in rows]
         if template is None:
             template = next((element for element in elements if element is not None), None)
         if template is None:
@@ -122,7 +124,7 @@ def _first_readable(records: "_SkipUnreadable") -> Element:
     raise errors.UserError("not one image could be read; look at the files named before")
 
 
-def _rows_here(batch_size: int, process_count: int) -> int:
+def _rows_here(batch_size: int, process_index: int, process_count: int) -> np.ndarray:
     rows, left_over = divmod(batch_size, process_count)
     if batch_size < 1 or left_over:
         below = max(rows, 1) * process_count
@@ -130,7 +132,7 @@ def _rows_here(batch_size: int, process_count: int) -> int:
             f"data.batch_size {batch_size} does not divide over {process_count} processes; "
             f"use {below} or {below + process_count}"
         )
-    return rows
+    return np.arange(process_index * rows, (process_index + 1) * rows)
 
 
 def _read_options(num_threads: int, rows: int) -> grain.ReadOptions:
@@ -217,17 +219,17 @@ class _Augmented:
 class _RowsHere:
     """This process's rows of every global batch, None where the records have ended."""
 
-    def __init__(self, records, batch_size: int, first_row: int, rows: int):
+    def __init__(self, records, batch_size: int, rows: np.ndarray):
         self._records, self._num_records = records, len(records)
-        self._batch_size, self._first_row, self._rows = batch_size, first_row, rows
+        self._batch_size, self._rows = batch_size, rows.tolist()
 
     def __len__(self) -> int:
         # The last batch may be short; an endless source has more batches than can be counted.
-        return min(-(-self._num_records // self._batch_size), ENDLESS) * self._rows
+        return min(-(-self._num_records // self._batch_size), ENDLESS) * len(self._rows)
 
     def __getitem__(self, position: int) -> Element | None:
-        batch, row = divmod(int(position), self._rows)
-        index = batch * self._batch_size + self._first_row + row
+        batch, place = divmod(int(position), len(self._rows))
+        index = batch * self._batch_size + self._rows[place]
         return self._records[index] if index < self._num_records else None
 
     def __repr__(self) -> str:

@@ -131,8 +131,7 @@ def collect(
         source,
         batch_size=batch_size,
         num_threads=num_threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        rows=meshes.rows_here(extractor.mesh, batch_size),
     )
     for number, rows in enumerate(batches):
         batch = meshes.put_batch(

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
 from resgen_jax.core import build, errors, trees
+from resgen_jax.training import slices
 from resgen_jax.training.state import Batch, PyTree, Task, TrainState
 
 AXES = ("data", "fsdp", "tensor")
@@ -30,26 +31,36 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Sizes of the mesh axes; one of them may be -1: all the devices that are left."""
+    """Sizes of the mesh axes; one of them may be -1: all the devices that are left.
+
+    With several slices (TPU pods joined by the data centre's network, hosts of GPUs) dcn_data and
+    dcn_fsdp say over how many of them an axis lies; -1 takes those that are left, along data first.
+    """
 
     data: int = -1
     fsdp: int = 1
     tensor: int = 1
+    dcn_data: int = -1
+    dcn_fsdp: int = -1
 
 
 def make(spec: Spec, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of `spec` over all devices (or those given); one device is the mesh (1, 1, 1).
 
-    Raises UserError if the sizes do not multiply to the number of devices.
+    Raises UserError if the sizes do not multiply to the number of devices, or do not fit their
+    slices.
     """
     devices = jax.devices() if devices is None else list(devices)
-    sizes = axis_sizes(spec, len(devices))
-    # Auto has to be said: jax.make_mesh defaults to Explicit axes.
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    sizes = axis_sizes(spec, len(devices), slices.describe(devices))
+    across = slices.axis_slices((spec.dcn_data, spec.dcn_fsdp), sizes, slices.count(devices))
+    return Mesh(slices.grid(devices, sizes, across), AXES, axis_types=(AxisType.Auto,) * 3)
 
 
-def axis_sizes(spec: Spec, num_devices: int) -> tuple[int, int, int]:
-    """Sizes of the axes over so many devices; UserError if they do not multiply to as many."""
+def axis_sizes(spec: Spec, num_devices: int, made_of: str = "") -> tuple[int, int, int]:
+    """Sizes of the axes over so many devices; UserError if they do not multiply to as many.
+
+    The error quotes `made_of`, what the devices are.
+    """
     sizes = [spec.data, spec.fsdp, spec.tensor]
     written = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, sizes, strict=True))
     if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
@@ -62,8 +73,8 @@ def axis_sizes(spec: Spec, num_devices: int) -> tuple[int, int, int]:
     if math.prod(sizes) != num_devices:
         raise errors.UserError(
             f"mesh {written} asks for {'a multiple of ' * (-1 in sizes)}{given} devices, but there "
-            f"are {num_devices}: change mesh.data, mesh.fsdp or mesh.tensor "
-            "(-1 takes the devices that are left)"
+            f"are {num_devices}{f' ({made_of})' * bool(made_of)}: change mesh.data, mesh.fsdp or "
+            "mesh.tensor (-1 takes the devices that are left)"
         )
     data, fsdp, tensor = sizes
     return data, fsdp, tensor
@@ -156,18 +167,37 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(RULES["batch"]))
 
 
+def rows_here(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The rows of a global batch that this process's devices hold, ascending.
+
+    Where the axis tensor lies over several processes these hold the same rows. Raises UserError if
+    the mesh does not split the batch evenly.
+    """
+    check_batch_size(mesh, batch_size)
+    places = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    every = np.arange(batch_size)
+    return np.unique(np.concatenate([every[index] for index in places.values()]))
+
+
 def put_batch(mesh: Mesh, host_batch: Batch) -> Batch:
-    """Global arrays of a batch of which every process holds its own rows.
+    """Global arrays of a batch of which every process holds its rows, those of `rows_here`.
 
     Raises UserError if the mesh does not split the batch evenly.
     """
+    num_shards = mesh.shape["data"] * mesh.shape["fsdp"]
     num_rows = len(next(iter(host_batch.values())))
-    check_batch_size(mesh, num_rows * jax.process_count())
-    sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, np.asarray(rows))
-        for name, rows in host_batch.items()
-    }
+    batch_size = num_rows * num_shards // len(rows_here(mesh, num_shards))
+    numbers, sharding = rows_here(mesh, batch_size), batch_sharding(mesh)
+
+    def put(rows: np.ndarray) -> jax.Array:
+        def shard(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(batch_size)
+            first = int(np.searchsorted(numbers, start))
+            return rows[first : first + stop - start]
+
+        return jax.make_array_from_callback((batch_size, *rows.shape[1:]), sharding, shard)
+
+    return {name: put(np.asarray(rows)) for name, rows in host_batch.items()}
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> None:

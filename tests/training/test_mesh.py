@@ -1,5 +1,7 @@
 """Laws of the mesh and of the rules that place arrays on it."""
 
+import jax
+import numpy as np
 import pytest
 import toy_task
 from jax.sharding import PartitionSpec as P
@@ -70,3 +72,18 @@ def test_batch_size_errors_name_sizes_that_work():
         meshes.check_batch_size(mesh, 24, num_microbatches=2)
     with pytest.raises(errors.UserError, match="use 8"):
         meshes.check_batch_size(mesh, 0)
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 1, 8)])
+def test_one_process_holds_every_row_in_order(sizes):
+    mesh = meshes.make(meshes.Spec(*sizes))
+    np.testing.assert_array_equal(meshes.rows_here(mesh, 16), np.arange(16))
+    with pytest.raises(errors.UserError, match=r"20.*use 16 or 24"):
+        meshes.rows_here(meshes.make(meshes.Spec(8, 1, 1)), 20)
+
+
+def test_a_mesh_over_devices_in_any_order_keeps_the_rows_in_order():
+    devices = jax.devices()[::-1]
+    mesh = meshes.make(meshes.Spec(4, 2, 1), devices)
+    rows = np.arange(48, dtype=np.float32).reshape(16, 3)
+    np.testing.assert_array_equal(meshes.put_batch(mesh, {"rows": rows})["rows"], rows)
