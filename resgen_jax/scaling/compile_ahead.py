@@ -190,17 +190,20 @@ def moves(found: chips.Slice, mesh: Mesh, program: Program, flops_per_chip: floa
     traffic = hbm.traffic(module)
     places = roofline.coordinates(found, mesh.devices.flat)
     prediction = roofline.predict(found, flops_per_chip, traffic, listed, places)
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    alike: dict[tuple[str, int], list[collectives.Collective]] = {}
     for each in listed:
-        row = rows.setdefault(
-            (each.kind, len(each.group)),
-            {"kind": each.kind, "chips": len(each.group), "times": 0, "gib_sent_per_chip": 0.0}
-            | {"predicted_seconds": 0.0},
-        )
-        row["times"] += each.times
-        row["gib_sent_per_chip"] += roofline.sent_bytes(each) / chips.GIB
-        row["predicted_seconds"] += roofline.seconds(found, each, places)
-    ordered = sorted(rows.values(), key=lambda row: -row["gib_sent_per_chip"])
+        alike.setdefault((each.kind, len(each.group)), []).append(each)
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": kind,
+            "chips": num_chips,
+            "times": sum(each.times for each in some),
+            "gib_sent_per_chip": sum(map(roofline.sent_bytes, some)) / chips.GIB,
+            "predicted_seconds": roofline.link_seconds(found, some, places),
+        }
+        for (kind, num_chips), some in alike.items()
+    ]
+    ordered = sorted(rows, key=lambda row: -row["gib_sent_per_chip"])
     return Moves(traffic, ordered, unknown, prediction)
 
 
