@@ -51,7 +51,7 @@ def predict(
 ) -> Prediction:
     """Of a program that each chip runs; `places` are the coordinates of the mesh's chips in order.
 
-    Collectives take the links one after the other, permutations in opposite directions both at once.
+    Collectives take the links in turn, permutations in opposite directions both at once.
     """
     return Prediction(
         compute_seconds=flops_per_chip / found.chip.peak_flops,
