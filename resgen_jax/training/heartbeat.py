@@ -36,9 +36,7 @@ def write(
         "step": where.step,
         "phase": where.phase,
         "phase_seconds": round(phase_seconds, 3),
-        "time": datetime.datetime.fromtimestamp(unix_time, datetime.UTC).isoformat(
-            timespec="seconds"
-        ),
+        "time": date.isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         **facts,

@@ -58,6 +58,7 @@ class Watchdog:
         if hasattr(signal, "SIGUSR1"):
             faulthandler.register(signal.SIGUSR1, file=STANDARD_ERROR, all_threads=True)
         self._beat(self._line.where)
+        self._arm()
         self._thread.start()
         return self
 
@@ -91,9 +92,7 @@ class Watchdog:
             self._stalled, self._next = None, self._stall_seconds
         is_watched = where.phase not in UNWATCHED
         if self._stall_seconds > 0 and is_watched:
-            # If a thread keeps Python's lock this one stands still too: C writes the stacks then.
-            later = self._stall_seconds + 4 * self._tick
-            faulthandler.dump_traceback_later(later, file=STANDARD_ERROR)
+            self._arm()
             if seconds >= self._next:
                 self._stalled, self._next = where, 2 * seconds
                 self._report(where, seconds)
@@ -103,6 +102,12 @@ class Watchdog:
             self._report(where, seconds)
             self._beat(where)
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _arm(self) -> None:
+        # If a thread keeps Python's lock this one stands still too: C writes the stacks then.
+        if self._stall_seconds > 0:
+            later = self._stall_seconds + 4 * self._tick
+            faulthandler.dump_traceback_later(later, file=STANDARD_ERROR)
 
     def _report(self, where: Where, seconds: float) -> None:
         what = f"{_named(where)} has not moved for {goodput.duration(seconds)}"

@@ -39,9 +39,7 @@ def test_two_processes_stop_together_and_go_on_as_one_device(tmp_path, single):
     )
     lines = {
         name: [
-            line
-            for line in writer.read(tmp_path / name)
-            if line["split"] in ("train", "held_out")
+            line for line in writer.read(tmp_path / name) if line["split"] in ("train", "held_out")
         ]
         for name in ("one", "two")
     }
