@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import flags
+    from resgen_jax.cli import compile_cache, flags
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
     parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
@@ -111,6 +111,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(parser.format_help())
         return 0
     _quiet_libraries()
+    compile_cache.switch_on()
     if values.distributed:
         _join_others(values.distributed)
     return module.run(values, overrides) or 0

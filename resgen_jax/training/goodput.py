@@ -9,7 +9,17 @@ from resgen_jax.training import heartbeat, writer
 from resgen_jax.training.timeline import OTHER, STEP, Timeline
 
 SPLIT = "goodput"
-PARTS = ("startup", "restore", "compile", "data", STEP, "checkpoint", "evaluation", OTHER)
+PARTS = (
+    "startup",
+    "restore",
+    "compile",
+    "data",
+    STEP,
+    "checkpoint",
+    "evaluation",
+    "profile",
+    OTHER,
+)
 LOST, DOWN, WALL, STARTS = "lost_seconds", "down_seconds", "wall_seconds", "num_starts"
 
 

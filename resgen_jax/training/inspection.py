@@ -81,26 +81,38 @@ class Profiler:
             self._steps = rest
 
     @contextlib.contextmanager
-    def step(self, number: int, settle: Callable[[], None]) -> Iterator[None]:
-        """Around a step; `settle` waits for all steps that were dispatched."""
+    def step(
+        self,
+        number: int,
+        settle: Callable[[], None],
+        pause: Callable[[str], contextlib.AbstractContextManager[None]],
+    ) -> Iterator[None]:
+        """Around a step; `settle` waits for all steps that were dispatched.
+
+        What the trace itself takes is within `pause("profile")`.
+        """
         if number not in self._steps:
             yield
             return
         if not self._is_on:
             settle()
-            self._start()
+            with pause(PROFILE):
+                self._start()
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             yield
         if number == self._steps[-1]:
             settle()
-            self._stop()
+            with pause(PROFILE):
+                self._stop()
 
     def _start(self) -> None:
         place = self._place
         if paths.is_remote(place):
             self._copied = tempfile.TemporaryDirectory(prefix="resgen-")
             place = self._copied.name
-        jax.profiler.start_trace(str(place))
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0  # every Python call would fill the trace, and slow the host
+        jax.profiler.start_trace(str(place), profiler_options=options)
         self._is_on = True
 
     def _stop(self) -> None:

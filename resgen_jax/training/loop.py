@@ -1,14 +1,14 @@
 """The training loop: any task, any mesh; it resumes, measures, saves and stops cleanly."""
 
-import dataclasses
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import keys
 from resgen_jax.training import (
     checkpoint,
     finite,
@@ -19,34 +19,19 @@ from resgen_jax.training import (
     interruption,
     programs,
     reporting,
-    sinks,
+    run_spec,
     timeline,
     writer,
 )
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training.finite import LossNotFinite
 from resgen_jax.training.reporting import Progress
+from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
 
 __all__ = ["LossNotFinite", "Progress", "Spec", "Stopped", "run"]
 
 Evaluator = Callable[[TrainState, int], dict[str, float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """How long to train, and how often to log, measure and save; 0 means only at the end."""
-
-    num_steps: int
-    log_every: int = 50
-    evaluate_every: int = 0
-    checkpoint_every: int = 0
-    keep_last: int = 2
-    keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
-    num_held_out_batches: int = 0  # 0 = all
-    stall_seconds: float = 600.0  # without progress, until the stacks are written; 0 = never
-    stall_abort_seconds: float = 0.0  # without progress, until the process is killed; 0 = never
-    wandb_project: str = ""  # of Weights & Biases; empty = not used
 
 
 class Stopped(Exception):
@@ -78,7 +63,7 @@ def run(
     bit, those of a run that never stopped. `began`: when this start began, by time.perf_counter.
     Raises LossNotFinite, Stopped, or UserError.
     """
-    _check(spec)
+    run_spec.check(spec)
 
     def warn(message: str) -> None:
         progress(Progress(0, spec.num_steps, {}, message=message))
@@ -87,9 +72,7 @@ def run(
         jax.set_mesh(mesh),
         instruments.Instruments(
             workdir,
-            num_steps=spec.num_steps,
-            stall_seconds=spec.stall_seconds,
-            abort_seconds=spec.stall_abort_seconds,
+            spec,
             inspect=inspect,
             began=began,
             warn=warn,
@@ -119,13 +102,7 @@ def run(
         ):
             training = _Training(task, spec, mesh, seed, iterator, checkpoints, tools)
             training.reporter = reporting.Reporter(
-                out,
-                progress,
-                num_steps=spec.num_steps,
-                log_every=spec.log_every,
-                rates=training.rates,
-                line=tools.line,
-                spent=tools.spent,
+                out, progress, spec, rates=training.rates, tools=tools
             )
             return training.run(state, restored_step, stop, held_out, evaluators)
 
@@ -164,7 +141,7 @@ class _Training:
         if restored_step:
             self.reporter.spend(restored_step)
         for step in range(restored_step + 1, num_steps + 1):
-            with self.tools.profiler.step(step, self._settle):
+            with self.tools.profiler.step(step, self._settle, self._pause):
                 state = self._step(state, step)
             is_last = step == num_steps
             must_stop = stop.is_requested(step) and not is_last
@@ -223,9 +200,15 @@ class _Training:
         finite.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
         self.reporter.stepped(pending.step, values)
 
+    @contextlib.contextmanager
+    def _pause(self, phase: str) -> Iterator[None]:
+        """The host does something else than training."""
+        with self.reporter.clock.pause(), self.line.phase(phase):
+            yield
+
     def _evaluate(self, state: TrainState, step: int, batches, evaluators) -> None:
         self._settle()
-        with self.reporter.clock.pause(), self.line.phase("evaluation"):
+        with self._pause("evaluation"):
             if batches is not None:
                 metrics = held_out.evaluate(
                     self._evaluated,
@@ -252,7 +235,7 @@ class _Training:
 
     def _save(self, state: TrainState, step: int) -> None:
         self._settle()  # never a state after a bad loss
-        with self.reporter.clock.pause(), self.line.phase("checkpoint"):
+        with self._pause("checkpoint"):
             self.reporter.flush()
             self.checkpoints.save(step, state, self.iterator)
         self.reporter.spend(step)
@@ -260,12 +243,3 @@ class _Training:
 
 def _is_due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _check(spec: Spec) -> None:
-    at_least_one = ("num_steps", "log_every", "keep_last")
-    for field in dataclasses.fields(spec):
-        value, low = getattr(spec, field.name), int(field.name in at_least_one)
-        if not isinstance(value, str) and value < low:
-            raise errors.UserError(f"train.{field.name} is {value}; expected {low} or more")
-    sinks.check_wandb(spec.wandb_project)

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resgen_jax.training import clock, goodput, memory, programs, writer
-from resgen_jax.training.timeline import Timeline
+from resgen_jax.training import clock, goodput, memory, writer
+from resgen_jax.training.instruments import Instruments
+from resgen_jax.training.run_spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,21 +31,18 @@ class Reporter:
         self,
         out: writer.Writer,
         progress: Callable[[Progress], None],
+        spec: Spec,
         *,
-        num_steps: int,
-        log_every: int,
         rates: Callable[[float], Mapping[str, float]],
-        line: Timeline,
-        spent: goodput.Goodput,
+        tools: Instruments,
     ):
         self._out, self._progress, self._rates = out, progress, rates
-        self._num_steps, self._log_every = num_steps, log_every
+        self._num_steps, self._log_every = spec.num_steps, spec.log_every
         self._latest: dict[str, float] = {}
-        self._line, self._spent = line, spent
+        self._tools = tools
         self._data_seconds, self._logged = 0.0, 0
         self._has_warned = False
-        self._cache_use = programs.cache_use()
-        self.clock = clock.StepClock(line.now)
+        self.clock = clock.StepClock(tools.line.now)
 
     def is_logged(self, step: int) -> bool:
         """Whether all metrics of this step are written; of the others only the loss is read."""
@@ -56,7 +54,7 @@ class Reporter:
 
     def compiled(self, step: int, seconds: float) -> None:
         """The program was compiled and `step` begins."""
-        asked, had = self._from_cache()
+        asked, had = self._tools.from_cache()
         found = {"compile_cache_requests": asked, "compile_cache_hits": had}
         self._out.write(step, "speed", {"compile_seconds": seconds, **found})
         self._latest["compile_seconds"] = seconds
@@ -89,24 +87,20 @@ class Reporter:
 
     def spend(self, step: int) -> dict[str, float]:
         """Write down where the time went until `step`."""
-        measured = self._spent.measured()
+        measured = self._tools.spent.measured()
         self._out.write(step, goodput.SPLIT, measured)
         return measured
 
     def ended(self, step: int) -> None:
         """Nothing more is done after `step`: sum up where the time went."""
-        self.say(step, goodput.summary(self.spend(step), self._from_cache()))
+        self.say(step, goodput.summary(self.spend(step), self._tools.from_cache()))
 
     def say(self, step: int, message: str) -> None:
         """A remark for the user."""
         self._progress(Progress(step, self._num_steps, dict(self._latest), message=message))
 
-    def _from_cache(self) -> tuple[int, int]:
-        now, before = programs.cache_use(), self._cache_use
-        return now[0] - before[0], now[1] - before[1]
-
     def _speed(self, step: int) -> dict[str, float]:
-        lap, data_seconds = self.clock.lap(), self._line.host_seconds.get("data", 0.0)
+        lap, data_seconds = self.clock.lap(), self._tools.line.host_seconds.get("data", 0.0)
         of_data = (data_seconds - self._data_seconds) / max(step - self._logged, 1)
         self._data_seconds, self._logged = data_seconds, step
         return {
