@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import agreeing, flags, joining
+    from resgen_jax.cli import agreeing, compile_cache, flags, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
     parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
@@ -123,6 +123,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(parser.format_help())
         return 0
     _quiet_libraries()
+    compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout)
     agreeing.on_command(name, values, overrides, _say)
     return module.run(values, overrides) or 0

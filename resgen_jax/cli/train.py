@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 
 import jax
@@ -15,9 +16,10 @@ from resgen_jax.cli import (
     online_evaluation,
     progress,
     sections,
+    synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import loop
+from resgen_jax.training import inspection, loop
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
@@ -32,17 +34,35 @@ SHOWN = {
     "code_loss": "code loss",
     "held_out/loss": "held-out loss",
     "examples_per_second": "images/s",
+    "tflops_per_device": "TFLOP/s/device",
+    "mfu": "MFU",
 }
+IMPORTED = time.perf_counter()
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--config and --workdir."""
+    """--config and --workdir, and what to look into besides."""
     parser.add_argument(
         "--config",
         metavar="FILE[:words]",
         help="a config file, yours or one of the package; --config.any.field=value sets a field",
     )
     flags.add_workdir(parser, "run directory: made, or gone on with if it holds this config's run")
+    parser.add_argument(
+        "--profile_steps",
+        metavar="FIRST:END",
+        help="trace these steps into WORKDIR/profile, on the first process: 100:110 are ten",
+    )
+    parser.add_argument(
+        "--dump_hlo",
+        action="store_true",
+        help="write the program of a step into WORKDIR/programs: jaxpr, StableHLO, HLO, memory",
+    )
+    parser.add_argument(
+        "--synthetic_data",
+        action="store_true",
+        help="train on noise of the right shapes, to measure speed: no data, and no use after",
+    )
     parser.allow_buckets("workdir")
 
 
@@ -51,14 +71,19 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     text = flags.require(values, "config", "the config file", "tokenizers/rq_vae_digits.py")
     workdir = flags.require(values, "workdir", "where the run is kept", "runs/tokenizer")
     config = configuration.load(text, overrides)
+    if values.synthetic_data:
+        synthetic.mark(config)
+    steps = inspection.steps(values.profile_steps) if values.profile_steps else inspection.NO_STEPS
+    inspect = inspection.Spec(steps, dumps_programs=values.dump_hlo)
     try:
-        state = train(config, workdir)
+        state = train(config, workdir, inspect=inspect, began=IMPORTED)
     except loop.Stopped as stopped:
         progress.say(f"resgen train: stopped after step {stopped.step}, and saved")
         progress.say(f"go on with: {values.command}")
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
-    progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
+    if not synthetic.is_marked(config):
+        progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
     return 0
 
 
@@ -66,13 +91,24 @@ def train(
     config: ml_collections.ConfigDict,
     workdir: str | os.PathLike,
     evaluators: Sequence[loop.Evaluator] = (),
+    *,
+    inspect: inspection.Spec = inspection.NOTHING,
+    began: float | None = None,
 ) -> TrainState:
-    """The state after the config's last step; raises loop.Stopped after a signal."""
+    """The state after the config's last step; raises loop.Stopped after a signal.
+
+    `began`: when that was asked for, by time.perf_counter; now, unless it is given.
+    """
+    began = time.perf_counter() if began is None else began
     notes = progress.Notes()
     agreeing.on_run(config, workdir)
-    experiment = experiments.open_experiment(config, workdir, notes)
     spec = sections.read(config, "train")
-    more = online_evaluation.evaluators(config, workdir, experiment, notes)
+    if synthetic.is_marked(config):
+        experiment, more = synthetic.open_experiment(config, workdir), ()
+        progress.say("synthetic data: what this trains is of no use but to measure speed")
+    else:
+        experiment = experiments.open_experiment(config, workdir, notes)
+        more = online_evaluation.evaluators(config, workdir, experiment, notes)
     if machines := agreeing.machines():
         progress.say(f"{machines}: {_axes(experiment)}")
     progress.say(_sizes(experiment))
@@ -96,6 +132,8 @@ def train(
             seed=config.seed,
             progress=show,
             evaluators=(*evaluators, *more),
+            inspect=inspect,
+            began=began,
         )
 
 

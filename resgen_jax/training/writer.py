@@ -1,4 +1,4 @@
-"""Metrics out: JSON lines for programs, TensorBoard events for eyes, the same numbers in both."""
+"""Metrics out: the same numbers into every sink, and back from metrics.jsonl."""
 
 import json
 import math
@@ -9,27 +9,32 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tensorboardX
-
 from resgen_jax.data import paths
-from resgen_jax.training import storage
+from resgen_jax.training import sinks, storage
+from resgen_jax.training.sinks import FILE
 
-FILE = "metrics.jsonl"
 SECONDS_BETWEEN_UPLOADS = 60.0
 
 
 class Writer:
     """Writes `{"step": .., "split": .., name: value, ..}` a line to metrics.jsonl of a run.
 
+    TensorBoard events hold the same numbers, and a run of wandb if `wandb_project` names one.
     Lines after `restored_step` are dropped first: the run computes them again. A value that is not
     finite is written as null. Switched off where `is_on` is False (all processes but the first).
     To a file in a bucket nothing can be added: there the files are written on this machine and
     copied whole, once a minute, by `flush` and at the end.
     """
 
-    def __init__(self, workdir: str | os.PathLike, *, restored_step: int = 0, is_on: bool = True):
-        self._lines: Any = None
-        self._events: Any = None
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        *,
+        restored_step: int = 0,
+        is_on: bool = True,
+        wandb_project: str = "",
+    ):
+        self._sinks: list[sinks.Sink] = []
         self._workdir = paths.of(workdir)
         self._copied: tempfile.TemporaryDirectory | None = None
         if is_on:
@@ -42,9 +47,10 @@ class Writer:
             with storage.explained(self._workdir):
                 folder.mkdir(parents=True, exist_ok=True)
                 _keep_until(folder / FILE, restored_step)
-                self._lines = (folder / FILE).open("a", encoding="utf-8")
-                # The step to purge from hides what a killed run wrote beyond its checkpoint.
-                self._events = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
+                self._sinks.append(sinks.JsonLines(folder))
+                self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
+                if wandb_project:
+                    self._sinks.append(sinks.Wandb(wandb_project, self._workdir))
             self._uploaded = time.monotonic()
 
     def __enter__(self) -> "Writer":
@@ -55,35 +61,32 @@ class Writer:
 
     def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """One line of numbers, in the file when this returns; `split` says what was measured."""
-        if self._lines is None:
+        if not self._sinks:
             return
         values = {name: float(value) for name, value in metrics.items()}
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        line = {"step": step, "split": split} | dict.fromkeys(values) | finite
+        finite = {name: x if math.isfinite(x) else None for name, x in values.items()}
         with storage.explained(self._workdir):
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
-            self._lines.flush()
-        for name, value in finite.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            for sink in self._sinks:
+                sink.write(step, split, finite)
         if time.monotonic() - self._uploaded > SECONDS_BETWEEN_UPLOADS:
             self.flush()
 
     def flush(self) -> None:
         """Brings what was written into the bucket, if the run is in one."""
         if self._copied is not None:
-            self._events.flush()
+            for sink in self._sinks:
+                sink.flush()
             self._upload()
 
     def close(self) -> None:
-        """Flush and close both files."""
-        if self._lines is not None:
-            self._lines.close()
-            self._events.close()
-            self._lines = None
-            if self._copied is not None:
-                self._upload()
-                self._copied.cleanup()
-                self._copied = None
+        """Flush and close all."""
+        for sink in self._sinks:
+            sink.close()
+        self._sinks = []
+        if self._copied is not None:
+            self._upload()
+            self._copied.cleanup()
+            self._copied = None
 
     def _upload(self) -> None:
         self._uploaded = time.monotonic()
