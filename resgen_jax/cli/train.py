@@ -16,7 +16,7 @@ from resgen_jax.cli import (
     sections,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import loop
+from resgen_jax.training import interruption, loop
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
@@ -51,9 +51,14 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     workdir = flags.require(values, "workdir", "where the run is kept", "runs/tokenizer")
     config = configuration.load(text, overrides)
     try:
-        state = train(config, workdir)
+        with interruption.Interruption() as early, early.cutting():
+            state = train(config, workdir)
+    except interruption.Cut:  # while modules and data were opened
+        progress.say("resgen train: stopped before training began: nothing to save")
+        progress.say(f"go on with: {values.command}")
+        return STOPPED
     except loop.Stopped as stopped:
-        progress.say(f"resgen train: stopped after step {stopped.step}, and saved")
+        progress.say(f"resgen train: {stopped}")
         progress.say(f"go on with: {values.command}")
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")

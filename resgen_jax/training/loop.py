@@ -43,10 +43,11 @@ class Spec:
 
 
 class Stopped(Exception):
-    """The run was interrupted, and saved, after `step`; the same command goes on."""
+    """The run was interrupted after `step`, which is saved; the same command goes on."""
 
     def __init__(self, step: int):
-        super().__init__(f"stopped after step {step} and saved; the same command goes on")
+        saved = f"after step {step}, and saved" if step else "before step 1: nothing to save"
+        super().__init__(f"stopped {saved}")
         self.step = step
 
 
@@ -74,6 +75,7 @@ def run(
         progress(Progress(0, spec.num_steps, {}, message=message))
 
     with (
+        interruption.Interruption() as stop,
         jax.set_mesh(mesh),
         checkpoint.Checkpoints(
             workdir,
@@ -87,8 +89,12 @@ def run(
             state = programs.initial_state(task, mesh, seed)
         is_writer = jax.process_index() == 0
         with (
-            writer.Writer(workdir, restored_step=int(state.step), is_on=is_writer) as out,
-            interruption.Interruption() as stop,
+            writer.Writer(
+                workdir,
+                restored_step=int(state.step),
+                is_on=is_writer,
+                is_measured=checkpoints.is_measured,
+            ) as out,
         ):
             training = _Training(task, spec, mesh, seed, iterator, checkpoints)
             training.reporter = reporting.Reporter(
@@ -126,7 +132,13 @@ class _Training:
     def run(self, state: TrainState, stop, held_out_batches, evaluators) -> TrainState:
         """Steps until the end, or until asked to stop."""
         evaluate = jax.jit(self.task.evaluate, out_shardings=meshes.replicated(self.mesh))
-        for step in range(int(state.step) + 1, self.spec.num_steps + 1):
+        before = int(state.step)
+        is_cut = not self.checkpoints.is_measured and not self._evaluate(
+            evaluate, state, before, held_out_batches, evaluators, stop
+        )
+        if is_cut or (before < self.spec.num_steps and stop.is_requested()):
+            raise Stopped(before)
+        for step in range(before + 1, self.spec.num_steps + 1):
             rows = next(self.iterator)
             batch = meshes.put_batch(self.mesh, rows)
             if self.program is None:
@@ -139,11 +151,15 @@ class _Training:
             self._settle()  # the step before, while this one runs
             self.pending = _Pending(step, metrics, rows.get("index"))
             is_last = step == self.spec.num_steps
-            must_stop = stop.is_requested(step) and not is_last
+            must_stop, is_measured = stop.is_requested() and not is_last, True
             if is_last or _is_due(self.spec.evaluate_every, step):
-                self._evaluate(evaluate, state, step, held_out_batches, evaluators)
+                # What a notice leaves no time to measure is owed by the next start.
+                is_measured = self._evaluate(
+                    evaluate, state, step, held_out_batches, evaluators, stop
+                )
+                must_stop |= not is_measured
             if is_last or must_stop or _is_due(self.spec.checkpoint_every, step):
-                self._save(state, step)
+                self._save(state, step, is_measured)
             if must_stop:
                 self.checkpoints.wait()
                 raise Stopped(step)
@@ -167,28 +183,36 @@ class _Training:
         finite.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
         self.reporter.stepped(pending.step, values)
 
-    def _evaluate(self, program, state: TrainState, step: int, batches, evaluators) -> None:
+    def _evaluate(self, program, state: TrainState, step: int, batches, evaluators, stop) -> bool:
+        """Measures and reports; False, and nothing is reported, if a notice cuts it short."""
         self._settle()
-        with self.reporter.clock.pause():
-            if batches is not None:
-                metrics = held_out.evaluate(
-                    program,
-                    state,
-                    batches(),
-                    mesh=self.mesh,
-                    key=self.held_out_key,
-                    num_batches=self.spec.num_held_out_batches,
-                )
-                self.reporter.measured(step, "held_out", metrics)
-            for evaluator in evaluators:
-                if metrics := evaluator(state, step):  # none where it is not due
-                    self.reporter.measured(step, "evaluation", metrics)
+        measured = []
+        try:
+            with self.reporter.clock.pause(), stop.cutting():
+                if batches is not None:
+                    metrics = held_out.evaluate(
+                        program,
+                        state,
+                        batches(),
+                        mesh=self.mesh,
+                        key=self.held_out_key,
+                        num_batches=self.spec.num_held_out_batches,
+                    )
+                    measured.append(("held_out", metrics))
+                for evaluator in interruption.watched(evaluators):
+                    measured.append(("evaluation", evaluator(state, step)))
+        except interruption.Cut:
+            return False
+        for split, metrics in measured:
+            if metrics:  # none where it is not due
+                self.reporter.measured(step, split, metrics)
+        return True
 
-    def _save(self, state: TrainState, step: int) -> None:
+    def _save(self, state: TrainState, step: int, is_measured: bool) -> None:
         self._settle()  # never a state after a bad loss
         with self.reporter.clock.pause():
             self.reporter.flush()
-            self.checkpoints.save(step, state, self.iterator)
+            self.checkpoints.save(step, state, self.iterator, is_measured)
 
 
 def _is_due(every: int, step: int) -> bool:

@@ -21,13 +21,21 @@ SECONDS_BETWEEN_UPLOADS = 60.0
 class Writer:
     """Writes `{"step": .., "split": .., name: value, ..}` a line to metrics.jsonl of a run.
 
-    Lines after `restored_step` are dropped first: the run computes them again. A value that is not
+    Lines after `restored_step` are dropped first, and unless it `is_measured` what was measured
+    then: the run computes them again. A value that is not
     finite is written as null. Switched off where `is_on` is False (all processes but the first).
     To a file in a bucket nothing can be added: there the files are written on this machine and
     copied whole, once a minute, by `flush` and at the end.
     """
 
-    def __init__(self, workdir: str | os.PathLike, *, restored_step: int = 0, is_on: bool = True):
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        *,
+        restored_step: int = 0,
+        is_on: bool = True,
+        is_measured: bool = True,
+    ):
         self._lines: Any = None
         self._events: Any = None
         self._workdir = paths.of(workdir)
@@ -41,7 +49,7 @@ class Writer:
                     paths.fetch(self._workdir / FILE, folder / FILE)
             with storage.explained(self._workdir):
                 folder.mkdir(parents=True, exist_ok=True)
-                _keep_until(folder / FILE, restored_step)
+                _keep_until(folder / FILE, restored_step, is_measured)
                 self._lines = (folder / FILE).open("a", encoding="utf-8")
                 # The step to purge from hides what a killed run wrote beyond its checkpoint.
                 self._events = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
@@ -105,11 +113,17 @@ def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     return lines
 
 
-def _keep_until(path: pathlib.Path, last_step: int) -> None:
+def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> None:
     """Drop the lines after `last_step`, and a torn one, in one move."""
     if not path.exists():
         return
-    kept = [line for line in read(path.parent) if line["step"] <= last_step]
+    lines = [line for line in read(path.parent) if line["step"] <= last_step]
+    of_steps = ("train", "speed")
+    kept = [
+        line
+        for line in lines
+        if is_measured or line["step"] < last_step or line["split"] in of_steps
+    ]
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     beside.replace(path)
