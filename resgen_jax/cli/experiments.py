@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import grain
 import jax
 import ml_collections
 import numpy as np
@@ -15,7 +14,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths, pipeline, sources
+from resgen_jax.data import codes, paths, pipeline, sources, stream
 from resgen_jax.generators import interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
@@ -30,7 +29,7 @@ class Experiment(NamedTuple):
 
     mesh: Mesh
     task: Any
-    iterator: grain.DatasetIterator
+    iterator: stream.Batches
     held_out: Callable[[], Iterator[pipeline.Batch]]
 
 
@@ -174,7 +173,7 @@ def train_iterator(
     mesh: Mesh,
     note: Note,
     num_threads: int | None = None,
-) -> grain.DatasetIterator:
+) -> stream.Batches:
     """This process's rows of a config's batches; with other threads than it says, if given."""
     spec = sections.read(config, "data")
     of_images: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from resgen_jax.cli import experiments, measuring, sampling, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, sources
 from resgen_jax.evaluation import distances, features, online
-from resgen_jax.training import loop
+from resgen_jax.training import interruption, loop
 from resgen_jax.training.state import TrainState
 
 NO_NETWORK = "none"
@@ -145,7 +145,9 @@ class GeneratorEvaluator:
         )
         compared = self._reference
         collected = measuring.collect_samples(
-            self._extractor, batches, keeps_features=compared.features is not None
+            self._extractor,
+            interruption.watched(batches),
+            keeps_features=compared.features is not None,
         )
         return distances.measure(
             self._extractor,

@@ -19,7 +19,7 @@ from resgen_jax.cli import (
     synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import inspection, loop
+from resgen_jax.training import inspection, interruption, loop
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
@@ -76,9 +76,14 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     steps = inspection.steps(values.profile_steps) if values.profile_steps else inspection.NO_STEPS
     inspect = inspection.Spec(steps, dumps_programs=values.dump_hlo)
     try:
-        state = train(config, workdir, inspect=inspect, began=IMPORTED)
+        with interruption.Interruption() as early, early.cutting():
+            state = train(config, workdir, inspect=inspect, began=IMPORTED)
+    except interruption.Cut:  # while modules and data were opened
+        progress.say("resgen train: stopped before training began: nothing to save")
+        progress.say(f"go on with: {values.command}")
+        return STOPPED
     except loop.Stopped as stopped:
-        progress.say(f"resgen train: stopped after step {stopped.step}, and saved")
+        progress.say(f"resgen train: {stopped}")
         progress.say(f"go on with: {values.command}")
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")

@@ -10,12 +10,11 @@ import grain
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, views
+from resgen_jax.data import images, stream, views
 from resgen_jax.data.sources import Element, Source
 
 S, T = TypeVar("S"), TypeVar("T")
 Batch = dict[str, np.ndarray]
-ENDLESS = 2**40  # batches; their rows still fit a length
 
 
 def train_iterator(
@@ -30,15 +29,16 @@ def train_iterator(
     max_unreadable: int = 0,
     on_unreadable: Callable[[errors.UserError], None] | None = None,
     augmentation: views.Augmentation | None = None,
-) -> grain.DatasetIterator:
+) -> stream.Batches:
     """Endless batches, reshuffled every epoch; this process's rows of the global `batch_size`.
 
     These are `rows` of each batch, or else one of `process_count` equal shares. The order depends
     on `seed` alone: not on the threads, and not on the number of processes, whose rows together
     are the batch of one process. Batches run across the end of an epoch, so none is short.
-    `get_state` and `set_state` go on exactly. Up to `max_unreadable` files are skipped, each
-    reported once to `on_unreadable`; one more raises UserError. The views of `augmentation` are
-    drawn from `seed`, the epoch and the record's number.
+    `get_state` and `set_state` go on exactly, in any number of processes. Up to `max_unreadable`
+    files are skipped, each reported once to `on_unreadable`; one more raises UserError. Such a row
+    holds the record after it in the order, in its place. The views of `augmentation` are drawn from
+    `seed`, the epoch and the record's number.
     """
     rows = _rows_here(batch_size, process_index, process_count) if rows is None else rows
     if len(source) == 0:
@@ -49,11 +49,7 @@ def train_iterator(
         # The same order of numbers; records are read where the epoch is known.
         numbers = grain.MapDataset.source(_Numbers(len(source))).seed(seed).shuffle().repeat()
         endless = _Augmented(records, numbers, augmentation, seed)
-    return iter(
-        grain.MapDataset.source(_RowsHere(endless, batch_size, rows))
-        .to_iter_dataset(_read_options(num_threads, len(rows)))
-        .batch(len(rows), drop_remainder=True)
-    )
+    return stream.Batches(endless, batch_size, rows, num_threads)
 
 
 def epoch(
@@ -76,15 +72,15 @@ def epoch(
     rows = _rows_here(batch_size, process_index, process_count) if rows is None else rows
     records = _SkipUnreadable(source, max_unreadable, on_unreadable)
     num_batches = -(-len(source) // batch_size)
-    padded = _RowsHere(records, batch_size, rows)
-    stream = iter(
+    padded = stream.RowsHere(records, batch_size, rows)
+    elements_here = iter(
         grain.MapDataset.source(padded).to_iter_dataset(
-            _read_options(num_threads, len(rows)), allow_nones=True
+            stream.read_options(num_threads, len(rows)), allow_nones=True
         )
     )
     template = None
     for _ in range(num_batches):
-        elements = [next(stream) for _ in rows]
+        elements = [next(elements_here) for _ in rows]
         if template is None:
             template = next((element for element in elements if element is not None), None)
         if template is None:
@@ -133,12 +129,6 @@ def _rows_here(batch_size: int, process_index: int, process_count: int) -> np.nd
             f"use {below} or {below + process_count}"
         )
     return np.arange(process_index * rows, (process_index + 1) * rows)
-
-
-def _read_options(num_threads: int, rows: int) -> grain.ReadOptions:
-    # Two batches ahead; with no threads records are read when asked for.
-    ahead = max(2 * rows, num_threads) if num_threads else 0
-    return grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
 
 
 class _SkipUnreadable:
@@ -214,23 +204,3 @@ class _Augmented:
 
     def __repr__(self) -> str:
         return f"Augmented({self._records!r})"
-
-
-class _RowsHere:
-    """This process's rows of every global batch, None where the records have ended."""
-
-    def __init__(self, records, batch_size: int, rows: np.ndarray):
-        self._records, self._num_records = records, len(records)
-        self._batch_size, self._rows = batch_size, rows.tolist()
-
-    def __len__(self) -> int:
-        # The last batch may be short; an endless source has more batches than can be counted.
-        return min(-(-self._num_records // self._batch_size), ENDLESS) * len(self._rows)
-
-    def __getitem__(self, position: int) -> Element | None:
-        batch, place = divmod(int(position), len(self._rows))
-        index = batch * self._batch_size + self._rows[place]
-        return self._records[index] if index < self._num_records else None
-
-    def __repr__(self) -> str:
-        return f"RowsHere({self._records!r})"

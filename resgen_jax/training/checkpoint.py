@@ -44,6 +44,7 @@ class Checkpoints:
     ):
         self.directory = place_of(workdir)
         self._facts = dict(facts or {})
+        self.is_measured = True
         self._mirror, self._uploads, self._upload = None, None, None
         saving = self.directory
         if mirror.is_needed(self.directory):
@@ -86,14 +87,17 @@ class Checkpoints:
             return mirror.steps(self.directory)
         return [saved.step for saved in self._manager.checkpoints]
 
-    def save(self, step: int, state: TrainState, iterator: Any = None) -> None:
+    def save(
+        self, step: int, state: TrainState, iterator: Any = None, is_measured: bool = True
+    ) -> None:
         """Save in the background; returns once the arrays have left the devices.
 
+        `is_measured` False: there was no time to measure this state, which the run then still owes.
         Raises UserError if this one or the one before could not be written; older ones stay.
         """
         arrays = record.flatten({name: getattr(state, name) for name in FIELDS})
         where = None if iterator is None else iterator.get_state()
-        sealed = record.make(arrays, self._facts, where)
+        sealed = record.make(arrays, self._facts, where, is_measured)
         self._wait_for_upload()  # of the one before, which would make room for this one
         with storage.explained(self.directory):
             self._manager.save_checkpointables_async(
@@ -134,8 +138,9 @@ class Checkpoints:
     ) -> TrainState | None:
         """The newest state that is undamaged, placed as `abstract` says; None if none was saved.
 
-        Sets `iterator` to where the data stood. Damaged checkpoints are reported to `warn` and set
-        aside. Raises UserError if none is good, or if another configuration saved it.
+        Sets `iterator` to where the data stood, and `is_measured` to what was saved. Damaged
+        checkpoints are reported to `warn` and set aside. Raises UserError if none is good, or if
+        another configuration saved it.
         """
         steps = self._steps()
         if not steps:
@@ -144,6 +149,7 @@ class Checkpoints:
         step, content, fields = _newest_good(self.directory, steps, expected, warn)
         where = str(self.directory / str(step))
         record.check_facts(content, self._facts, where)
+        self.is_measured = content["is_measured"]
         if iterator is not None:
             iterator.set_state(record.iterator_state(content, where))
         self._set_aside([later for later in steps if later > step])
@@ -249,7 +255,9 @@ def _load(
     path: epath.Path, expected: Mapping[str, PyTree], where: epath.Path
 ) -> tuple[dict[str, Any], dict[str, PyTree]]:
     with storage.context():
-        content = record.unseal(ocp.load_checkpointables(path, {"record": None})["record"])
+        content = record.unseal(
+            ocp.load_checkpointables(path, {"record": None})["record"], str(where)
+        )
         record.check_structure(content, expected, str(where))
         wanted = record.flatten(expected)
         skipped = {name: ... for name in content["arrays"] if name not in wanted}

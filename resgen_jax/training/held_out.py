@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from resgen_jax.core import errors, keys
+from resgen_jax.training import interruption
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training.state import Batch, Metrics, TrainState
 
@@ -30,7 +31,8 @@ def evaluate(
     """
     pending: Any = None
     sums: dict[str, float] = {}
-    for number, batch in enumerate(itertools.islice(batches, num_batches or None)):
+    taken = interruption.watched(itertools.islice(batches, num_batches or None))
+    for number, batch in enumerate(taken):
         metrics = program(state, meshes.put_batch(mesh, batch), keys.step_key(key, number))
         _add(sums, pending)  # one batch behind, so that the device never waits
         pending = metrics

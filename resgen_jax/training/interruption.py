@@ -1,49 +1,99 @@
 """Ctrl-C and SIGTERM (preemption) as a wish that the loop grants after the step."""
 
+import contextlib
+import contextvars
 import signal
 import threading
+from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.experimental import multihost_utils
 
+T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Cut(BaseException):
+    """Work that changes nothing was broken off; no error, so that nothing takes it for one."""
 
 
 class Interruption:
     """While entered, the first signal is noted; a second one acts as it did before: at once.
 
-    With several processes the wish has to reach all of them at the same step, and
+    With several processes the wish has to reach all of them at the same moment, and
     `jax.distributed` already listens to SIGTERM for that; so nothing is caught here then.
     """
 
     def __init__(self) -> None:
-        self._is_noted = False
+        self._is_noted, self._is_cutting = False, False
+        self._num_asked = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interruption":
         # Only the main thread may install handlers; elsewhere the owner of the process decides.
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and jax.process_count() == 1:
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._before = {number: self._install(number) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._restore()
 
-    def is_requested(self, step: int) -> bool:
-        """Whether to stop after `step`; the same answer in every process."""
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+    def is_requested(self) -> bool:
+        """Whether to stop; the same answer in every process, which ask equally often."""
+        if jax.process_count() > 1 and not self._is_noted:
+            self._num_asked += 1
+            self._is_noted = multihost_utils.reached_preemption_sync_point(self._num_asked)
         return self._is_noted
+
+    @contextlib.contextmanager
+    def cutting(self) -> Iterator[None]:
+        """For work that can be broken off: raises Cut at a signal, which waits for nothing.
+
+        With several processes, and where handlers cannot be installed, `watched` raises it.
+        """
+        token = _watching.set(self)
+        self._is_cutting = True
+        try:
+            if self._is_noted:
+                raise Cut
+            yield
+        finally:
+            self._is_cutting = False
+            _watching.reset(token)
+
+    def _install(self, number: signal.Signals) -> Any:
+        before = signal.signal(number, self._note)
+        around = getattr(before, "__self__", None)
+        return around._before.get(number) if isinstance(around, Interruption) else before
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._is_noted = True
         self._restore()
+        if self._is_cutting:
+            raise Cut
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
             # None: it was not installed from Python, and cannot be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
+
+
+_watching: contextvars.ContextVar[Interruption | None] = contextvars.ContextVar(
+    "watching", default=None
+)
+
+
+def watched(items: Iterable[T]) -> Iterator[T]:
+    """The items, with a moment to be broken off (`Interruption.cutting`) before each.
+
+    Of several processes all have to take equally many.
+    """
+    for item in items:
+        stop = _watching.get()
+        if stop is not None and stop.is_requested():
+            raise Cut
+        yield item

@@ -35,10 +35,11 @@ Evaluator = Callable[[TrainState, int], dict[str, float]]
 
 
 class Stopped(Exception):
-    """The run was interrupted, and saved, after `step`; the same command goes on."""
+    """The run was interrupted after `step`, which is saved; the same command goes on."""
 
     def __init__(self, step: int):
-        super().__init__(f"stopped after step {step} and saved; the same command goes on")
+        saved = f"after step {step}, and saved" if step else "before step 1: nothing to save"
+        super().__init__(f"stopped {saved}")
         self.step = step
 
 
@@ -69,6 +70,7 @@ def run(
         progress(Progress(0, spec.num_steps, {}, message=message))
 
     with (
+        interruption.Interruption() as stop,
         jax.set_mesh(mesh),
         instruments.Instruments(
             workdir,
@@ -96,9 +98,9 @@ def run(
                 workdir,
                 restored_step=restored_step,
                 is_on=jax.process_index() == 0,
+                is_measured=checkpoints.is_measured,
                 wandb_project=spec.wandb_project,
             ) as out,
-            interruption.Interruption() as stop,
         ):
             training = _Training(task, spec, mesh, seed, iterator, checkpoints, tools)
             training.reporter = reporting.Reporter(
@@ -133,22 +135,27 @@ class _Training:
 
     def run(self, state: TrainState, restored_step: int, stop, batches, evaluators) -> TrainState:
         """Steps until the end, or until asked to stop."""
-        num_steps = self.spec.num_steps
+        num_steps, is_owed = self.spec.num_steps, not self.checkpoints.is_measured
+        self.evaluation = jax.jit(self.task.evaluate, out_shardings=meshes.replicated(self.mesh))
+        is_cut = is_owed and not self._evaluate(state, restored_step, batches, evaluators, stop)
+        if is_cut or (restored_step < num_steps and stop.is_requested()):
+            raise Stopped(restored_step)
         if restored_step >= num_steps:
             return state
         self.tools.profiler.begin(restored_step + 1)
-        self.evaluation = jax.jit(self.task.evaluate, out_shardings=meshes.replicated(self.mesh))
         if restored_step:
             self.reporter.spend(restored_step)
         for step in range(restored_step + 1, num_steps + 1):
             with self.tools.profiler.step(step, self._settle, self._pause):
                 state = self._step(state, step)
             is_last = step == num_steps
-            must_stop = stop.is_requested(step) and not is_last
+            must_stop, is_measured = stop.is_requested() and not is_last, True
             if is_last or _is_due(self.spec.evaluate_every, step):
-                self._evaluate(state, step, batches, evaluators)
+                # What a notice leaves no time to measure is owed by the next start.
+                is_measured = self._evaluate(state, step, batches, evaluators, stop)
+                must_stop |= not is_measured
             if is_last or must_stop or _is_due(self.spec.checkpoint_every, step):
-                self._save(state, step)
+                self._save(state, step, is_measured)
             if is_last or must_stop:
                 with self.line.phase("checkpoint"):
                     self.checkpoints.wait()
@@ -206,23 +213,31 @@ class _Training:
         with self.reporter.clock.pause(), self.line.phase(phase):
             yield
 
-    def _evaluate(self, state: TrainState, step: int, batches, evaluators) -> None:
+    def _evaluate(self, state: TrainState, step: int, batches, evaluators, stop) -> bool:
+        """Measures and reports; False, and nothing is reported, if a notice cuts it short."""
         self._settle()
-        with self._pause("evaluation"):
-            if batches is not None:
-                metrics = held_out.evaluate(
-                    self._evaluated,
-                    state,
-                    batches(),
-                    mesh=self.mesh,
-                    key=self.held_out_key,
-                    num_batches=self.spec.num_held_out_batches,
-                )
-                self.reporter.measured(step, "held_out", metrics)
-            for evaluator in evaluators:
-                self.line.beat()
-                if metrics := evaluator(state, step):  # none where it is not due
-                    self.reporter.measured(step, "evaluation", metrics)
+        measured = []
+        try:
+            with self._pause("evaluation"), stop.cutting():
+                if batches is not None:
+                    metrics = held_out.evaluate(
+                        self._evaluated,
+                        state,
+                        batches(),
+                        mesh=self.mesh,
+                        key=self.held_out_key,
+                        num_batches=self.spec.num_held_out_batches,
+                    )
+                    measured.append(("held_out", metrics))
+                for evaluator in interruption.watched(evaluators):
+                    self.line.beat()
+                    measured.append(("evaluation", evaluator(state, step)))
+        except interruption.Cut:
+            return False
+        for split, metrics in measured:
+            if metrics:  # none where it is not due
+                self.reporter.measured(step, split, metrics)
+        return True
 
     def _evaluated(self, *arguments: Any) -> Metrics:
         """The metrics of a held-out batch, soon; compiling belongs to the first one."""
@@ -233,11 +248,11 @@ class _Training:
         with self.line.phase("compile"):
             return self.evaluation(*arguments)
 
-    def _save(self, state: TrainState, step: int) -> None:
+    def _save(self, state: TrainState, step: int, is_measured: bool) -> None:
         self._settle()  # never a state after a bad loss
         with self._pause("checkpoint"):
             self.reporter.flush()
-            self.checkpoints.save(step, state, self.iterator)
+            self.checkpoints.save(step, state, self.iterator, is_measured)
         self.reporter.spend(step)
 
 

@@ -1,7 +1,8 @@
 """The record beside a checkpoint's arrays: what they are, their checksums, where the data stood.
 
 orbax loads a flipped byte without a word, so every array's checksum is kept here, and the record
-carries a digest of itself.
+carries a digest of itself. What encloses it stays for good: `format`, `written_by`, `content` and
+the `digest` of these three, so that a newer format can be told from damage.
 """
 
 import hashlib
@@ -13,10 +14,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+import resgen_jax
 from resgen_jax.core import errors, trees
+from resgen_jax.data import stream
 
 PyTree = Any
 Arrays = dict[str, Any]  # path, which begins with the field of the train state -> array
+FORMAT = 2  # 1 had no number, counted rows of each process and could not owe a measurement
 
 
 class DamagedError(Exception):
@@ -40,26 +44,45 @@ def unflatten(arrays: Arrays, like: Mapping[str, PyTree]) -> dict[str, PyTree]:
     return jax.tree.unflatten(jax.tree.structure(dict(like)), leaves)
 
 
-def make(arrays: Arrays, facts: Mapping[str, Any], iterator_state: Any) -> dict[str, Any]:
+def make(
+    arrays: Arrays, facts: Mapping[str, Any], iterator_state: Any, is_measured: bool = True
+) -> dict[str, Any]:
     """The record of `arrays`, sealed; waits until they are computed."""
     sums = jax.device_get(_checksums(arrays))
     content = {
         "arrays": {path: [*_signature(leaf), int(sums[path])] for path, leaf in arrays.items()},
         "facts": dict(facts),
         "iterators": _of_all_processes(json.dumps(iterator_state)),
+        "is_measured": is_measured,
     }
-    return {"content": content, "digest": _digest(content)}
+    return seal(content, FORMAT, resgen_jax.__version__)
 
 
-def unseal(record: Any) -> dict[str, Any]:
-    """The content of a record; raises DamagedError unless its digest fits."""
+def seal(content: Mapping[str, Any], number: int, version: str) -> dict[str, Any]:
+    """The content in what encloses it, whatever its format."""
+    enclosed = {"format": number, "written_by": version, "content": content}
+    return {**enclosed, "digest": _digest(enclosed)}
+
+
+def unseal(record: Any, where: str) -> dict[str, Any]:
+    """The content of a record; raises DamagedError unless its digest fits.
+
+    Raises UserError if it is whole, but of a newer format than this version reads.
+    """
     try:
-        content, digest = record["content"], record["digest"]
-    except (TypeError, KeyError) as error:
+        enclosed = {name: value for name, value in record.items() if name != "digest"}
+        content, digest, number = record["content"], record["digest"], record.get("format", 1)
+    except (TypeError, KeyError, AttributeError) as error:
         raise DamagedError("its record is incomplete") from error
-    if _digest(content) != digest:
+    if digest != _digest(content if set(enclosed) == {"content"} else enclosed):
         raise DamagedError("its record was changed")
-    return content
+    if number > FORMAT:
+        raise errors.UserError(
+            f"checkpoint {where} has format {number}, written by resgen_jax "
+            f"{record['written_by']}; this is {resgen_jax.__version__}, which reads formats up to "
+            f"{FORMAT}: install that version or a later one, or use another --workdir"
+        )
+    return {"is_measured": True, **content}
 
 
 def check_structure(content: Mapping[str, Any], fields: Mapping[str, PyTree], where: str) -> None:
@@ -101,14 +124,21 @@ def check_arrays(content: Mapping[str, Any], arrays: Arrays) -> None:
 
 
 def iterator_state(content: Mapping[str, Any], where: str) -> Any:
-    """Where this process's data stood; raises UserError for another number of processes."""
+    """Where this process's data stood.
+
+    Raises UserError for another number of processes, unless the state counts for all of them.
+    """
     states: Sequence[str] = content["iterators"]
-    if len(states) != jax.process_count():
-        raise errors.UserError(
-            f"checkpoint {where} was saved by {len(states)} processes and this run has "
-            f"{jax.process_count()}: the data can go on only with {len(states)}"
-        )
-    return json.loads(states[jax.process_index()])
+    if len(states) == jax.process_count():
+        return json.loads(states[jax.process_index()])
+    first = json.loads(states[0])
+    if len(set(states)) == 1 and (first is None or stream.NUM_BATCHES in first):
+        return first
+    raise errors.UserError(
+        f"checkpoint {where} was saved by {len(states)} processes and this run has "
+        f"{jax.process_count()}; each counted its own data (an earlier version of the library, or "
+        f"an iterator without {stream.NUM_BATCHES!r} in its state): go on with {len(states)}"
+    )
 
 
 def _field(path: str) -> str:

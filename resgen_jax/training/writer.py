@@ -20,7 +20,8 @@ class Writer:
     """Writes `{"step": .., "split": .., name: value, ..}` a line to metrics.jsonl of a run.
 
     TensorBoard events hold the same numbers, and a run of wandb if `wandb_project` names one.
-    Lines after `restored_step` are dropped first: the run computes them again. A value that is not
+    Lines after `restored_step` are dropped first, and unless it `is_measured` what was measured
+    then: the run computes them again. A value that is not
     finite is written as null. Switched off where `is_on` is False (all processes but the first).
     To a file in a bucket nothing can be added: there the files are written on this machine and
     copied whole, once a minute, by `flush` and at the end.
@@ -32,6 +33,7 @@ class Writer:
         *,
         restored_step: int = 0,
         is_on: bool = True,
+        is_measured: bool = True,
         wandb_project: str = "",
     ):
         self._sinks: list[sinks.Sink] = []
@@ -46,7 +48,7 @@ class Writer:
                     paths.fetch(self._workdir / FILE, folder / FILE)
             with storage.explained(self._workdir):
                 folder.mkdir(parents=True, exist_ok=True)
-                _keep_until(folder / FILE, restored_step)
+                _keep_until(folder / FILE, restored_step, is_measured)
                 self._sinks.append(sinks.JsonLines(folder))
                 self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
                 if wandb_project:
@@ -108,11 +110,17 @@ def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     return lines
 
 
-def _keep_until(path: pathlib.Path, last_step: int) -> None:
+def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> None:
     """Drop the lines after `last_step`, and a torn one, in one move."""
     if not path.exists():
         return
-    kept = [line for line in read(path.parent) if line["step"] <= last_step]
+    lines = [line for line in read(path.parent) if line["step"] <= last_step]
+    of_steps = ("train", "speed", "goodput")
+    kept = [
+        line
+        for line in lines
+        if is_measured or line["step"] < last_step or line["split"] in of_steps
+    ]
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     beside.replace(path)

@@ -21,17 +21,27 @@ RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
 
 
-def train(workdir, mesh, task=None, iterator=None, progress=lambda event: None, **changes):
+def train(
+    workdir,
+    mesh,
+    task=None,
+    iterator=None,
+    progress=lambda event: None,
+    held_out=toy_task.held_out,
+    evaluators=(),
+    **changes,
+):
     spec = loop.Spec(**(SPEC | changes))
     return loop.run(
         task or toy_task.ToyTask(num_steps=spec.num_steps),
         spec,
         mesh=mesh,
         iterator=iterator or toy_task.iterator(),
-        held_out=toy_task.held_out,
+        held_out=held_out,
         workdir=workdir,
         seed=0,
         progress=progress,
+        evaluators=evaluators,
     )
 
 
@@ -312,3 +322,62 @@ def test_kill_9_at_any_step_changes_no_number(tmp_path):
     run_toy(tmp_path / "whole")
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole"), f"killed at {kill_at}"
     assert not said
+
+
+def test_a_notice_while_measuring_is_obeyed_at_once_and_the_rest_is_owed(
+    tmp_path, single, uninterrupted
+):
+    """The signal comes between held-out batches; the step is saved, and measured later."""
+    taken = []
+
+    def held_out():
+        for batch in toy_task.held_out():
+            taken.append(batch)
+            if len(taken) == 1:
+                signal.raise_signal(signal.SIGTERM)
+                pytest.fail("the evaluation went on")
+            yield batch
+
+    with pytest.raises(loop.Stopped, match="stopped after step 8, and saved"):
+        train(tmp_path, single, held_out=held_out)
+    assert len(taken) == 1
+    assert steps_saved(tmp_path)[-1] == 8
+    assert not lines(tmp_path, "held_out")
+    assert_equal(train(tmp_path, single), uninterrupted[1])
+    assert lines(tmp_path) == lines(uninterrupted[0])
+
+
+def test_a_notice_in_the_last_measurement_leaves_it_to_the_next_start(
+    tmp_path, single, uninterrupted
+):
+    def evaluator(state, step):
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+    with pytest.raises(loop.Stopped) as stopped:
+        train(tmp_path, single, evaluators=[evaluator], evaluate_every=0)
+    assert stopped.value.step == 20
+    train(tmp_path, single, evaluate_every=0)
+    assert lines(tmp_path, "held_out") == lines(uninterrupted[0], "held_out")[-1:]
+
+
+def test_a_notice_before_the_first_step_saves_nothing(tmp_path, single):
+    class Data:
+        def get_state(self):
+            return None
+
+        def __next__(self):
+            pytest.fail("a step was begun")
+
+    task = toy_task.ToyTask(num_steps=20)
+    init, noticed = task.init, []
+
+    def with_notice(key):
+        if not noticed:
+            noticed.append(signal.raise_signal(signal.SIGTERM))
+        return init(key)
+
+    task.init = with_notice
+    with pytest.raises(loop.Stopped, match="stopped before step 1: nothing to save"):
+        train(tmp_path, single, task, iterator=Data())
+    assert steps_saved(tmp_path) == []
