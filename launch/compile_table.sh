@@ -27,13 +27,30 @@ resgen=generators/resgen_imagenet256.py:depth16
 rq_vae=tokenizers/rq_vae_imagenet256.py
 batch=--config.data.batch_size
 fsdp=--config.mesh.fsdp
+# More memory, but neither arithmetic nor weights twice.
+keep=--config.model.trunk.remat=matmuls
 
-row resgen_576m v5e-256 "$resgen,576m" "$batch=4096" "$fsdp=32"
-row resgen_1b v5e-256 "$resgen,1b" "$batch=4096" "$fsdp=32"
+# v5p is named after its cores, two a chip.
+row resgen_576m v5e-256 "$resgen,576m" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_576m v5e-16 "$resgen,576m" "$batch=512" "$fsdp=16" "$keep"
+row resgen_576m v6e-256 "$resgen,576m" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_576m v5p-256 "$resgen,576m" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_1b v5e-256 "$resgen,1b" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_1b v5e-16 "$resgen,1b" "$batch=256" "$fsdp=16" "$keep"
+row resgen_1b_4096 v5e-16 "$resgen,1b" "$batch=4096" "$fsdp=16"
+row resgen_1b v6e-256 "$resgen,1b" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_1b v5p-256 "$resgen,1b" "$batch=4096" "$fsdp=32" "$keep"
+row resgen_576m v5p-2048 "$resgen,576m" "$batch=16384" "$fsdp=64" "$keep"
+for slice in v5e-256 v5e-16 v6e-256 v5p-256; do
+    chips="${slice#*-}"
+    row sampler "$slice" "$resgen,576m" "$batch=$((16 * chips))" --program=sample
+    row evaluator "$slice" "$rq_vae" "$batch=$((8 * chips))" --program=evaluate
+    row decoder "$slice" "$rq_vae" "$batch=$((8 * chips))" --program=decode
+    row encoder "$slice" "$rq_vae" "$batch=$((8 * chips))" --program=encode
+done
+row rq_vae v5e-16 "$rq_vae" "$batch=128"
 row rq_vae v5e-256 "$rq_vae" "$batch=1024"
-row sampler v5e-256 "$resgen,576m" "$batch=2048" --program=sample
-row decoder v5e-256 "$rq_vae" "$batch=2048" --program=decode
-row evaluator v5e-256 "$rq_vae" "$batch=2048" --program=evaluate
-row encoder v5e-256 "$rq_vae" "$batch=2048" --program=encode
+row rq_vae v6e-256 "$rq_vae" "$batch=1024"
+row rq_vae v5p-256 "$rq_vae" "$batch=1024"
 
 "$venv/bin/python" -m resgen_jax scale compile --table="$where"
