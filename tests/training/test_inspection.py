@@ -29,7 +29,9 @@ def profiled(workdir):
     (path,) = (workdir / "profile").glob("plugins/profile/*/*.trace.json.gz")
     assert list(path.parent.glob("*.xplane.pb"))
     events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
-    return sorted(int(event["args"]["step_num"]) for event in events if event.get("name") == "train")
+    return sorted(
+        int(event["args"]["step_num"]) for event in events if event.get("name") == "train"
+    )
 
 
 def test_a_profile_holds_exactly_its_steps_and_changes_no_number(tmp_path, single):
