@@ -1,5 +1,6 @@
 """Metrics out: JSON lines for programs, TensorBoard events for eyes, the same numbers in both."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,10 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import tensorboardX
-
 from resgen_jax.data import paths
-from resgen_jax.training import storage
+from resgen_jax.training import events, storage
 
 FILE = "metrics.jsonl"
 SECONDS_BETWEEN_UPLOADS = 60.0
@@ -51,15 +50,16 @@ class Writer:
                 folder.mkdir(parents=True, exist_ok=True)
                 _keep_until(folder / FILE, restored_step, is_measured)
                 self._lines = (folder / FILE).open("a", encoding="utf-8")
-                # The step to purge from hides what a killed run wrote beyond its checkpoint.
-                self._events = tensorboardX.SummaryWriter(str(folder), purge_step=restored_step + 1)
+                self._events = events.Events(folder, restored_step + 1)
             self._uploaded = time.monotonic()
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        self.close()
+        # What went wrong first is what the user has to read.
+        with contextlib.suppress(*[Exception] * (error is not None)):
+            self.close()
 
     def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """One line of numbers, in the file when this returns; `split` says what was measured."""
@@ -71,8 +71,8 @@ class Writer:
         with storage.explained(self._workdir):
             self._lines.write(json.dumps(line, allow_nan=False) + "\n")
             self._lines.flush()
-        for name, value in finite.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            for name, value in finite.items():
+                self._events.add_scalar(f"{split}/{name}", value, step)
         if time.monotonic() - self._uploaded > SECONDS_BETWEEN_UPLOADS:
             self.flush()
 
@@ -85,9 +85,10 @@ class Writer:
     def close(self) -> None:
         """Flush and close both files."""
         if self._lines is not None:
-            self._lines.close()
-            self._events.close()
-            self._lines = None
+            lines, self._lines = self._lines, None
+            with storage.explained(self._workdir):
+                lines.close()
+                self._events.close()
             if self._copied is not None:
                 self._upload()
                 self._copied.cleanup()
