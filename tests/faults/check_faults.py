@@ -71,11 +71,11 @@ def main(arguments=None):
             count = max(1, round(share * values.num_faults + 0.4))
             at = time.monotonic()
             results[name] = do(bench, count)
-            print(f"{name}: {results[name]} in {time.monotonic() - at:.0f} s", flush=True)
+            _say(f"{name}: {results[name]} in {time.monotonic() - at:.0f} s")
     seconds = time.monotonic() - began
     text = table(results)
-    print(text)
-    print(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
+    _say(text)
+    _say(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
     if values.output:
         output = pathlib.Path(values.output)
         output.mkdir(parents=True, exist_ok=True)
@@ -84,6 +84,11 @@ def main(arguments=None):
         facts = {"seed": values.seed, "seconds": seconds, "kinds": fields}
         (output / "faults.json").write_text(json.dumps(facts, indent=2) + "\n")
     return int(any(tally.wrong for tally in results.values()))
+
+
+def _say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _processor():

@@ -72,7 +72,7 @@ def go_on(whole, stopped, place, faults, seed, reported):
         words = f"{path.relative_to(workdir)} {harm(path, how, random)}"
         messages = []
         try:
-            fault_runs.run_toy(workdir, report=lambda event: messages.append(event.message))
+            fault_runs.run_toy(workdir, report=functools.partial(_note, messages))
             wrong, lost = _judge(workdir, saved, expected, list(filter(None, messages)))
         except Exception as failure:  # whatever it is, it is not what was asked for
             wrong, lost = f"{type(failure).__name__}: {failure}", 0
@@ -80,6 +80,10 @@ def go_on(whole, stopped, place, faults, seed, reported):
         pathlib.Path(reported).write_text(json.dumps(found))
         shutil.rmtree(workdir)
     return 0
+
+
+def _note(messages, event):
+    messages.append(event.message)
 
 
 def _judge(workdir, saved, expected, messages):

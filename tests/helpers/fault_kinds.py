@@ -239,6 +239,16 @@ def small_disk(place, size):
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def _files_limited(bench, count, whole):
+    """Where no disk may be mounted: files that may not grow beyond a random size."""
+    largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+
+    def disturbed(workdir):
+        return functools.partial(fault_runs.limited, int(bench.random.integers(0, largest)))
+
+    return refused(bench, count, "toy", fault_runs.toy, disturbed)
+
+
 def disk_full(bench, count, size=2_000_000):
     """Runs on a small disk, of which another file has taken all but a random rest."""
     whole, _ = bench.whole("toy", fault_runs.toy)
@@ -265,6 +275,8 @@ def disk_full(bench, count, size=2_000_000):
         def start(self, target, workdir):
             return fault_runs.Process(target, workdir, log=f"{bench.place}/{workdir.name}.log")
 
+    if os.geteuid() != 0:
+        return _files_limited(bench, count, whole)
     with small_disk(disk, size):
         return refused(
             OnDisk(), count, "toy", fault_runs.toy, disturbed, lambda workdir: filler.unlink()
@@ -370,7 +382,7 @@ class Launched:
 
 
 def one_of_two(bench, count):
-    """SIGKILL to one of two processes; the launcher ends the other, and the same command goes on."""
+    """SIGKILL to one of two processes; the launcher ends the other, and the command goes on."""
     workdir, began = bench.folder(), time.monotonic()
     run = Launched(workdir)
     assert run.wait() == 0, run.said()

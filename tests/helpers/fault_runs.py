@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
@@ -125,6 +126,14 @@ def run_toy(workdir, poison_from=0, report=lambda event: None):
 def command(*arguments):
     """`resgen ARGUMENTS` to its end."""
     return cli.main([str(argument) for argument in arguments])
+
+
+def limited(size, workdir):
+    """The toy run, whose files may not grow beyond `size` bytes: a full disk, to a writer."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    jax.config.update("jax_enable_compilation_cache", False)  # which lies elsewhere
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return toy(workdir)
 
 
 def count_operations(workdir, place):
