@@ -49,7 +49,7 @@ def train_iterator(
         # The same order of numbers; records are read where the epoch is known.
         numbers = grain.MapDataset.source(_Numbers(len(source))).seed(seed).shuffle().repeat()
         endless = _Augmented(records, numbers, augmentation, seed)
-    return stream.Batches(endless, batch_size, rows, num_threads)
+    return stream.Batches(endless, len(source), batch_size, rows, num_threads)
 
 
 def epoch(

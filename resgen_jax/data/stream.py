@@ -10,17 +10,21 @@ from resgen_jax.core import errors
 
 ENDLESS = 2**40  # batches; their rows still fit a length
 NUM_BATCHES = "num_batches"  # of all processes together: what a state of the data is
+NUM_RECORDS = "num_records"
 
 
 class Batches:
-    """Endless batches of one process's `rows` of every global batch.
+    """Endless batches of one process's `rows` of every global batch; `num_records` in an epoch.
 
     How far it has come is the number of global batches, which is the same in every process, so that
     any number of processes goes on from it.
     """
 
-    def __init__(self, records: Any, batch_size: int, rows: np.ndarray, num_threads: int):
-        self._records, self._batch_size, self._rows = records, batch_size, rows
+    def __init__(
+        self, records: Any, num_records: int, batch_size: int, rows: np.ndarray, num_threads: int
+    ):
+        self._records, self._num_records = records, num_records
+        self._batch_size, self._rows = batch_size, rows
         self._num_threads = num_threads
         self._num_batches = 0
         self._under_way: grain.DatasetIterator | None = None
@@ -43,14 +47,21 @@ class Batches:
         return iter(grain.MapDataset.source(here).to_iter_dataset(options).batch(num_rows))
 
     def get_state(self) -> dict[str, int]:
-        """The number of global batches that were taken."""
-        return {NUM_BATCHES: self._num_batches}
+        """The number of global batches that were taken, and of what."""
+        return {NUM_BATCHES: self._num_batches, NUM_RECORDS: self._num_records}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on after so many global batches; UserError for what is no such number.
 
-        Takes what grain counted for earlier versions, too: this process's rows.
+        Takes what grain counted for earlier versions, too: this process's rows. Raises UserError if
+        there were more or fewer records, too: their order would be another one.
         """
+        there = state.get(NUM_RECORDS, self._num_records)
+        if there != self._num_records:
+            raise errors.UserError(
+                f"the run began with {there} records to train on and there are {self._num_records} "
+                "now; bring back the data it began with, or train into another --workdir"
+            )
         if NUM_BATCHES in state:
             num_batches, rest = state[NUM_BATCHES], 0
         else:

@@ -9,10 +9,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import tensorboardX
-
 from resgen_jax.core import errors
 from resgen_jax.data import paths
+from resgen_jax.training import events
 
 FILE = "metrics.jsonl"
 WANDB_FILE = "wandb.json"
@@ -57,8 +56,7 @@ class TensorBoard:
     """Events in a folder of this machine; those of steps from `purge_step` on are hidden."""
 
     def __init__(self, folder: pathlib.Path, purge_step: int):
-        # The step to purge from hides what a killed run wrote beyond its checkpoint.
-        self._events = tensorboardX.SummaryWriter(str(folder), purge_step=purge_step)
+        self._events = events.Events(folder, purge_step)
 
     def write(self, step: int, split: str, values: Values) -> None:
         """A scalar each, split/name; none where the value was not finite."""

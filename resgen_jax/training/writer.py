@@ -1,5 +1,6 @@
 """Metrics out: the same numbers into every sink, and back from metrics.jsonl."""
 
+import contextlib
 import json
 import math
 import os
@@ -66,7 +67,9 @@ class Writer:
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        self.close()
+        # What went wrong first is what the user has to read.
+        with contextlib.suppress(*[Exception] * (error is not None)):
+            self.close()
 
     def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """One line of numbers, in the file when this returns; `split` says what was measured."""
@@ -89,9 +92,10 @@ class Writer:
 
     def close(self) -> None:
         """Flush and close all."""
-        for sink in self._sinks:
-            sink.close()
-        self._sinks = []
+        open_sinks, self._sinks = self._sinks, []
+        with storage.explained(self._workdir):
+            for sink in open_sinks:
+                sink.close()
         if self._copied is not None:
             self._upload()
             self._copied.cleanup()

@@ -131,6 +131,13 @@ def test_any_number_of_processes_goes_on_with_the_same_batches(counts):
         assert set(rows) == readable
 
 
+def test_other_data_than_before_are_refused():
+    state = pipeline.train_iterator(Numbers(10), batch_size=4, seed=0).get_state()
+    fewer = pipeline.train_iterator(Numbers(9), batch_size=4, seed=0)
+    with pytest.raises(errors.UserError, match="began with 10 records .* there are 9 now"):
+        fewer.set_state(state)
+
+
 def test_what_grain_counted_before_is_read_or_refused():
     iterator = pipeline.train_iterator(Numbers(10), batch_size=4, seed=0)
     iterator.set_state({"next_index": 12})

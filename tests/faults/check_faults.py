@@ -1,0 +1,117 @@
+"""Does faults to real training runs, counts how these end, and fails if one ends wrong.
+
+python check_faults.py [--num_faults=200] [--seed=0] [--output=DIR] [--kinds=flip,...]
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import signal
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
+
+import fault_kinds as kinds  # noqa: E402
+import fault_runs  # noqa: E402
+
+TINY = kinds.training(f"--config={kinds.CONFIG}")
+OPPOSED = kinds.training(f"--config={kinds.CONFIG}:adversarial")
+TOY = ("toy", fault_runs.toy)
+# Name, share of all faults, and what does that many.
+KINDS = {
+    "SIGKILL at a random moment": (0.15, lambda b, n: kinds.killed(b, n, signal.SIGKILL, *TOY)),
+    "SIGKILL between two file operations": (0.15, kinds.killed_at_files),
+    "SIGTERM at a random moment": (0.13, lambda b, n: kinds.killed(b, n, signal.SIGTERM, *TOY)),
+    "SIGKILL, `resgen train`": (
+        0.03,
+        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "tiny", TINY),
+    ),
+    "SIGTERM, `resgen train`, adversarial": (
+        0.03,
+        lambda b, n: kinds.killed(b, n, signal.SIGTERM, "opposed", OPPOSED),
+    ),
+    "bit flipped in a checkpoint": (0.17, lambda b, n: _damaged(b, "flip", n)),
+    "file of a checkpoint truncated": (0.09, lambda b, n: _damaged(b, "truncate", n)),
+    "file of a checkpoint deleted": (0.09, lambda b, n: _damaged(b, "delete", n)),
+    "every checkpoint damaged": (0.02, kinds.all_damaged),
+    "disk full": (0.05, kinds.disk_full),
+    "a file of the data unreadable": (0.05, kinds.bad_data),
+    "loss NaN": (0.05, kinds.poisoned),
+    "one process of two killed": (0.03, kinds.one_of_two),
+}
+
+
+def _damaged(bench, how, count):
+    return kinds.damaged(bench, {how: count})[how]
+
+
+def main(arguments=None):
+    """The exit code: 1 if a run ended wrong."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--num_faults", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", default="")
+    parser.add_argument("--kinds", default="", help="parts of the names of kinds, by commas")
+    values = parser.parse_args(arguments)
+    chosen = {
+        name: kind
+        for name, kind in KINDS.items()
+        if not values.kinds or any(part in name for part in values.kinds.split(","))
+    }
+    began, results = time.monotonic(), {}
+    with tempfile.TemporaryDirectory(prefix="resgen-faults-") as place:
+        bench = kinds.Bench(place, values.seed)
+        for name, (share, do) in chosen.items():
+            count = max(1, round(share * values.num_faults + 0.4))
+            at = time.monotonic()
+            results[name] = do(bench, count)
+            _say(f"{name}: {results[name]} in {time.monotonic() - at:.0f} s")
+    seconds = time.monotonic() - began
+    text = table(results)
+    _say(text)
+    _say(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
+    if values.output:
+        output = pathlib.Path(values.output)
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "faults.md").write_text(text)
+        fields = {name: dataclasses.asdict(tally) for name, tally in results.items()}
+        facts = {"seed": values.seed, "seconds": seconds, "kinds": fields}
+        (output / "faults.json").write_text(json.dumps(facts, indent=2) + "\n")
+    return int(any(tally.wrong for tally in results.values()))
+
+
+def _say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _processor():
+    """What the machine calls its processor, where it tells."""
+    path = pathlib.Path("/proc/cpuinfo")
+    found = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in found if line.startswith("model name")]
+    return next(iter(names), platform.machine())
+
+
+def table(results):
+    """Markdown: a row for each kind and one for all."""
+    rows = ["| fault | number | resumed | refused | wrong | steps made again, at most |"]
+    rows.append("|---|---:|---:|---:|---:|---:|")
+    sums = [0, 0, 0, 0]
+    for name, tally in results.items():
+        counts = (tally.number, tally.resumed, tally.refused, len(tally.wrong))
+        sums = [total + count for total, count in zip(sums, counts, strict=True)]
+        rows.append(f"| {name} | {' | '.join(map(str, counts))} | {tally.most_lost} |")
+    most = max((tally.most_lost for tally in results.values()), default=0)
+    rows.append(f"| all | {' | '.join(map(str, sums))} | {most} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""A slice of the faults that launch/check_faults.sh does by the hundred."""
+
+import signal
+
+import fault_kinds
+import fault_runs
+import pytest
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """One undisturbed run for all."""
+    return fault_kinds.Bench(tmp_path_factory.mktemp("faults"), seed=1)
+
+
+def check(tally, number, most_lost):
+    assert tally.wrong == []
+    assert tally.number == number
+    assert tally.most_lost <= most_lost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "most_lost"), [(signal.SIGKILL, 40), (signal.SIGTERM, 0)])
+def test_runs_ended_by_signals_at_any_moment_end_as_one_undisturbed(bench, number, most_lost):
+    check(fault_kinds.killed(bench, 2, number, "toy", fault_runs.toy), 2, most_lost)
+
+
+@pytest.mark.slow
+def test_runs_killed_between_two_writes_end_as_one_undisturbed(bench):
+    check(fault_kinds.killed_at_files(bench, 2), 2, 40)
+
+
+@pytest.mark.slow
+def test_damage_to_files_of_a_checkpoint_changes_no_loss(bench):
+    counts = {"flip": 3, "truncate": 1, "delete": 1}
+    for how, tally in fault_kinds.damaged(bench, counts).items():
+        check(tally, counts[how], 10)
+
+
+@pytest.mark.slow
+def test_what_is_refused_goes_on_once_it_is_mended(bench):
+    check(fault_kinds.poisoned(bench, 1), 1, 40)
+    try:
+        tally = fault_kinds.disk_full(bench, 1)
+    except PermissionError as failure:
+        pytest.skip(str(failure))
+    check(tally, 1, 40)
