@@ -167,3 +167,46 @@ def test_processes_of_a_launcher_join_by_themselves_and_train(tmp_path, launcher
     assert steps == [1, 2, 3]
     assert json.loads((tmp_path / run_directory.FILE).read_text())["task"] == "rq_vae"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".resgen")]
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_rows_of_an_axis_train_as_one(tmp_path):
+    """The axis tensor lies over both: they read the same rows."""
+    settings = (*TINY, "--config.mesh.data=1", "--config.mesh.tensor=2")
+    processes.succeed(
+        SCRIPT,
+        2,
+        lambda number, port: (
+            1,
+            *settings,
+            f"--workdir={tmp_path / 'two'}",
+            f"--distributed=127.0.0.1:{port},2,{number}",
+        ),
+    )
+    (alone,) = processes.wait([processes.start(SCRIPT, 1, *TINY, f"--workdir={tmp_path / 'one'}")])
+    assert alone.code == 0, alone
+    assert "processes" not in alone.err
+    found, expected = (
+        [line["loss"] for line in writer.read(tmp_path / name) if line["split"] == "train"]
+        for name in ("two", "one")
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_that_one_process_does_not_see_is_refused_by_all(tmp_path):
+    port, started, here = processes.free_port(), [], os.getcwd()
+    (tmp_path / "0" / "run").mkdir(parents=True)
+    (tmp_path / "0" / "run" / run_directory.FILE).write_text("{}")
+    (tmp_path / "1").mkdir()
+    try:
+        for number in (0, 1):
+            os.chdir(tmp_path / str(number))
+            where = f"--distributed=127.0.0.1:{port},2,{number}"
+            started.append(processes.start(SCRIPT, 1, "reconstruct", "--workdir=run", where))
+    finally:
+        os.chdir(here)
+    for process in processes.wait(started):
+        assert process.code == 2
+        assert "--workdir=run is 'a run' in process 0 (" in process.err
+        assert "and 'no run' in process 1 (" in process.err
