@@ -62,9 +62,8 @@ def _hold(place: Place, timeout: float, say: Say) -> Answer:
                     outcome = {"refused": _absent(place, here, timeout)}
                     break
                 if note_at and time.monotonic() > note_at:
-                    say(
-                        f"waiting for {_missing(place, here)} at {place.address}; --distributed=off does not"
-                    )
+                    there = f"{_missing(place, here)} at {place.address}"
+                    say(f"waiting for {there}; --distributed=off runs alone")
                     note_at = None
                 listener.settimeout(min(left, SECONDS_BEFORE_A_NOTE))
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

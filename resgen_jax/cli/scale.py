@@ -137,7 +137,7 @@ def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collecti
 def _bench_training(config, task: Task, mesh, num_steps: int) -> dict[str, Any]:
     shardings = meshes.state_shardings(mesh, task)
     state = jax.jit(task.init, out_shardings=shardings)(jax.random.key(0))
-    batch = meshes.put_batch(mesh, _made_up(config, task, mesh))
+    batch = meshes.put_batch(mesh, _made_up(config, task))
     key = jax.device_put(jax.random.key(0), meshes.replicated(mesh))
     step = jax.jit(
         lambda state, batch, key: task.step(state, batch, keys.step_key(key, state.step)),
@@ -188,10 +188,10 @@ def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any
     }
 
 
-def _made_up(config, task: Task, mesh) -> dict[str, np.ndarray]:
+def _made_up(config, task: Task) -> dict[str, np.ndarray]:
     """This process's rows of a batch of noise."""
     rng = np.random.default_rng(jax.process_index())
-    rows = len(meshes.rows_here(mesh, config.data.batch_size))
+    rows = config.data.batch_size // jax.process_count()
     if isinstance(task, rq_vae_task.RqVaeTask):
         ends = {"images": 256}
     else:

@@ -11,7 +11,7 @@ import toy_task
 from resgen_jax.cli import run_directory
 from resgen_jax.training import writer
 
-SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_resgen.py")
+SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_hosts.py")
 TINY = (
     "train",
     "--config=tokenizers/rq_vae_digits.py:tiny",

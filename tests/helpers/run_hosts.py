@@ -1,6 +1,6 @@
 """One of several processes of the command line, on one CPU device.
 
-`python run_resgen.py SECONDS_TO_SEE ARGUMENTS`: `resgen ARGUMENTS`, which gives a disk of a network
+`python run_hosts.py SECONDS_TO_SEE ARGUMENTS`: `resgen ARGUMENTS`, which gives a disk of a network
 so many seconds to show a new file.
 """
 
