@@ -17,10 +17,11 @@ from resgen_jax.cli import (
     sections,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import loop
+from resgen_jax.training import loop, processes
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
+SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
 NAMES = {"rq_vae": "tokenizer", "resgen": "generator"}
 NEXT = {
     "rq_vae": "resgen encode --workdir={workdir}",
@@ -71,6 +72,8 @@ def train(
     notes = progress.Notes()
     agreeing.on_run(config, workdir)
     experiment = experiments.open_experiment(config, workdir, notes)
+    # Who cannot read its data says so here, before the others wait for it on their devices.
+    processes.meet("the data opened", SECONDS_TO_OPEN)
     spec = sections.read(config, "train")
     more = online_evaluation.evaluators(config, workdir, experiment, notes)
     if machines := agreeing.machines():
