@@ -124,7 +124,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
         return 0
     _quiet_libraries()
     compile_cache.switch_on()
-    joining.join(values.distributed, values.join_timeout)
+    joining.join(values.distributed, values.join_timeout, _say)
     agreeing.on_command(name, values, overrides, _say)
     return module.run(values, overrides) or 0
 

@@ -26,6 +26,7 @@ SETTINGS = (
     "jax_threefry_partitionable",
 )
 SAME_COMMAND = "Start all of them with the same program and the same flags"
+SAME_DISK = "Name a run directory on a disk that all hosts see, or in a bucket"
 SAME_DEVICES = "Give every process devices of the same kind and number"
 SAME_RUN = "Start all of them with the same config file and the same --config fields"
 
@@ -40,6 +41,7 @@ def on_command(
     if processes.group() is None:
         return
     _compare("the command", _command(verb, values, overrides), SAME_COMMAND)
+    _compare("the run directory", _run_seen(verb, values), SAME_DISK)
     _compare("the devices", _devices(), SAME_DEVICES)
     processes.meet("the clocks")
     told = processes.gather("the time", json.dumps(time.time()))
@@ -86,8 +88,7 @@ def _command(verb: str, values: argparse.Namespace, overrides: flags.Overrides) 
         for name, value in vars(values).items()
         if name not in NOT_COMPARED and not callable(value)
     }
-    facts |= {f"{flags.CONFIG_FIELD}{field}": text for field, text in overrides}
-    return facts | _run_seen(verb, values)
+    return facts | {f"{flags.CONFIG_FIELD}{field}": text for field, text in overrides}
 
 
 def _run_seen(verb: str, values: argparse.Namespace) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _run_seen(verb: str, values: argparse.Namespace) -> dict[str, Any]:
     if not workdir or verb == "train":
         return {}
     is_there = (paths.of(workdir) / run_directory.FILE).is_file()
-    return {f"{workdir}/{run_directory.FILE}": "there" if is_there else "not there"}
+    return {f"--workdir={workdir}": "a run" if is_there else "no run"}
 
 
 def _devices() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -79,7 +80,8 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
         settings=settings,
         environment=where,
     )
-    report.write(plan.workdir / PAGE, page)
+    if jax.process_index() == 0:
+        report.write(plan.workdir / PAGE, page)
     _print(rows, phases)
     return plan.workdir / PAGE
 

@@ -19,6 +19,7 @@ from resgen_jax.core import errors
 ITSELF, OFF = "itself", "off"
 TIMEOUT = 300
 EXPLICIT = "--distributed=HOST:PORT,COUNT,NUMBER"
+WAYS_OUT = f"say where it is with {EXPLICIT}, or run alone with --distributed=off"
 EXAMPLE = "--distributed=10.0.0.1:1234,2,0 for the first of two processes"
 # Seconds for jax's own handshake once all are there.
 HANDSHAKE = 120
@@ -31,12 +32,13 @@ class Found(NamedTuple):
     local_device_ids: tuple[int, ...] | None = None
 
 
-def join(where: str | None, timeout: int = TIMEOUT) -> None:
+def join(where: str | None, timeout: int = TIMEOUT, say: roll_call.Say = lambda line: None) -> None:
     """Joins the other processes, if there are any; before anything touches a device.
 
     `where` is the flag's value: None looks for others and runs alone if there are none, "itself"
     insists on an environment that tells of them, "off" runs alone, HOST:PORT,COUNT,NUMBER says it.
-    Raises UserError for a malformed one, and naming those that do not come within `timeout` s.
+    Raises UserError for a malformed one, and naming those that do not come within `timeout` s;
+    `say` hears of a long wait.
     """
     if timeout < 1:
         raise errors.UserError(f"--join_timeout is {timeout}; expected seconds, 1 or more")
@@ -46,7 +48,9 @@ def join(where: str | None, timeout: int = TIMEOUT) -> None:
     if found is None or found.place.count == 1:
         return
     place = found.place
-    roll_call.answer(place, timeout)
+    if fault := _fault_of_address(place.address):
+        raise errors.UserError(f"the first process is at {place.address!r}: {fault}; {WAYS_OUT}")
+    roll_call.answer(place, timeout, say)
     try:
         jax.distributed.initialize(
             place.address,
@@ -58,8 +62,7 @@ def join(where: str | None, timeout: int = TIMEOUT) -> None:
     except (ValueError, RuntimeError) as failure:
         raise errors.UserError(
             f"process {place.number} of {place.count} could not join the others at "
-            f"{place.address} ({_short(failure)}); say where they are with {EXPLICIT}, or run "
-            "alone with --distributed=off"
+            f"{place.address} ({_short(failure)}); {WAYS_OUT}"
         ) from failure
 
 
@@ -74,7 +77,7 @@ def find(where: str | None, timeout: int = TIMEOUT) -> Found | None:
     except Exception as failure:  # requests, kubernetes, variables that are no numbers
         raise errors.UserError(
             f"the environment tells of several processes, but not where they are "
-            f"({_short(failure)}); say it with {EXPLICIT}, or run alone with --distributed=off"
+            f"({_short(failure)}); {WAYS_OUT}"
         ) from failure
     if found is None and where == ITSELF:
         raise errors.UserError(
@@ -90,18 +93,24 @@ def parse(text: str) -> roll_call.Place:
     if len(words) != 3:
         raise _malformed(text, f"it has {len(words)} of the parts HOST:PORT, COUNT and NUMBER")
     address, count, number = (word.strip() for word in words)
-    host, colon, port = address.rpartition(":")
-    if not colon or not host:
-        raise _malformed(text, f"{address!r} is no HOST:PORT")
-    if ":" in host and not re.fullmatch(r"\[[0-9A-Fa-f:.%]+\]", host):
-        raise _malformed(text, f"{host!r} is no host; an IPv6 address stands in brackets")
-    if not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise _malformed(text, f"the port {port!r} is no number from 1 to 65535")
+    if fault := _fault_of_address(address):
+        raise _malformed(text, fault)
     if not count.isdecimal() or int(count) < 1:
         raise _malformed(text, f"COUNT is {count!r}; expected how many processes there are")
     if not number.isdecimal() or int(number) >= int(count):
         raise _malformed(text, f"NUMBER is {number!r}; expected 0 to {int(count) - 1}")
     return roll_call.Place(address, int(count), int(number))
+
+
+def _fault_of_address(address: str) -> str | None:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host:
+        return f"{address!r} is no HOST:PORT"
+    if ":" in host and not re.fullmatch(r"\[[0-9A-Fa-f:.%]+\]", host):
+        return f"{host!r} is no host; an IPv6 address stands in brackets"
+    if not port.isdecimal() or not 0 < int(port) < 2**16:
+        return f"the port {port!r} is no number from 1 to 65535"
+    return None
 
 
 def _malformed(text: str, why: str) -> errors.UserError:

@@ -9,14 +9,17 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from resgen_jax.core import errors
 
 SECONDS_BETWEEN_TRIES = 0.2
 SECONDS_FOR_A_LINE = 5.0
+SECONDS_BEFORE_A_NOTE = 30.0
 LONGEST = 2**20
 Answer = dict[str, Any]
+Say = Callable[[str], None]
 
 
 class Place(NamedTuple):
@@ -27,14 +30,13 @@ class Place(NamedTuple):
     number: int
 
 
-def answer(place: Place, timeout: float) -> None:
-    """Returns once every process is there; all have to call it.
+def answer(place: Place, timeout: float, say: Say = lambda line: None) -> None:
+    """Returns once every process is there; all have to call it. `say` hears of a long wait.
 
     Raises UserError, in each of those that came, naming those that did not within `timeout`
     seconds, and where two say the same number or they disagree how many there are.
     """
-    deadline = time.monotonic() + timeout
-    said = _hold(place, timeout, deadline) if place.number == 0 else _attend(place, timeout)
+    said = _hold(place, timeout, say) if place.number == 0 else _attend(place, timeout)
     if "refused" in said:
         raise errors.UserError(said["refused"])
 
@@ -45,8 +47,10 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _hold(place: Place, timeout: float, deadline: float) -> Answer:
+def _hold(place: Place, timeout: float, say: Say) -> Answer:
     """Process 0: hears the others, and gives all of them the same answer."""
+    deadline = time.monotonic() + timeout
+    note_at: float | None = time.monotonic() + SECONDS_BEFORE_A_NOTE
     _, port = host_and_port(place.address)
     here: dict[int, tuple[socket.socket, str]] = {}
     with contextlib.ExitStack() as stack:
@@ -57,7 +61,11 @@ def _hold(place: Place, timeout: float, deadline: float) -> Answer:
                 if left <= 0:
                     outcome = {"refused": _absent(place, here, timeout)}
                     break
-                listener.settimeout(left)
+                if note_at and time.monotonic() > note_at:
+                    there = f"{_missing(place, here)} at {place.address}"
+                    say(f"waiting for {there}; --distributed=off runs alone")
+                    note_at = None
+                listener.settimeout(min(left, SECONDS_BEFORE_A_NOTE))
                 with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     connection = stack.enter_context(listener.accept()[0])
                     outcome = _hear(place, here, connection)
@@ -94,12 +102,16 @@ def _refusal(here: dict, connection: socket.socket, text: str) -> Answer:
 
 
 def _absent(place: Place, here: dict, timeout: float) -> str:
-    missing = [str(number) for number in range(1, place.count) if number not in here]
-    which = f"process {missing[0]}" if len(missing) == 1 else f"processes {', '.join(missing)}"
     return (
-        f"{which} of {place.count} did not come to {place.address} within {timeout:g} s; look at "
+        f"{_missing(place, here)} did not come to {place.address} within {timeout:g} s; look at "
         "their own output, give more time with --join_timeout, or run alone with --distributed=off"
     )
+
+
+def _missing(place: Place, here: dict) -> str:
+    missing = [str(number) for number in range(1, place.count) if number not in here]
+    which = f"process {missing[0]}" if len(missing) == 1 else f"processes {', '.join(missing)}"
+    return f"{which} of {place.count}"
 
 
 def _attend(place: Place, timeout: float) -> Answer:

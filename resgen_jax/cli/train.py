@@ -19,10 +19,11 @@ from resgen_jax.cli import (
     synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import inspection, interruption, loop
+from resgen_jax.training import inspection, interruption, loop, processes
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
+SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
 NAMES = {"rq_vae": "tokenizer", "resgen": "generator"}
 NEXT = {
     "rq_vae": "resgen encode --workdir={workdir}",
@@ -113,6 +114,8 @@ def train(
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
         experiment = experiments.open_experiment(config, workdir, notes)
+        # Who cannot read its data says so here, before the others wait for it on their devices.
+        processes.meet("the data opened", SECONDS_TO_OPEN)
         more = online_evaluation.evaluators(config, workdir, experiment, notes)
     if machines := agreeing.machines():
         progress.say(f"{machines}: {_axes(experiment)}")

@@ -128,6 +128,8 @@ def test_a_search_that_is_forced_has_to_find(environment):
         SLURM | {"SLURM_STEP_NUM_TASKS": "many"},
         SIZES | {"PMIX_NAMESPACE": "other"},
         OPEN_MPI_4 | {"OMPI_MCA_orte_hnp_uri": "4096.0;usock"},
+        SLURM | {"JAX_COORDINATOR_ADDRESS": "node7"},
+        SLURM | {"JAX_COORDINATOR_PORT": "any"},
     ],
 )
 def test_an_environment_that_is_not_understood_is_refused(environment, variables):

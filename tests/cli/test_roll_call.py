@@ -57,6 +57,15 @@ def test_the_others_say_that_the_first_is_missing():
         assert "refused" in text
 
 
+def test_a_long_wait_is_told(monkeypatch):
+    monkeypatch.setattr(roll_call, "SECONDS_BEFORE_A_NOTE", 0.1)
+    said = []
+    port = processes.free_port()
+    with pytest.raises(errors.UserError, match="process 1 of 2 did not come"):
+        roll_call.answer(roll_call.Place(f"127.0.0.1:{port}", 2, 0), 0.5, said.append)
+    assert said == [f"waiting for process 1 of 2 at 127.0.0.1:{port}; --distributed=off runs alone"]
+
+
 def test_two_with_one_number_and_other_counts_are_refused():
     said = call(processes.free_port(), 4, [0, 1, 1])
     assert len(set(said)) == 1

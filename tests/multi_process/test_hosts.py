@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 
+import image_files
 import processes
 import pytest
 import toy_task
@@ -27,6 +28,21 @@ def refused(ended):
         assert len(process.err.splitlines()) == 1, ended
         assert process.err.startswith("resgen train: ")
     return [process.err for process in ended]
+
+
+def in_folders(tmp_path, *arguments):
+    """Two processes that stand in folders of their own, as on two hosts; how they ended."""
+    port, started, here = processes.free_port(), [], os.getcwd()
+    try:
+        for number in (0, 1):
+            folder = tmp_path / str(number)
+            folder.mkdir(exist_ok=True)
+            os.chdir(folder)
+            where = f"--distributed=127.0.0.1:{port},2,{number}"
+            started.append(processes.start(SCRIPT, 1, *arguments, where))
+    finally:
+        os.chdir(here)
+    return processes.wait(started)
 
 
 @pytest.mark.slow
@@ -69,24 +85,21 @@ def test_another_config_is_refused_by_all_with_the_field(tmp_path, field, values
 @pytest.mark.slow
 def test_a_config_file_that_differs_is_refused_with_the_resolved_field(tmp_path):
     text = pathlib.Path("configs/tokenizers/rq_vae_digits.py").read_text()
-    said = start_in_folders(
-        tmp_path,
-        lambda number: (
-            "--config=mine.py:tiny",
-            "--workdir=run",
-            f"--config.data.path={tmp_path}",
-        ),
-        files={
-            "mine.py": (text, text.replace("config.seed = 0", "config.seed = 3")),
-        },
-    )
-    assert "seed is 0 in process 0" in said[0]
-    assert "and 3 in process 1" in said[0]
+    for number, seed in enumerate((0, 3)):
+        (tmp_path / str(number)).mkdir()
+        changed = text.replace("config.seed = 0", f"config.seed = {seed}")
+        (tmp_path / str(number) / "mine.py").write_text(changed)
+    ended = in_folders(tmp_path, "train", "--config=mine.py:tiny", "--workdir=run")
+    said = refused(ended)
+    assert said[0] == said[1]
+    assert "seed is 0 in process 0 (" in said[0]
+    assert "and 3 in process 1 (" in said[0]
 
 
 @pytest.mark.slow
 def test_a_work_directory_that_is_not_shared_is_refused_by_all(tmp_path):
-    said = start_in_folders(tmp_path, lambda number: (*TINY[1:], "--workdir=run"), files={})
+    said = refused(in_folders(tmp_path, *TINY, "--workdir=run"))
+    assert said[0] == said[1]
     assert "--workdir=run is not shared: process 1 (" in said[0]
     assert "cannot see what process 0 (" in said[0]
     for folder in ("0", "1"):
@@ -95,30 +108,11 @@ def test_a_work_directory_that_is_not_shared_is_refused_by_all(tmp_path):
 
 @pytest.mark.slow
 def test_a_work_directory_that_one_cannot_write_is_refused_by_all(tmp_path):
-    said = start_in_folders(
-        tmp_path, lambda number: (*TINY[1:], "--workdir=run"), {"run": ("", None)}
-    )
-    assert "cannot write in --workdir=run from process 0 (" in said[0]
-
-
-def start_in_folders(tmp_path, arguments, files):
-    """What two processes say that stand in folders of their own, as on disks of two hosts."""
-    port, started, here = processes.free_port(), [], os.getcwd()
-    try:
-        for number in (0, 1):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            for name, texts in files.items():
-                if texts[number] is not None:
-                    (folder / name).write_text(texts[number])
-            os.chdir(folder)
-            where = f"--distributed=127.0.0.1:{port},2,{number}"
-            started.append(processes.start(SCRIPT, 1, "train", *arguments(number), where))
-    finally:
-        os.chdir(here)
-    said = refused(processes.wait(started))
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "run").write_text("no folder")
+    said = refused(in_folders(tmp_path, *TINY, "--workdir=run"))
     assert said[0] == said[1]
-    return said
+    assert "cannot write in --workdir=run from process 0 (" in said[0]
 
 
 @pytest.mark.slow
@@ -167,3 +161,48 @@ def test_processes_of_a_launcher_join_by_themselves_and_train(tmp_path, launcher
     assert steps == [1, 2, 3]
     assert json.loads((tmp_path / run_directory.FILE).read_text())["task"] == "rq_vae"
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".resgen")]
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_rows_of_an_axis_train_as_one(tmp_path):
+    """The axis tensor lies over both: they read the same rows."""
+    settings = (*TINY, "--config.mesh.data=1", "--config.mesh.tensor=2")
+    processes.succeed(
+        SCRIPT,
+        2,
+        lambda number, port: (
+            1,
+            *settings,
+            f"--workdir={tmp_path / 'two'}",
+            f"--distributed=127.0.0.1:{port},2,{number}",
+        ),
+    )
+    (alone,) = processes.wait([processes.start(SCRIPT, 1, *TINY, f"--workdir={tmp_path / 'one'}")])
+    assert alone.code == 0, alone
+    assert "processes" not in alone.err
+    found, expected = (
+        [line["loss"] for line in writer.read(tmp_path / name) if line["split"] == "train"]
+        for name in ("two", "one")
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_that_one_process_does_not_see_is_refused_by_all(tmp_path):
+    (tmp_path / "0" / "run").mkdir(parents=True)
+    (tmp_path / "0" / "run" / run_directory.FILE).write_text("{}")
+    for process in in_folders(tmp_path, "reconstruct", "--workdir=run"):
+        assert process.code == 2
+        assert "--workdir=run is 'a run' in process 0 (" in process.err
+        assert "and 'no run' in process 1 (" in process.err
+
+
+@pytest.mark.slow
+def test_data_that_one_process_does_not_see_stop_all(tmp_path):
+    image_files.make_folder(tmp_path / "0" / "images")
+    path = "/proc/self/cwd/images"  # each process's own
+    words = ("train", "--config=tokenizers/rq_vae_folder.py:tiny", f"--config.data.path={path}")
+    waiting, blind = refused(in_folders(tmp_path, *words, f"--workdir={tmp_path / 'run'}"))
+    assert waiting.startswith("resgen train: process 1 (")
+    assert path in waiting
+    assert waiting.endswith(blind.removeprefix("resgen train: "))
