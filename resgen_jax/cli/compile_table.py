@@ -12,7 +12,7 @@ from resgen_jax.data import paths
 COLUMNS = {
     "row": lambda row: row["name"],
     "chips": lambda row: row["topology"].replace(" chips", ""),
-    "mesh": lambda row: row["mesh"],
+    "mesh": lambda row: re.sub(r"(, )?\w+=1\b", "", row["mesh"]).removeprefix(", "),
     "batch": lambda row: f"{row['batch_size']:,}",
     "memory of a chip, GiB": lambda row: _memory(row),
     "FLOPs": lambda row: f"{row['model_flops_per_step']:.2e}",

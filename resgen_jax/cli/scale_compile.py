@@ -34,6 +34,8 @@ def add_flags(parser: flags.Parser) -> None:
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Memory of a chip, collectives, and the least time a step can take, off the compiler."""
+    # Nothing runs but a few scalars, and those not on a TPU that this machine might have.
+    jax.config.update("jax_platforms", "cpu")
     if values.table:
         compile_table.show(values.table)
         return {}
@@ -43,8 +45,6 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
         hint = build.nearest(values.program, compile_jobs.PROGRAMS)
         raise errors.UserError(f"unknown program {values.program!r}; {hint}")
     found, config = chips.find(name), configuration.load(text, overrides)
-    # Nothing runs but a few scalars, and those not on a TPU that this machine might have.
-    jax.config.update("jax_platforms", "cpu")
     task = experiments.task_of(config)
     mesh = compile_ahead.make_mesh(sections.read(config, "mesh"), chips.devices(found))
     num_microbatches = sections.read(config, "optimizer").num_microbatches
