@@ -221,8 +221,9 @@ class _Training:
                 )
                 self.reporter.measured(step, "held_out", metrics)
             for evaluator in evaluators:
-                self.line.beat()
-                if metrics := evaluator(state, step):  # none where it is not due
+                with self.line.phase("evaluator"):
+                    metrics = evaluator(state, step)
+                if metrics:  # none where it is not due
                     self.reporter.measured(step, "evaluation", metrics)
 
     def _evaluated(self, *arguments: Any) -> Metrics:

@@ -89,11 +89,15 @@ def test_what_moves_and_what_compiles_is_no_stall(tmp_path, line):
     for phase, seconds, watched in (
         ("compile", 1e6, False),
         ("step", 29.0, False),
+        ("evaluator", 299.0, False),
         ("step", 30.0, True),
     ):
         watching._look(timeline.Where(phase, 0.0, 1), seconds)
         assert bool(said) == watched
     assert "it waits for its devices" in (tmp_path / "stalls" / "process_0.txt").read_text()
+    patient, said = dog(tmp_path, line, stall_seconds=30.0)
+    patient._look(timeline.Where("evaluator", 0.0, 1), 300.0)
+    assert said
     off, said = dog(tmp_path, line, stall_seconds=0.0)
     off._look(timeline.Where("step", 0.0, 1), 1e9)  # and no stacks come from C later
     assert not said
