@@ -8,7 +8,6 @@ import pytest
 
 from resgen_jax.training import memory
 
-
 STATUS = pathlib.Path("/proc/self/status")
 
 
