@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 
+import buckets
 import pytest
 
+from resgen_jax.data import paths
 from resgen_jax.training import heartbeat, stacks, timeline, watchdog
 
 DEADLINE = 60.0
@@ -184,3 +186,14 @@ def test_stacks_come_on_a_signal_and_without_pythons_lock(tmp_path, arguments):
     finally:
         started.kill()
         started.communicate()
+
+
+def test_in_a_bucket_both_files_are_put_whole(monkeypatch, line):
+    files = buckets.fake(monkeypatch)
+    place = f"s3://{buckets.BUCKET}/run"
+    watching, said = dog(place, line, stall_seconds=0.1)
+    with watching, line.phase("data"):
+        until(lambda: said)
+    assert heartbeat.read(paths.of(place), 0)["phase"] == heartbeat.DONE
+    told = files.cat_file(f"{buckets.BUCKET}/run/stalls/process_0.txt").decode()
+    assert "'data' at step 0 has not moved" in told
