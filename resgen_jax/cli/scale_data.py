@@ -13,6 +13,7 @@ from resgen_jax.core import errors
 from resgen_jax.training import mesh as meshes
 
 SECONDS_AT_MOST = 20.0  # of one number of threads
+NUM_BEFORE = 3  # what is done once, and what threads have read ahead
 FIELD = "num_threads"
 
 
@@ -36,7 +37,7 @@ def measure(
 ) -> dict[str, Any]:
     """Examples a second of this process, for some numbers of threads, and whether they suffice.
 
-    Up to `num_steps` batches are drawn for each, after a first one, as training draws them, and put
+    Up to `num_steps` batches are drawn for each, after the first ones, as training draws, and put
     on the devices; only the pipeline runs meanwhile. `step_seconds` is asked for afterwards.
     """
     mesh, source = experiments.mesh_of(config), experiments.open_source(config)
@@ -88,7 +89,8 @@ def verdict(chosen: dict[str, Any], best: dict[str, Any]) -> str:
 
 
 def _drawn(iterator: Any, mesh: Any, rows: int, num_steps: int) -> dict[str, float]:
-    meshes.put_batch(mesh, next(iterator))  # what is done once
+    for _ in range(NUM_BEFORE):
+        meshes.put_batch(mesh, next(iterator))
     started, waited, drawn = time.perf_counter(), 0.0, 0
     while drawn < num_steps and time.perf_counter() - started < SECONDS_AT_MOST:
         before = time.perf_counter()

@@ -20,6 +20,7 @@ PARTS = (
     "profile",
     OTHER,
 )
+PART_OF = {"evaluator": "evaluation"}  # what is not a part of its own, and not "other"
 LOST, DOWN, WALL, STARTS = "lost_seconds", "down_seconds", "wall_seconds", "num_starts"
 
 
@@ -83,7 +84,8 @@ class Goodput:
         wall = self._before.wall_seconds + self._line.settle()
         seconds = dict(self._carried)
         for name, more in self._line.seconds.items():
-            seconds[f"{name if name in PARTS else OTHER}_seconds"] += more
+            part = PART_OF.get(name, name)
+            seconds[f"{part if part in PARTS else OTHER}_seconds"] += more
         lost = self._before.wall_seconds - sum(self._carried.values())
         return {
             "goodput": seconds[f"{STEP}_seconds"] / max(wall, 1e-9),

@@ -231,8 +231,8 @@ class _Training:
                     )
                     measured.append(("held_out", metrics))
                 for evaluator in interruption.watched(evaluators):
-                    self.line.beat()
-                    measured.append(("evaluation", evaluator(state, step)))
+                    with self.line.phase("evaluator"):
+                        measured.append(("evaluation", evaluator(state, step)))
         except interruption.Cut:
             return False
         for split, metrics in measured:

@@ -40,7 +40,7 @@ class Reporter:
         self._num_steps, self._log_every = spec.num_steps, spec.log_every
         self._latest: dict[str, float] = {}
         self._tools = tools
-        self._data_seconds, self._logged = 0.0, 0
+        self._drawn, self._data_seconds, self._of_a_batch = 0, 0.0, 0.0
         self._has_warned = False
         self.clock = clock.StepClock(tools.line.now)
 
@@ -58,7 +58,6 @@ class Reporter:
         found = {"compile_cache_requests": asked, "compile_cache_hits": had}
         self._out.write(step, "speed", {"compile_seconds": seconds, **found})
         self._latest["compile_seconds"] = seconds
-        self._logged = step - 1
         self.clock.start()
 
     def stepped(self, step: int, values: Mapping[str, Any]) -> None:
@@ -67,7 +66,7 @@ class Reporter:
         self._latest |= {name: float(value) for name, value in values.items()}
         if self.is_logged(step):
             self._out.write(step, "train", values)
-            speed = self._speed(step)
+            speed = self._speed()
             self._out.write(step, "speed", speed)
             self._latest |= speed
             self.spend(step)
@@ -99,17 +98,19 @@ class Reporter:
         """A remark for the user."""
         self._progress(Progress(step, self._num_steps, dict(self._latest), message=message))
 
-    def _speed(self, step: int) -> dict[str, float]:
-        lap, data_seconds = self.clock.lap(), self._tools.line.host_seconds.get("data", 0.0)
-        of_data = (data_seconds - self._data_seconds) / max(step - self._logged, 1)
-        self._data_seconds, self._logged = data_seconds, step
+    def _speed(self) -> dict[str, float]:
+        lap, line = self.clock.lap(), self._tools.line
+        drawn, data_seconds = line.entered["data"], line.host_seconds.get("data", 0.0)
+        if drawn > self._drawn:  # one ahead of the steps, or as many as they
+            self._of_a_batch = (data_seconds - self._data_seconds) / (drawn - self._drawn)
+        self._drawn, self._data_seconds = drawn, data_seconds
         return {
             "step_seconds": lap.mean,
             "step_seconds_deviation": lap.deviation,
             "step_seconds_median": lap.median,
             "step_seconds_p95": lap.percentile_95,
             "step_seconds_max": lap.longest,
-            "data_seconds": of_data,  # of a step; it costs nothing where it is behind one
+            "data_seconds": self._of_a_batch,  # it costs nothing where it is behind a step
             **self._rates(lap.mean),
             **memory.watermark(),
         }

@@ -35,6 +35,7 @@ class Timeline:
         self.began = start if began is None else began
         self.seconds: dict[str, float] = {"startup": start - self.began}
         self.host_seconds: dict[str, float] = {}  # in each phase, hidden behind a step or not
+        self.entered: collections.Counter[str] = collections.Counter()  # how often each phase was
         self.until = start  # what `seconds` reaches to
         self.where = Where(OTHER, start, 0)
         self._stack = [OTHER]
@@ -45,6 +46,7 @@ class Timeline:
     def phase(self, name: str) -> Iterator[None]:
         """The host is in `name` meanwhile."""
         start = self.now()
+        self.entered[name] += 1
         self._stack.append(name)
         self._enter(name, start)
         try:

@@ -17,6 +17,8 @@ from resgen_jax.training.timeline import STEP, Timeline, Where
 
 FOLDER = "stalls"
 UNWATCHED = ("compile",)  # takes as long as it takes
+# A callable that is handed to the loop tells nothing of its progress: a phase that may last longer.
+PATIENCE = {"evaluator": 10.0}
 LONGEST_TICK = 5.0
 STANDARD_ERROR = 2  # by number: it works although sys.stderr is replaced
 Warn = Callable[[str], None]
@@ -27,8 +29,9 @@ class Watchdog:
 
     A phase of the timeline that does not move for `stall_seconds` is a stall: the stacks of all
     threads go to WORKDIR/stalls/process_N.txt, again each time it has lasted twice as long. After
-    `abort_seconds` the process is killed, as if its machine were lost. 0: never. `facts` are
-    written into each heartbeat. It never raises: what fails here must not end a run.
+    `abort_seconds` the process is killed, as if its machine were lost. 0: never. Compiling is no
+    stall, and an evaluator may take ten times as long. `facts` are written into each heartbeat.
+    It never raises: what fails here must not end a run.
     """
 
     def __init__(
@@ -75,7 +78,8 @@ class Watchdog:
             where = self._line.where
             if self._line.now() - self._beaten >= heartbeat.seconds_between(self._workdir):
                 self._beat(where)
-            self._look(where, self._line.now() - where.since)
+            with contextlib.suppress(Exception):
+                self._look(where, self._line.now() - where.since)
         faulthandler.cancel_dump_traceback_later()
 
     def _beat(self, where: Where) -> None:
@@ -90,15 +94,15 @@ class Watchdog:
             lasted = goodput.duration(where.since - self._stalled.since)
             self._note(f"it went on after {lasted}\n", f"{_named(self._stalled)} went on: {lasted}")
             self._stalled, self._next = None, self._stall_seconds
-        is_watched = where.phase not in UNWATCHED
+        is_watched, patience = where.phase not in UNWATCHED, PATIENCE.get(where.phase, 1.0)
         if self._stall_seconds > 0 and is_watched:
             self._arm()
-            if seconds >= self._next:
-                self._stalled, self._next = where, 2 * seconds
+            if seconds >= self._next * patience:
+                self._stalled, self._next = where, 2 * seconds / patience
                 self._report(where, seconds)
         else:
             faulthandler.cancel_dump_traceback_later()
-        if 0 < self._abort_seconds <= seconds and is_watched:
+        if is_watched and 0 < self._abort_seconds * patience <= seconds:
             self._report(where, seconds)
             self._beat(where)
             os.kill(os.getpid(), signal.SIGKILL)

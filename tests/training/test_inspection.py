@@ -1,9 +1,11 @@
 """A profile holds exactly the steps that were asked for; the step's program is written whole."""
 
+import contextlib
 import gzip
 import json
 import re
 
+import buckets
 import pytest
 import toy_task
 
@@ -80,3 +82,16 @@ def test_the_program_of_a_step_is_written_in_every_form(tmp_path, single):
     memory = json.loads((folder / "step.memory.json").read_text())
     assert memory["argument_size_in_bytes"] > 4 * toy_task.IN_DIM * toy_task.HIDDEN
     assert "peak_memory_in_bytes" in memory
+
+
+def test_a_profile_in_a_bucket_is_copied_there_whole(monkeypatch):
+    files = buckets.fake(monkeypatch)
+    place, said = f"s3://{buckets.BUCKET}/run", []
+    with inspection.Profiler(place, range(1, 3), 5, said.append) as profiler:
+        profiler.begin(1)
+        for step in (1, 2, 3):
+            with profiler.step(step, lambda: None, lambda phase: contextlib.nullcontext()):
+                pass
+        assert len(said) == 1  # before the end
+    found = files.glob(f"{buckets.BUCKET}/run/profile/plugins/profile/*/*")
+    assert {path.partition(".")[2] for path in found} >= {"trace.json.gz", "xplane.pb"}

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -270,6 +271,24 @@ def test_evaluators_and_speed_are_logged(tmp_path, single):
     )
     assert events[-1].metrics["evaluation/twice"] == 16.0
     assert events[-1].num_steps == 8
+
+
+def test_the_wait_for_data_is_measured_where_it_is(tmp_path, single):
+    class Late:
+        inner = toy_task.iterator()
+
+        def __next__(self):
+            time.sleep(0.02)
+            return next(self.inner)
+
+        def get_state(self):
+            return self.inner.get_state()
+
+    train(tmp_path, single, iterator=Late(), num_steps=12)
+    found = writer.read(tmp_path)
+    waits = [line["data_seconds"] for line in found if "step_seconds_max" in line]
+    assert len(waits) == 5
+    assert min(waits) >= 0.02
 
 
 def test_another_seed_or_batch_that_does_not_fit_is_refused(tmp_path, single):

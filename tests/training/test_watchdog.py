@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 
+import buckets
 import pytest
 
+from resgen_jax.data import paths
 from resgen_jax.training import heartbeat, stacks, timeline, watchdog
 
 DEADLINE = 60.0
@@ -89,11 +91,15 @@ def test_what_moves_and_what_compiles_is_no_stall(tmp_path, line):
     for phase, seconds, watched in (
         ("compile", 1e6, False),
         ("step", 29.0, False),
+        ("evaluator", 299.0, False),
         ("step", 30.0, True),
     ):
         watching._look(timeline.Where(phase, 0.0, 1), seconds)
         assert bool(said) == watched
     assert "it waits for its devices" in (tmp_path / "stalls" / "process_0.txt").read_text()
+    patient, said = dog(tmp_path, line, stall_seconds=30.0)
+    patient._look(timeline.Where("evaluator", 0.0, 1), 300.0)
+    assert said
     off, said = dog(tmp_path, line, stall_seconds=0.0)
     off._look(timeline.Where("step", 0.0, 1), 1e9)  # and no stacks come from C later
     assert not said
@@ -180,3 +186,14 @@ def test_stacks_come_on_a_signal_and_without_pythons_lock(tmp_path, arguments):
     finally:
         started.kill()
         started.communicate()
+
+
+def test_in_a_bucket_both_files_are_put_whole(monkeypatch, line):
+    files = buckets.fake(monkeypatch)
+    place = f"s3://{buckets.BUCKET}/run"
+    watching, said = dog(place, line, stall_seconds=0.1)
+    with watching, line.phase("data"):
+        until(lambda: said)
+    assert heartbeat.read(paths.of(place), 0)["phase"] == heartbeat.DONE
+    told = files.cat_file(f"{buckets.BUCKET}/run/stalls/process_0.txt").decode()
+    assert "'data' at step 0 has not moved" in told
