@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import resgen_jax
 from resgen_jax.core import build, errors
 
-USER_ERROR, STOPPED, INTERRUPTED = 2, 3, 130
+FAULT, USER_ERROR, STOPPED, INTERRUPTED = 1, 2, 3, 130
 
 
 class Verb(NamedTuple):
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code.
 
     0 done, 2 the user's mistake, 3 stopped after saving, 130 interrupted; faults of the library
-    itself keep their traceback.
+    itself keep their traceback. With several processes, 1 where a fault is in another one.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments:
@@ -90,18 +91,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except errors.UserError as failure:
         where = f"resgen {name}" if name in VERBS else "resgen"
         _say(f"{where}: {' '.join(str(failure).split())}")
+        _leave_others(USER_ERROR, failure)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as failure:
         _say(f"resgen {name}: interrupted; what was finished is on disk, run the same again")
+        _leave_others(INTERRUPTED, failure)
         return INTERRUPTED
     except BrokenPipeError:  # `resgen ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as failure:
+        if not _has_others():
+            raise
+        if _is_elsewhere(failure):
+            _say(f"resgen {name}: {failure}")
+        else:
+            traceback.print_exc()
+        _leave_others(FAULT, failure)
+        return FAULT
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import flags
+    from resgen_jax.cli import agreeing, compile_cache, flags, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
     parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
@@ -111,8 +123,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
         print(parser.format_help())
         return 0
     _quiet_libraries()
-    if values.distributed:
-        _join_others(values.distributed)
+    compile_cache.switch_on()
+    joining.join(values.distributed, values.join_timeout)
+    agreeing.on_command(name, values, overrides, _say)
     return module.run(values, overrides) or 0
 
 
@@ -136,23 +149,25 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def _join_others(where: str) -> None:
-    """Finds the other processes: by itself on a pod or under Slurm, elsewhere as `where` says."""
-    import jax
+def _has_others() -> bool:
+    from resgen_jax.training import processes
 
-    from resgen_jax.cli import flags
+    return processes.group() is not None
 
-    try:
-        if where == flags.FIND_OTHERS:
-            jax.distributed.initialize()
-        else:
-            address, count, number = where.split(",")
-            jax.distributed.initialize(address, int(count), int(number))
-    except (ValueError, RuntimeError) as failure:
-        raise errors.UserError(
-            f"--distributed found no other processes ({failure}); leave it out, or say where the "
-            "first is, how many there are and which this is: --distributed=HOST:PORT,2,0"
-        ) from failure
+
+def _is_elsewhere(failure: Exception) -> bool:
+    """Whether it is the failure of another process."""
+    from resgen_jax.training import processes
+
+    return isinstance(failure, processes.ProcessError)
+
+
+def _leave_others(code: int, failure: BaseException) -> None:
+    """Does not let the other processes of the run, if there are any, wait for this one."""
+    if "jax" in sys.modules:  # a mistake in the verb is found before that is imported
+        from resgen_jax.training import processes
+
+        processes.leave(code, failure)
 
 
 def _say(line: str) -> None:

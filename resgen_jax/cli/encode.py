@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from resgen_jax.cli import configuration, encoding, flags, progress, reconstruct, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, paths, sources
+from resgen_jax.training import processes
 
 SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for
 CROP_SHARES = (0.8, 1.0)  # of --num_crops, where the run's config has no data.random_crop
@@ -203,5 +204,4 @@ def _is_in_place(unfinished: codes_writer.Unfinished, output: paths.Path) -> boo
 
 def _meet(name: str) -> None:
     """Every process waits for the others."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"resgen encode {name}")
+    processes.meet(f"resgen encode {name}")

@@ -44,6 +44,15 @@ def open_encoder(tokenizer: trained.TokenizerRun) -> Encoder:
     return Encoder(door, mesh, params, statistics, codebooks, identity)
 
 
+def encode_program(door: Any) -> Any:
+    """Jitted: parameters, statistics and uint8 images to codes "b l q"."""
+    return jax.jit(
+        lambda params, statistics, images: door.encode(
+            params, statistics, image_files.to_unit(images)
+        )
+    )
+
+
 def _identity(step: int, arrays: Any) -> str:
     """The tokenizer's step, and a sha256 of all its arrays."""
     found = hashlib.sha256()
@@ -87,11 +96,7 @@ class Work:
         )
         self.num_threads = spec.num_threads or min(16, 2 * (os.cpu_count() or 1))
         self.sharding = meshes.batch_sharding(encoder.mesh)
-        self.step = jax.jit(
-            lambda params, statistics, images: encoder.door.encode(
-                params, statistics, image_files.to_unit(images)
-            )
-        )
+        self.step = encode_program(encoder.door)
 
     def run(self) -> None:
         """Encodes the shards of this process that are not finished."""

@@ -40,11 +40,17 @@ def open_experiment(
 
     Whatever can be wrong with config and data is found here, before anything is compiled.
     """
+    mesh = mesh_of(config)
+    open_data = {"rq_vae": _open_images, "resgen": _open_codes}[config.task]
+    return Experiment(mesh, *open_data(config, mesh, paths.of(workdir), note))
+
+
+def mesh_of(config: ml_collections.ConfigDict) -> Mesh:
+    """The mesh of a config, over which its batch divides."""
     mesh = meshes.make(sections.read(config, "mesh"))
     num_microbatches = sections.read(config, "optimizer").num_microbatches
     meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
-    open_data = {"rq_vae": _open_images, "resgen": _open_codes}[config.task]
-    return Experiment(mesh, *open_data(config, mesh, paths.of(workdir), note))
+    return mesh
 
 
 def tokenizer_task(
@@ -96,10 +102,12 @@ def generator_task(
     )
 
 
-def task_of(config: ml_collections.ConfigDict) -> rq_vae_task.RqVaeTask | resgen_task.ResGenTask:
+def task_of(
+    config: ml_collections.ConfigDict, perceptual_params: Any = None
+) -> rq_vae_task.RqVaeTask | resgen_task.ResGenTask:
     """The task of a config, to be counted or timed on made-up data; the codes need not be there."""
     if config.task == "rq_vae":
-        return tokenizer_task(config)
+        return tokenizer_task(config, perceptual_params)
     if config.data.codes:
         return generator_task(config, codes.read(config.data.codes).meta)
     if "space" not in config:
@@ -152,43 +160,64 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
     )
 
 
-def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
-    spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
-    dataset = sources.open_images(spec)
-    run_directory.start_or_continue(workdir, config)
-    iterator = pipeline.train_iterator(
-        dataset.train,
+def open_source(config: ml_collections.ConfigDict) -> sources.Source:
+    """What a config trains on, whatever it is."""
+    if config.task == "rq_vae":
+        return sources.open_images(sections.read(config, "data")).train
+    return read_codes(config).train
+
+
+def train_iterator(
+    config: ml_collections.ConfigDict,
+    source: sources.Source,
+    mesh: Mesh,
+    note: Note,
+    num_threads: int | None = None,
+) -> stream.Batches:
+    """This process's rows of a config's batches; with other threads than it says, if given."""
+    spec = sections.read(config, "data")
+    of_images: dict[str, Any] = {}
+    if config.task == "rq_vae":  # codes are checked as a whole, and have all views in them
+        of_images = {
+            "max_unreadable": spec.max_unreadable,
+            "on_unreadable": lambda failure: note(f"skipped: {failure}"),
+            "augmentation": spec.augmentation,
+        }
+    return pipeline.train_iterator(
+        source,
         batch_size=spec.batch_size,
         seed=config.seed,
-        num_threads=spec.num_threads,
+        num_threads=spec.num_threads if num_threads is None else num_threads,
         rows=meshes.rows_here(mesh, spec.batch_size),
-        max_unreadable=spec.max_unreadable,
-        on_unreadable=lambda failure: note(f"skipped: {failure}"),
-        augmentation=spec.augmentation,
+        **of_images,
     )
-    return task, iterator, _held_out(dataset.held_out, spec, mesh)
 
 
-def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
-    del note  # codes are checked as a whole
-    spec = sections.read(config, "data")
-    if not spec.codes:
+def read_codes(config: ml_collections.ConfigDict) -> codes.CodesDataset:
+    """The codes that a config names. Raises UserError if it names none."""
+    if not config.data.codes:
         raise errors.UserError(
             "data.codes is empty; write codes with `resgen encode --workdir=TOKENIZER_RUN "
             "--output=DIR` and name them: --config.data.codes=DIR"
         )
-    dataset = codes.read(spec.codes)
+    return codes.read(config.data.codes)
+
+
+def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
+    spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
+    dataset = sources.open_images(spec)
+    run_directory.start_or_continue(workdir, config)
+    iterator = train_iterator(config, dataset.train, mesh, note)
+    return task, iterator, _held_out(dataset.held_out, spec, mesh)
+
+
+def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
+    dataset = read_codes(config)
     task = generator_task(config, dataset.meta, dataset.codebooks)
     run_directory.start_or_continue(workdir, config)
-    _keep_description(workdir, spec.codes, dataset)
-    iterator = pipeline.train_iterator(
-        dataset.train,
-        batch_size=spec.batch_size,
-        seed=config.seed,
-        num_threads=spec.num_threads,
-        rows=meshes.rows_here(mesh, spec.batch_size),
-    )
-    return task, iterator, _held_out(dataset.held_out, spec, mesh)
+    _keep_description(workdir, config.data.codes, dataset)
+    iterator = train_iterator(config, dataset.train, mesh, note)
+    return task, iterator, _held_out(dataset.held_out, sections.read(config, "data"), mesh)
 
 
 def _held_out(

@@ -5,12 +5,12 @@ import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
+from resgen_jax.cli import joining
 from resgen_jax.core import build, errors
 from resgen_jax.data import paths
 
 Overrides = list[tuple[str, str]]
 CONFIG_FIELD = "--config."
-FIND_OTHERS = "itself"
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,9 +32,17 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--distributed",
             nargs="?",
-            const=FIND_OTHERS,
+            const=joining.ITSELF,
             metavar="HOST:PORT,COUNT,NUMBER",
-            help="one of several processes; on a pod or under Slurm it finds the others itself",
+            help="where the first of several processes is, how many there are and which this is; "
+            "on Cloud TPU, GKE, Slurm and Open MPI they find each other, `off` runs alone",
+        )
+        self.add_argument(
+            "--join_timeout",
+            type=int,
+            default=joining.TIMEOUT,
+            metavar="SECONDS",
+            help="how long to wait for the other processes (%(default)s)",
         )
 
     def allow_buckets(self, *names: str) -> None:

@@ -185,12 +185,17 @@ def unmask(
 
 def decoder(tokenizer: trained.TokenizerRun) -> Any:
     """Jitted: codes "b l q" to uint8 images."""
-    step = jax.jit(
+    step = decode_program(tokenizer.task.tokenizer)
+    return lambda codes: step(tokenizer.params, tokenizer.statistics, codes)
+
+
+def decode_program(door: Any) -> Any:
+    """Jitted: parameters, statistics and codes "b l q" to uint8 images."""
+    return jax.jit(
         lambda params, statistics, codes: image_files.to_bytes(
-            tokenizer.task.tokenizer.decode(params, statistics, codes)
+            door.decode(params, statistics, codes)
         )
     )
-    return lambda codes: step(tokenizer.params, tokenizer.statistics, codes)
 
 
 def decode_all(

@@ -16,8 +16,10 @@ from resgen_jax.cli import (
     progress,
     run_directory,
     scale_compile,
+    scale_data,
     scale_study,
     sections,
+    synthetic,
     tables,
     train,
     trained,
@@ -26,10 +28,8 @@ from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.data import paths
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import flops, loop, resgen_task, rq_vae_task
+from resgen_jax.training import flops, loop, resgen_task
 from resgen_jax.training import mesh as meshes
-
-Task = rq_vae_task.RqVaeTask | resgen_task.ResGenTask
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -41,6 +41,7 @@ def add_flags(parser: flags.Parser) -> None:
         "--batch_size", type=int, default=64, help="encoder: images at a time (%(default)s)"
     )
     parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
+    scale_data.add_flags(parser)
     scale_compile.add_flags(parser)
     scale_study.add_flags(parser)
 
@@ -85,15 +86,28 @@ def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
 def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Seconds of a training step on made-up data, and of sampling for a generator."""
     config = _load(values, overrides)
-    task, mesh = experiments.task_of(config), meshes.make(sections.read(config, "mesh"))
-    num_microbatches = sections.read(config, "optimizer").num_microbatches
-    meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
+    task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
     with jax.set_mesh(mesh):
         found = _bench_training(config, task, mesh, values.num_steps)
         if isinstance(task, resgen_task.ResGenTask):
             found |= _bench_sampling(config, task, mesh)
     devices = mesh.devices.size
     return {"device": f"{devices} x {mesh.devices.flat[0].device_kind}", **found}
+
+
+def bench_data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
+    """What the data pipeline of a config gives, against what its step takes."""
+    scale_data.check_step_seconds(values.step_seconds)
+    config = _load(values, overrides)
+
+    def step_seconds() -> float:
+        if values.step_seconds is not None:
+            return values.step_seconds
+        task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
+        with jax.set_mesh(mesh):
+            return _bench_training(config, task, mesh, min(values.num_steps, 5))["step_seconds"]
+
+    return scale_data.measure(config, values.num_steps, step_seconds)
 
 
 def bench_rvq(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
@@ -119,6 +133,7 @@ def bench_sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dic
 ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "count": count,
     "bench": bench,
+    "data": bench_data,
     "rvq": bench_rvq,
     "encoder": bench_encoder,
     "sampler": bench_sampler,
@@ -134,10 +149,10 @@ def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collecti
     return configuration.load(text, overrides)
 
 
-def _bench_training(config, task: Task, mesh, num_steps: int) -> dict[str, Any]:
+def _bench_training(config, task: synthetic.Task, mesh, num_steps: int) -> dict[str, Any]:
     shardings = meshes.state_shardings(mesh, task)
     state = jax.jit(task.init, out_shardings=shardings)(jax.random.key(0))
-    batch = meshes.put_batch(mesh, _made_up(config, task))
+    batch = meshes.put_batch(mesh, synthetic.rows(task, mesh, config.data.batch_size))
     key = jax.device_put(jax.random.key(0), meshes.replicated(mesh))
     step = jax.jit(
         lambda state, batch, key: task.step(state, batch, keys.step_key(key, state.step)),
@@ -186,18 +201,3 @@ def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any
         "samples_per_second": config.data.batch_size / min(seconds[1:]),
         "sampling_steps": spec.num_steps,
     }
-
-
-def _made_up(config, task: Task) -> dict[str, np.ndarray]:
-    """This process's rows of a batch of noise."""
-    rng = np.random.default_rng(jax.process_index())
-    rows = config.data.batch_size // jax.process_count()
-    if isinstance(task, rq_vae_task.RqVaeTask):
-        ends = {"images": 256}
-    else:
-        ends = {"codes": task.space.codebook_size, "labels": task.space.num_classes}
-    batch = {"index": np.arange(rows, dtype=np.int32)}
-    for name, one in experiments.example_of(task).items():
-        if name in ends:
-            batch[name] = rng.integers(0, ends[name], (rows, *one.shape), dtype=one.dtype)
-    return batch

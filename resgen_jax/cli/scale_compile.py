@@ -1,22 +1,23 @@
 """`resgen scale compile`: a config's program on a TPU slice that need not be there, predicted."""
 
 import argparse
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import importlib.metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from resgen_jax.cli import configuration, experiments, flags, sections
+from resgen_jax.cli import compile_jobs, compile_table, configuration, experiments, flags, sections
 from resgen_jax.core import build, errors
 from resgen_jax.nn import flops
 from resgen_jax.scaling import chips, compile_ahead
 from resgen_jax.training import mesh as meshes
-from resgen_jax.training import resgen_task
 
-NUM_SAMPLES = 50_000  # of the usual evaluation
+TEMPORARIES = (
+    "gradients, gathered weights, results of single operations and outputs, where they are the most"
+)
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -24,15 +25,22 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument(
         "--topology", metavar="NAME", help="compile: a TPU slice, v5e-256 or v5p-256 (cores), say"
     )
-    parser.add_argument("--program", default="train", help="compile: one of " + ", ".join(PROGRAMS))
+    named = ", ".join(compile_jobs.PROGRAMS)
+    parser.add_argument("--program", default="train", help=f"compile: one of {named} (%(default)s)")
+    parser.add_argument(
+        "--table", metavar="DIR", help="compile: only print what earlier ones wrote as DIR/*.json"
+    )
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Memory of a chip, collectives, and the least time a step can take, off the compiler."""
+    if values.table:
+        compile_table.show(values.table)
+        return {}
     text = flags.require(values, "config", "the config file", "generators/resgen_imagenet256.py")
     name = flags.require(values, "topology", "the TPU slice to compile for", "v5e-256")
-    if values.program not in PROGRAMS:
-        hint = build.nearest(values.program, PROGRAMS)
+    if values.program not in compile_jobs.PROGRAMS:
+        hint = build.nearest(values.program, compile_jobs.PROGRAMS)
         raise errors.UserError(f"unknown program {values.program!r}; {hint}")
     found, config = chips.find(name), configuration.load(text, overrides)
     # Nothing runs but a few scalars, and those not on a TPU that this machine might have.
@@ -48,68 +56,25 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
         "chip": found.chip.kind,
         "mesh": sizes,
         "batch_size": config.data.batch_size,
+        "command": values.command,
+        "versions": ", ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in ("jax", "libtpu")
+        ),
     }
-    return heading | _figures(config, found, mesh, PROGRAMS[values.program](config, task, mesh))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """A program to compile, with what only its config knows."""
-
-    jitted: Any
-    arguments: tuple
-    parts: Mapping[str, int]  # bytes of a chip for what it takes in
-    model_flops: float  # of all chips together
-    whole: Mapping[str, int]  # bytes of the parameters that every chip has a copy of
-    num_examples: int = 0  # of a whole job, where there is a usual size
-
-
-def _train(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> _Job:
-    state, batch_size = meshes.abstract_state(mesh, task), config.data.batch_size
-    batch = compile_ahead.abstract_batch(mesh, experiments.example_of(task), batch_size)
-    jitted, arguments = compile_ahead.training(task, mesh, state, batch)
-    return _Job(
-        jitted,
-        arguments,
-        parts=compile_ahead.memory_parts(state) | {"batch": compile_ahead.bytes_per_chip(batch)},
-        model_flops=batch_size * task.flops_per_example(),
-        whole=compile_ahead.whole_parameters(state.params),
+    return heading | _figures(
+        config, found, mesh, compile_jobs.PROGRAMS[values.program](config, task, mesh)
     )
-
-
-def _sample(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> _Job:
-    if not isinstance(task, resgen_task.ResGenTask):
-        raise errors.UserError(f"a {task.name} does not sample; use --program=train")
-    state, spec = meshes.abstract_state(mesh, task), sections.read(config, "sampler")
-    jitted, arguments = compile_ahead.sampling(task, spec, mesh, state, config.data.batch_size)
-    params, codebooks, *rows = arguments
-    return _Job(
-        jitted,
-        arguments,
-        parts={
-            "parameters": compile_ahead.bytes_per_chip(params),
-            "statistics": compile_ahead.bytes_per_chip(codebooks),
-            "batch": compile_ahead.bytes_per_chip(rows),
-        },
-        model_flops=flops.count(jitted, *arguments),
-        whole=compile_ahead.whole_parameters(params),
-        num_examples=NUM_SAMPLES,
-    )
-
-
-PROGRAMS: Mapping[str, Callable[[ml_collections.ConfigDict, Any, Mesh], _Job]] = {
-    "train": _train,
-    "sample": _sample,
-}
 
 
 def _figures(
-    config: ml_collections.ConfigDict, found: chips.Slice, mesh: Mesh, job: _Job
+    config: ml_collections.ConfigDict, found: chips.Slice, mesh: Mesh, job: compile_jobs.Job
 ) -> dict[str, Any]:
-    done = flops.count(job.jitted, *job.arguments)
+    passes = flops.count_passes(job.jitted, *job.arguments)
     figures = {
         "model_flops_per_step": job.model_flops,
-        "flops_per_step": done,  # with what is computed twice to save memory
+        # With what is computed twice to save memory; and as the chip's bfloat16 unit does them.
+        "flops_per_step": flops.count(job.jitted, *job.arguments),
+        "bfloat16_flops_per_step": passes,
         "whole_on_every_chip": _whole(job.whole),
     }
     parts, available = dict(job.parts), found.chip.hbm_bytes
@@ -122,17 +87,22 @@ def _figures(
         said = compile_ahead.verdict(needed, available, knobs, is_over=True)
         return {**figures, "memory": _memory(parts, available), "fits": False, "verdict": said}
     parts["padding"] = max(0, program.argument_bytes() - sum(parts.values()))
-    parts["temporaries"] = program.temporary_bytes()
+    moved = compile_ahead.moves(found, mesh, program, passes / found.num_chips)
+    temporaries = program.temporary_bytes()
+    if moved.kept_bytes:
+        parts["activations"] = min(temporaries, round(moved.kept_bytes))
+    parts["temporaries"] = temporaries - parts.get("activations", 0)
+    parts["code"] = program.code_bytes()
     needed = float(sum(parts.values()))
-    moved = compile_ahead.moves(found, mesh, program, done / found.num_chips)
     least = moved.prediction
     num = job.num_examples
     per_second = config.data.batch_size / least.step_seconds
-    knobs = _knobs(config, found, mesh, job.parts, float(parts["temporaries"]))
+    knobs = _knobs(config, found, mesh, job.parts, float(temporaries))
     return {
         **figures,
         "compile_seconds": program.compile_seconds,
         "memory": _memory(parts, available),
+        "temporaries_hold": TEMPORARIES,
         "hbm_gib_moved_per_chip": moved.hbm_bytes / chips.GIB,
         "collectives": moved.collectives,
         **({"loops_of_unknown_length": len(moved.unknown_loops)} if moved.unknown_loops else {}),

@@ -65,7 +65,7 @@ TAKEN_FROM = {
     ("model", "channels"): "data.channels",
     ("quantizer", "code_dim"): "model.code_dim",
 }
-SCALARS = ("task", "seed", "source")
+SCALARS = ("task", "seed", "source", "synthetic_data")
 DEFAULT_LEARNER = "ema"
 
 

@@ -2,21 +2,24 @@
 
 import argparse
 import os
+import time
 from collections.abc import Sequence
 
 import jax
 import ml_collections
 
 from resgen_jax.cli import (
+    agreeing,
     configuration,
     experiments,
     flags,
     online_evaluation,
     progress,
     sections,
+    synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import interruption, loop
+from resgen_jax.training import inspection, interruption, loop
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
@@ -31,17 +34,35 @@ SHOWN = {
     "code_loss": "code loss",
     "held_out/loss": "held-out loss",
     "examples_per_second": "images/s",
+    "tflops_per_device": "TFLOP/s/device",
+    "mfu": "MFU",
 }
+IMPORTED = time.perf_counter()
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--config and --workdir."""
+    """--config and --workdir, and what to look into besides."""
     parser.add_argument(
         "--config",
         metavar="FILE[:words]",
         help="a config file, yours or one of the package; --config.any.field=value sets a field",
     )
     flags.add_workdir(parser, "run directory: made, or gone on with if it holds this config's run")
+    parser.add_argument(
+        "--profile_steps",
+        metavar="FIRST:END",
+        help="trace these steps into WORKDIR/profile, on the first process: 100:110 are ten",
+    )
+    parser.add_argument(
+        "--dump_hlo",
+        action="store_true",
+        help="write the program of a step into WORKDIR/programs: jaxpr, StableHLO, HLO, memory",
+    )
+    parser.add_argument(
+        "--synthetic_data",
+        action="store_true",
+        help="train on noise of the right shapes, to measure speed: no data, and no use after",
+    )
     parser.allow_buckets("workdir")
 
 
@@ -50,9 +71,13 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     text = flags.require(values, "config", "the config file", "tokenizers/rq_vae_digits.py")
     workdir = flags.require(values, "workdir", "where the run is kept", "runs/tokenizer")
     config = configuration.load(text, overrides)
+    if values.synthetic_data:
+        synthetic.mark(config)
+    steps = inspection.steps(values.profile_steps) if values.profile_steps else inspection.NO_STEPS
+    inspect = inspection.Spec(steps, dumps_programs=values.dump_hlo)
     try:
         with interruption.Interruption() as early, early.cutting():
-            state = train(config, workdir)
+            state = train(config, workdir, inspect=inspect, began=IMPORTED)
     except interruption.Cut:  # while modules and data were opened
         progress.say("resgen train: stopped before training began: nothing to save")
         progress.say(f"go on with: {values.command}")
@@ -62,7 +87,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         progress.say(f"go on with: {values.command}")
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
-    progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
+    if not synthetic.is_marked(config):
+        progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
     return 0
 
 
@@ -70,12 +96,26 @@ def train(
     config: ml_collections.ConfigDict,
     workdir: str | os.PathLike,
     evaluators: Sequence[loop.Evaluator] = (),
+    *,
+    inspect: inspection.Spec = inspection.NOTHING,
+    began: float | None = None,
 ) -> TrainState:
-    """The state after the config's last step; raises loop.Stopped after a signal."""
+    """The state after the config's last step; raises loop.Stopped after a signal.
+
+    `began`: when that was asked for, by time.perf_counter; now, unless it is given.
+    """
+    began = time.perf_counter() if began is None else began
     notes = progress.Notes()
-    experiment = experiments.open_experiment(config, workdir, notes)
+    agreeing.on_run(config, workdir)
     spec = sections.read(config, "train")
-    more = online_evaluation.evaluators(config, workdir, experiment, notes)
+    if synthetic.is_marked(config):
+        experiment, more = synthetic.open_experiment(config, workdir), ()
+        progress.say("synthetic data: what this trains is of no use but to measure speed")
+    else:
+        experiment = experiments.open_experiment(config, workdir, notes)
+        more = online_evaluation.evaluators(config, workdir, experiment, notes)
+    if machines := agreeing.machines():
+        progress.say(f"{machines}: {_axes(experiment)}")
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
@@ -97,16 +137,21 @@ def train(
             seed=config.seed,
             progress=show,
             evaluators=(*evaluators, *more),
+            inspect=inspect,
+            began=began,
         )
 
 
 def _sizes(experiment: experiments.Experiment) -> str:
     """One line: what is trained, on which mesh."""
-    task, mesh = experiment.task, experiment.mesh
+    task = experiment.task
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     auxiliary = trees.num_parameters(params.get("codes", {}))
     count = f"{trees.num_parameters(params) - auxiliary:,} parameters"
     if auxiliary:
         count += f" (and {auxiliary:,} of the code head, for training only)"
-    axes = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
-    return f"{NAMES[task.name]}: {count}; mesh {axes}"
+    return f"{NAMES[task.name]}: {count}; {_axes(experiment)}"
+
+
+def _axes(experiment: experiments.Experiment) -> str:
+    return f"mesh {', '.join(f'{axis} {size}' for axis, size in experiment.mesh.shape.items())}"

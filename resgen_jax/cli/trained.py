@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from resgen_jax.cli import experiments, run_directory, sections
+from resgen_jax.cli import experiments, run_directory, sections, synthetic
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes, paths
@@ -70,8 +70,12 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
 
 
 def _config(workdir: str | os.PathLike, task: str) -> ml_collections.ConfigDict:
-    """The config of a run, or of what `resgen convert` made of one, or of published weights."""
+    """The config of a run, or of what `resgen convert` made of one, or of published weights.
+
+    Raises UserError for a run that saw noise alone.
+    """
     config = run_directory.read(workdir, task)
+    synthetic.refuse(config, workdir)
     if exports.SECTION in config:
         with config.unlocked():
             del config[exports.SECTION]

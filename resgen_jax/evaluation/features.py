@@ -42,20 +42,24 @@ class Extractor:
         """`weights` names the files they came from, with their checksums."""
         self.network, self.mesh, self.weights = network, mesh, dict(weights or {})
         self.sha256 = fingerprint(params)
-        whole = meshes.replicated(mesh)
-        self._params = jax.device_put(params, whole)
-
-        def run(params, images, is_valid):
-            height, width = images.shape[1:3]
-            colour = jnp.broadcast_to(images, (images.shape[0], height, width, 3))
-            return network.apply(params, colour.astype(jnp.float32)), is_valid
-
-        # Every process gets all rows, so that each adds up the same.
-        self._run = jax.jit(run, out_shardings=whole)
+        self._params = jax.device_put(params, meshes.replicated(mesh))
+        self._run = program(network, mesh)
 
     def __call__(self, images: UInt8[Array, "b h w c"], is_valid: Bool[Array, "b"]) -> Any:
         """The network's outputs, gray images taken as colour, and `is_valid`, whole everywhere."""
         return self._run(self._params, images, is_valid)
+
+
+def program(network: interface.FeatureNetwork, mesh: Mesh) -> Any:
+    """The jitted function behind `Extractor`, of parameters, images and `is_valid`."""
+
+    def run(params, images, is_valid):
+        height, width = images.shape[1:3]
+        colour = jnp.broadcast_to(images, (images.shape[0], height, width, 3))
+        return network.apply(params, colour.astype(jnp.float32)), is_valid
+
+    # Every process gets all rows, so that each adds up the same.
+    return jax.jit(run, out_shardings=meshes.replicated(mesh))
 
 
 class Collector:

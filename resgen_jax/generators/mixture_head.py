@@ -37,12 +37,12 @@ class MixtureHead(nnx.Module):
         self.log_scale = project(1, None)
         self.weight = linear.table(
             (num_components, code_dim, rank),
-            ("components", None, None),
+            ("components", "channels", None),
             linear.normal(1 / math.sqrt(rank)),
             rngs,
         )
         self.bias = linear.table(
-            (num_components, code_dim), ("components", None), linear.zeros, rngs
+            (num_components, code_dim), ("components", "channels"), linear.zeros, rngs
         )
 
     def __call__(self, hidden: Float[Array, "b l d"]) -> mixture.Params:

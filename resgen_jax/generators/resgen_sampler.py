@@ -115,11 +115,11 @@ def make_predict(
 
     def guided(revealed, is_masked, scale):
         both = hidden(
-            jnp.concatenate([revealed, revealed]),
-            jnp.concatenate([is_masked, is_masked]),
-            jnp.concatenate([labels, jnp.full_like(labels, num_classes)]),
+            guidance.interleave(revealed, revealed),
+            guidance.interleave(is_masked, is_masked),
+            guidance.interleave(labels, jnp.full_like(labels, num_classes)),
         )
-        return guidance.guide(*jnp.split(both, 2), scale)
+        return guidance.guide(*guidance.separate(both), scale)
 
     def plain(revealed, is_masked, scale):
         del scale

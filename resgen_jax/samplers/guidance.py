@@ -3,8 +3,9 @@
 import functools
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from resgen_jax.core import build, errors
 
@@ -22,6 +23,24 @@ def guide(
     Written from the conditional side, so that a scale of 1 gives it back exactly.
     """
     return conditional + (guidance_scale - 1) * (conditional - unconditional)
+
+
+def interleave(
+    conditional: Shaped[Array, "b ..."], unconditional: Shaped[Array, "b ..."]
+) -> Shaped[Array, "two_b ..."]:
+    """The rows of both in turn, for one network call on all of them.
+
+    Where devices hold a share of the rows each, both rows of an example stay where it lies; one
+    batch behind the other would move half of them.
+    """
+    pairs = jnp.stack([conditional, unconditional], axis=1)
+    return pairs.reshape(-1, *conditional.shape[1:])
+
+
+def separate(both: Shaped[Array, "two_b ..."]) -> tuple[Shaped[Array, "b ..."], ...]:
+    """The conditional and the unconditional rows of `interleave`."""
+    pairs = both.reshape(-1, 2, *both.shape[1:])
+    return pairs[:, 0], pairs[:, 1]
 
 
 def constant(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:

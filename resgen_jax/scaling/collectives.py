@@ -30,9 +30,13 @@ def read(module: hlo.Module) -> tuple[list[Collective], list[str]]:
 
 
 def group_of(attributes: str, num_partitions: int) -> tuple[int, ...]:
-    """The first group of a collective, from any of the ways in which groups are written."""
-    if pairs := re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", attributes):
-        return tuple(map(int, pairs.groups()))
+    """The first group of a collective, from any of the ways in which groups are written.
+
+    Of a permutation, its shortest move: a ring's other pairs may go once around it.
+    """
+    if pairs := re.search(r"source_target_pairs=\{(\{[\d,{}]*\})\}", attributes):
+        moves = re.findall(r"(\d+),(\d+)", pairs.group(1))
+        return min(((int(a), int(b)) for a, b in moves), key=lambda move: abs(move[1] - move[0]))
     if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\](.*?)\{([^}]*)\}", attributes):
         return _mesh_group(*mesh.groups())
     if iota := re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", attributes):
@@ -69,7 +73,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _of(module: hlo.Module, name: str, unknown: list[str], seen: set[str]) -> list[Collective]:
     """Those of one computation and of all that it calls.
 
-    A collective that runs beside other work is in several fusions; it is `seen` once in each body.
+    A collective that runs beside other work is in several fusions, some of them in loops that it
+    runs beside: it counts where it is `seen` first, where it begins.
     """
     computation, found = module.computations[name], []
     for each in computation.values():
@@ -84,12 +89,12 @@ def _of(module: hlo.Module, name: str, unknown: list[str], seen: set[str]) -> li
             found.append(_one(module, name, each, kind))
         elif each.opcode == "while":
             times = hlo.num_iterations(module, computation, each)
-            inside = _of(module, each.called("body")[0], unknown, set())
+            inside = _of(module, each.called("body")[0], unknown, set(seen))
             if times is None and inside:
                 unknown.append(each.name)
             found += [one._replace(times=one.times * (times or 1)) for one in inside]
         elif each.opcode == "conditional":
-            branches = [_of(module, branch, unknown, set()) for branch in hlo.branches(each)]
+            branches = [_of(module, branch, unknown, set(seen)) for branch in hlo.branches(each)]
             found += max(branches, key=lambda some: sum(one.num_bytes * one.times for one in some))
         else:
             for callee in (*each.called("calls"), *hlo.call_targets(each)):

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import mesh_utils
 from jax.experimental.compilation_cache import compilation_cache
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding
 
 from resgen_jax.core import keys, trees
 from resgen_jax.generators import resgen_sampler
-from resgen_jax.scaling import chips, collectives, hbm, hlo, roofline
+from resgen_jax.scaling import chips, collectives, hbm, hlo, kept, roofline
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training import programs, resgen_task
 from resgen_jax.training.state import PyTree, Task, TrainState
@@ -48,10 +48,14 @@ class Program:
     compile_seconds: float
 
     def temporary_bytes(self) -> int:
-        """Bytes of a chip beside the arguments: activations, buffers, new outputs, the code."""
+        """Bytes of a chip beside the arguments and the code: activations, buffers, new outputs."""
         memory = self.compiled.memory_analysis()
         fresh = memory.output_size_in_bytes - memory.alias_size_in_bytes
-        return memory.temp_size_in_bytes + fresh + memory.generated_code_size_in_bytes
+        return memory.temp_size_in_bytes + fresh
+
+    def code_bytes(self) -> int:
+        """Bytes of a chip for the program itself."""
+        return self.compiled.memory_analysis().generated_code_size_in_bytes
 
     def argument_bytes(self) -> int:
         """Bytes of a chip for the arguments, with the padding of their tiles."""
@@ -84,6 +88,13 @@ def abstract_batch(
     }
 
 
+def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """Abstract arrays of a tree, all laid out in one way."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
+    )
+
+
 @contextlib.contextmanager
 def _no_cache() -> Iterator[None]:
     """JAX's cache of programs writes those for a chip that is not there, but cannot read them."""
@@ -99,9 +110,8 @@ def _no_cache() -> Iterator[None]:
 
 def training(task: Task, mesh: Mesh, state: TrainState, batch: PyTree) -> tuple[Any, tuple]:
     """The jitted training step and its arguments, all abstract and with shardings."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    whole = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=meshes.replicated(mesh))
-    return programs.step_program(task, mesh), (state, batch, whole)
+    key = placed(jax.eval_shape(lambda: jax.random.key(0)), meshes.replicated(mesh))
+    return programs.step_program(task, mesh), (state, batch, key)
 
 
 def compile_program(mesh: Mesh, jitted: Any, arguments: Sequence[Any]) -> Program:
@@ -132,14 +142,11 @@ def sampling(
         lambda index: keys.example_keys(jax.random.key(0), index),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
     )
-    plan = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=meshes.replicated(mesh)),
-        resgen_sampler.plan(spec, task.space.num_tokens),
-    )
+    plan = placed(resgen_sampler.plan(spec, task.space.num_tokens), meshes.replicated(mesh))
     return resgen_sampler.Sampler(task.network, task.space, spec.confidence).program(
         state.average_params,
         state.statistics["codebooks"],
-        jax.ShapeDtypeStruct(row_keys.shape, row_keys.dtype, sharding=rows),
+        placed(row_keys, rows),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32, sharding=rows),
         plan,
     )
@@ -178,6 +185,7 @@ class Moves:
     """What a program moves, and how fast that lets it be."""
 
     hbm_bytes: float
+    kept_bytes: float  # held between forward and backward pass
     collectives: list[dict[str, Any]]  # a row for each kind and number of chips
     unknown_loops: list[str]
     prediction: roofline.Prediction
@@ -190,18 +198,21 @@ def moves(found: chips.Slice, mesh: Mesh, program: Program, flops_per_chip: floa
     traffic = hbm.traffic(module)
     places = roofline.coordinates(found, mesh.devices.flat)
     prediction = roofline.predict(found, flops_per_chip, traffic, listed, places)
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    alike: dict[tuple[str, int], list[collectives.Collective]] = {}
     for each in listed:
-        row = rows.setdefault(
-            (each.kind, len(each.group)),
-            {"kind": each.kind, "chips": len(each.group), "times": 0, "gib_sent_per_chip": 0.0}
-            | {"predicted_seconds": 0.0},
-        )
-        row["times"] += each.times
-        row["gib_sent_per_chip"] += roofline.sent_bytes(each) / chips.GIB
-        row["predicted_seconds"] += roofline.seconds(found, each, places)
-    ordered = sorted(rows.values(), key=lambda row: -row["gib_sent_per_chip"])
-    return Moves(traffic, ordered, unknown, prediction)
+        alike.setdefault((each.kind, len(each.group)), []).append(each)
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": kind,
+            "chips": num_chips,
+            "times": sum(each.times for each in some),
+            "gib_sent_per_chip": sum(map(roofline.sent_bytes, some)) / chips.GIB,
+            "predicted_seconds": roofline.link_seconds(found, some, places),
+        }
+        for (kind, num_chips), some in alike.items()
+    ]
+    ordered = sorted(rows, key=lambda row: -row["gib_sent_per_chip"])
+    return Moves(traffic, kept.kept_bytes(module), ordered, unknown, prediction)
 
 
 def verdict(

@@ -106,17 +106,22 @@ def root_of(computation: Computation) -> Instruction:
 def num_iterations(module: Module, computation: Computation, loop: Instruction) -> int | None:
     """How often a while loop runs, or None if the text does not say.
 
-    Either the compiler wrote it down, or the loop counts up in ones and stops below a constant, as
-    every `lax.scan` does.
+    Either the compiler wrote it down, or the loop counts up by a constant and stops below another:
+    in ones as a `lax.scan` does, or in twos where the compiler took two turns at a time.
     """
     if known := re.search(r'"known_trip_count":\s*\{"n":"(\d+)"', loop.attributes):
         return int(known.group(1))
     condition = module.computations[loop.called("condition")[0]]
     bounds = [_integer(each) for each in condition.values() if each.opcode == "constant"]
     bounds = [bound for bound in bounds if bound is not None]
-    if len(bounds) != 1 or not _compares_below(module, condition):
+    place = _counter(condition)
+    if len(bounds) != 1 or place is None or not _compares_below(module, condition):
         return None
-    return bounds[0] - (_start(computation, condition, loop) or 0)
+    body = module.computations[loop.called("body")[0]]
+    stride = _stride(body, place)
+    if not stride:
+        return None
+    return math.ceil((bounds[0] - (_start(computation, place, loop) or 0)) / stride)
 
 
 def _instruction(line: str) -> Instruction | None:
@@ -159,17 +164,38 @@ def _compares_below(module: Module, condition: Computation) -> bool:
     return root.opcode == "compare" and "direction=LT" in root.attributes
 
 
-def _start(computation: Computation, condition: Computation, loop: Instruction) -> int | None:
-    """The counter before the loop, where it is a constant; the compiler may peel first turns."""
-    indices = [
+def _counter(condition: Computation) -> int | None:
+    """Which of the carried values the condition compares, if it reads but one integer."""
+    places = [
         re.search(r"index=(\d+)", each.attributes)
         for each in condition.values()
         if each.opcode == "get-tuple-element" and re.match(r"[su](32|64)\[\]", each.shape)
     ]
-    carried = computation.get(loop.operands[0])
-    if len(indices) != 1 or carried is None or carried.opcode != "tuple":
+    return int(places[0].group(1)) if len(places) == 1 and places[0] else None
+
+
+def _start(computation: Computation, place: int, loop: Instruction) -> int | None:
+    """The counter before the loop, where it is a constant; the compiler may peel first turns."""
+    value = _element(computation, computation.get(loop.operands[0]), place)
+    return _integer(value) if value is not None and value.opcode == "constant" else None
+
+
+def _stride(body: Computation, place: int) -> int | None:
+    """What each turn adds to the counter, where that is a constant."""
+    added = _element(body, root_of(body), place)
+    if added is None or added.opcode != "add":
         return None
-    value = computation.get(carried.operands[int(indices[0].group(1))])
+    constants = [body[name] for name in added.operands if body[name].opcode == "constant"]
+    return _integer(constants[0]) if len(constants) == 1 else None
+
+
+def _element(
+    computation: Computation, carried: Instruction | None, place: int
+) -> Instruction | None:
+    """What makes one element of a tuple, copies left out."""
+    if carried is None or carried.opcode != "tuple":
+        return None
+    value = computation.get(carried.operands[place])
     while value is not None and value.opcode in ("copy", "bitcast"):
         value = computation.get(value.operands[0])
-    return _integer(value) if value is not None and value.opcode == "constant" else None
+    return value

@@ -51,13 +51,29 @@ def predict(
 ) -> Prediction:
     """Of a program that each chip runs; `places` are the coordinates of the mesh's chips in order.
 
-    Collectives take the links one after the other.
+    Collectives take the links in turn, permutations in opposite directions both at once.
     """
     return Prediction(
         compute_seconds=flops_per_chip / found.chip.peak_flops,
         hbm_seconds=hbm_bytes / found.chip.hbm_bandwidth,
-        link_seconds=sum((seconds(found, each, places) for each in collectives), start=0.0),
+        link_seconds=link_seconds(found, collectives, places),
     )
+
+
+def link_seconds(
+    found: chips.Slice, collectives: Iterable[Collective], places: Sequence[Place]
+) -> float:
+    """How long some collectives take the links: a link carries both directions at full rate."""
+    total, one_way = 0.0, dict[Place, float]()
+    for each in collectives:
+        taken = seconds(found, each, places)
+        if each.kind == "collective-permute" and taken:
+            way = _direction(found, *(places[index] for index in each.group[:2]))
+            one_way[way] = one_way.get(way, 0.0) + taken
+        else:
+            total += taken
+    ways = {max(way, _turned(way)) for way in one_way}
+    return total + sum(max(one_way.get(way, 0.0), one_way.get(_turned(way), 0.0)) for way in ways)
 
 
 def sent_bytes(each: Collective) -> float:
@@ -96,6 +112,21 @@ def _spans(found: chips.Slice, group: Sequence[Place]) -> list[tuple[int, bool]]
         if taken > 1:
             spans.append((taken, taken == size and found.wraps(dimension)))
     return spans
+
+
+def _direction(found: chips.Slice, start: Place, end: Place) -> Place:
+    """-1, 0 or 1 along each dimension, the shorter way round a ring."""
+    way = []
+    for dimension, size in enumerate(found.grid):
+        moved = end[dimension] - start[dimension]
+        if found.wraps(dimension) and 2 * abs(moved) > size:
+            moved = -moved
+        way.append((moved > 0) - (moved < 0))
+    return tuple(way)
+
+
+def _turned(way: Place) -> Place:
+    return tuple(-part for part in way)
 
 
 def coordinates(found: chips.Slice, devices: Iterable[Any]) -> list[Place]:

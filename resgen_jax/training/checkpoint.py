@@ -17,7 +17,7 @@ from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
 from resgen_jax.data import paths
-from resgen_jax.training import mirror, record, storage
+from resgen_jax.training import mirror, processes, record, storage
 from resgen_jax.training.state import PyTree, TrainState
 
 Warn = Callable[[str], None]
@@ -168,8 +168,7 @@ class Checkpoints:
                 target = self.directory / f"{DAMAGED}{step}"
                 target.rmtree(missing_ok=True)
                 (self.directory / str(step)).rename(target)
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("damaged checkpoints set aside")
+        processes.meet("damaged checkpoints set aside")
         self._manager.reload()
 
 

@@ -1,8 +1,34 @@
 """Seconds a training step takes, with pauses (compiling, measuring, saving) left out."""
 
+import collections
 import contextlib
+import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+# A step is slow if it takes so many times the median of the steps before it, and a second more.
+SLOW_RATIO, SLOW_SECONDS = 5.0, 1.0
+NUM_REMEMBERED, NUM_NEEDED = 100, 10
+
+
+class Lap(NamedTuple):
+    """Seconds of the steps of a lap: how they spread about their mean."""
+
+    mean: float
+    deviation: float
+    median: float
+    percentile_95: float
+    longest: float
+
+
+class Slow(NamedTuple):
+    """A step that took `ratio` times the median."""
+
+    seconds: float
+    ratio: float
 
 
 class StepClock:
@@ -11,7 +37,8 @@ class StepClock:
     def __init__(self, now: Callable[[], float] = time.perf_counter):
         self._now = now
         self._since: float | None = None
-        self._num_steps = 0
+        self._lap: list[float] = []
+        self._recent: collections.deque[float] = collections.deque(maxlen=NUM_REMEMBERED)
         self._total_seconds, self._total_steps = 0.0, 0
 
     def start(self) -> None:
@@ -19,18 +46,32 @@ class StepClock:
         if self._since is None:
             self._since = self._now()
 
-    def step(self) -> None:
-        """One more step has ended."""
-        self._num_steps += 1
-
-    def lap(self) -> float:
-        """Seconds a step since the last lap; begins the next one."""
+    def step(self) -> Slow | None:
+        """One more step has ended; what there is to say if it was slow."""
         now = self._now()
-        seconds, num_steps = now - (self._since or now), max(self._num_steps, 1)
-        self._total_seconds += seconds
-        self._total_steps += self._num_steps
-        self._since, self._num_steps = now, 0
-        return seconds / num_steps
+        seconds, self._since = now - (self._since or now), now
+        self._lap.append(seconds)
+        typical = None
+        if seconds > SLOW_SECONDS and len(self._recent) >= NUM_NEEDED:
+            typical = statistics.median(self._recent)
+        self._recent.append(seconds)
+        if typical is None or seconds < max(SLOW_RATIO * typical, typical + SLOW_SECONDS):
+            return None
+        return Slow(seconds, seconds / max(typical, 1e-9))
+
+    def lap(self) -> Lap:
+        """The steps since the last lap; begins the next one."""
+        seconds, self._lap = np.array(self._lap or [0.0]), []
+        self._total_seconds += float(seconds.sum())
+        self._total_steps += len(seconds)
+        median, percentile_95 = np.percentile(seconds, [50, 95]).tolist()
+        return Lap(
+            float(seconds.mean()),
+            float(seconds.std()),
+            median,
+            percentile_95,
+            float(seconds.max()),
+        )
 
     def seconds_left(self, num_steps: int) -> float | None:
         """Seconds that `num_steps` more would take at the mean pace of all laps, once known."""

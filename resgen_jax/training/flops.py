@@ -27,8 +27,12 @@ def peak(device_kind: str) -> float | None:
 def rates(
     flops_per_example: float, examples_per_second: float, num_devices: int, device_kind: str
 ) -> dict[str, float]:
-    """`model_flops_per_second` of the whole mesh, and `mfu` in [0, 1] where the peak is known."""
+    """`model_flops_per_second` of the whole mesh and `tflops_per_device`, 1e12 a second.
+
+    And `mfu` in [0, 1] where the peak is known.
+    """
     per_second = flops_per_example * examples_per_second
     known = peak(device_kind)
     share = {"mfu": per_second / (known * num_devices)} if known else {}
-    return {"model_flops_per_second": per_second, **share}
+    each = per_second / num_devices / 1e12
+    return {"model_flops_per_second": per_second, "tflops_per_device": each, **share}

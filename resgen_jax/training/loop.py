@@ -1,45 +1,37 @@
 """The training loop: any task, any mesh; it resumes, measures, saves and stops cleanly."""
 
-import dataclasses
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import keys
 from resgen_jax.training import (
     checkpoint,
     finite,
     flops,
     held_out,
+    inspection,
+    instruments,
     interruption,
     programs,
     reporting,
+    run_spec,
+    timeline,
     writer,
 )
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training.finite import LossNotFinite
 from resgen_jax.training.reporting import Progress
+from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
 
 __all__ = ["LossNotFinite", "Progress", "Spec", "Stopped", "run"]
 
 Evaluator = Callable[[TrainState, int], dict[str, float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """How long to train, and how often to log, measure and save; 0 means only at the end."""
-
-    num_steps: int
-    log_every: int = 50
-    evaluate_every: int = 0
-    checkpoint_every: int = 0
-    keep_last: int = 2
-    keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
-    num_held_out_batches: int = 0  # 0 = all
 
 
 class Stopped(Exception):
@@ -62,14 +54,17 @@ def run(
     seed: int,
     progress: Callable[[Progress], None] = lambda event: None,
     evaluators: Sequence[Evaluator] = (),
+    inspect: inspection.Spec = inspection.NOTHING,
+    began: float | None = None,
 ) -> TrainState:
     """Train `task` to `spec.num_steps`, from the newest good checkpoint of `workdir` if any.
 
     `iterator` gives this process's rows of each batch and has `get_state` and `set_state`;
     `held_out` gives fresh held-out batches with "is_valid". After a resume the metrics are, bit for
-    bit, those of a run that never stopped. Raises LossNotFinite, Stopped, or UserError.
+    bit, those of a run that never stopped. `began`: when this start began, by time.perf_counter.
+    Raises LossNotFinite, Stopped, or UserError.
     """
-    _check(spec)
+    run_spec.check(spec)
 
     def warn(message: str) -> None:
         progress(Progress(0, spec.num_steps, {}, message=message))
@@ -77,6 +72,13 @@ def run(
     with (
         interruption.Interruption() as stop,
         jax.set_mesh(mesh),
+        instruments.Instruments(
+            workdir,
+            spec,
+            inspect=inspect,
+            began=began,
+            warn=warn,
+        ) as tools,
         checkpoint.Checkpoints(
             workdir,
             keep_last=spec.keep_last,
@@ -84,27 +86,27 @@ def run(
             facts={"task": task.name, "seed": seed},
         ) as checkpoints,
     ):
-        state = checkpoints.restore(meshes.abstract_state(mesh, task), iterator, warn)
+        with tools.line.phase("restore"):
+            state = checkpoints.restore(meshes.abstract_state(mesh, task), iterator, warn)
         if state is None:
-            state = programs.initial_state(task, mesh, seed)
-        is_writer = jax.process_index() == 0
+            with tools.line.phase("compile"):
+                state = programs.initial_state(task, mesh, seed)
+        restored_step = int(state.step)
+        tools.spent.go_on_from(restored_step)
         with (
             writer.Writer(
                 workdir,
-                restored_step=int(state.step),
-                is_on=is_writer,
+                restored_step=restored_step,
+                is_on=jax.process_index() == 0,
                 is_measured=checkpoints.is_measured,
+                wandb_project=spec.wandb_project,
             ) as out,
         ):
-            training = _Training(task, spec, mesh, seed, iterator, checkpoints)
+            training = _Training(task, spec, mesh, seed, iterator, checkpoints, tools)
             training.reporter = reporting.Reporter(
-                out,
-                progress,
-                num_steps=spec.num_steps,
-                log_every=spec.log_every,
-                rates=training.rates,
+                out, progress, spec, rates=training.rates, tools=tools
             )
-            return training.run(state, stop, held_out, evaluators)
+            return training.run(state, restored_step, stop, held_out, evaluators)
 
 
 class _Pending(NamedTuple):
@@ -120,50 +122,70 @@ class _Training:
 
     reporter: reporting.Reporter
 
-    def __init__(self, task, spec, mesh, seed, iterator, checkpoints):
+    def __init__(self, task, spec, mesh, seed, iterator, checkpoints, tools):
+        self.tools, self.line = tools, tools.line
         self.task, self.spec, self.mesh = task, spec, mesh
         self.iterator, self.checkpoints = iterator, checkpoints
         root = jax.random.key(seed)
         self.key = jax.device_put(root, meshes.replicated(mesh))
         self.held_out_key = keys.named_keys(root, "held_out")["held_out"]
         self.program, self.batch_size = None, 0
+        self.evaluation, self.is_evaluation_compiled = None, False
         self.pending: _Pending | None = None
 
-    def run(self, state: TrainState, stop, held_out_batches, evaluators) -> TrainState:
+    def run(self, state: TrainState, restored_step: int, stop, batches, evaluators) -> TrainState:
         """Steps until the end, or until asked to stop."""
-        evaluate = jax.jit(self.task.evaluate, out_shardings=meshes.replicated(self.mesh))
-        before = int(state.step)
-        is_cut = not self.checkpoints.is_measured and not self._evaluate(
-            evaluate, state, before, held_out_batches, evaluators, stop
-        )
-        if is_cut or (before < self.spec.num_steps and stop.is_requested()):
-            raise Stopped(before)
-        for step in range(before + 1, self.spec.num_steps + 1):
-            rows = next(self.iterator)
-            batch = meshes.put_batch(self.mesh, rows)
-            if self.program is None:
-                self.batch_size = next(iter(batch.values())).shape[0]
-                self.program, seconds = programs.compile_step(
-                    self.task, self.mesh, state, batch, self.key
-                )
-                self.reporter.compiled(step, seconds)
-            state, metrics = self.program(state, batch, self.key)
-            self._settle()  # the step before, while this one runs
-            self.pending = _Pending(step, metrics, rows.get("index"))
-            is_last = step == self.spec.num_steps
+        num_steps, is_owed = self.spec.num_steps, not self.checkpoints.is_measured
+        self.evaluation = jax.jit(self.task.evaluate, out_shardings=meshes.replicated(self.mesh))
+        is_cut = is_owed and not self._evaluate(state, restored_step, batches, evaluators, stop)
+        if is_cut or (restored_step < num_steps and stop.is_requested()):
+            raise Stopped(restored_step)
+        if restored_step >= num_steps:
+            return state
+        self.tools.profiler.begin(restored_step + 1)
+        if restored_step:
+            self.reporter.spend(restored_step)
+        for step in range(restored_step + 1, num_steps + 1):
+            with self.tools.profiler.step(step, self._settle, self._pause):
+                state = self._step(state, step)
+            is_last = step == num_steps
             must_stop, is_measured = stop.is_requested() and not is_last, True
             if is_last or _is_due(self.spec.evaluate_every, step):
                 # What a notice leaves no time to measure is owed by the next start.
-                is_measured = self._evaluate(
-                    evaluate, state, step, held_out_batches, evaluators, stop
-                )
+                is_measured = self._evaluate(state, step, batches, evaluators, stop)
                 must_stop |= not is_measured
             if is_last or must_stop or _is_due(self.spec.checkpoint_every, step):
                 self._save(state, step, is_measured)
+            if is_last or must_stop:
+                with self.line.phase("checkpoint"):
+                    self.checkpoints.wait()
+                self.reporter.ended(step)
             if must_stop:
-                self.checkpoints.wait()
                 raise Stopped(step)
         return state
+
+    def _step(self, state: TrainState, step: int) -> TrainState:
+        """Dispatch a step, and read the one before while it runs."""
+        self.line.come_to(step)
+        with self.line.phase("data"):
+            rows = next(self.iterator)
+            batch = meshes.put_batch(self.mesh, rows)
+        if self.program is None:
+            self._compile(state, batch, step)
+        state, metrics = self.program(state, batch, self.key)
+        self.tools.dispatched(step, metrics["loss"])
+        self._settle()
+        self.pending = _Pending(step, metrics, rows.get("index"))
+        return state
+
+    def _compile(self, state: TrainState, batch: Batch, step: int) -> None:
+        self.batch_size = next(iter(batch.values())).shape[0]
+        with self.line.phase("compile"):
+            compiled = programs.compile_step(self.task, self.mesh, state, batch, self.key)
+        self.program = compiled.program
+        if said := self.tools.compiled(compiled):
+            self.reporter.say(step, said)
+        self.reporter.compiled(step, compiled.compile_seconds)
 
     def rates(self, step_seconds: float) -> dict[str, float]:
         """Throughput of the whole mesh at this pace."""
@@ -179,19 +201,27 @@ class _Training:
             return
         is_logged = self.reporter.is_logged(pending.step)
         names = [name for name in pending.metrics if is_logged or name in finite.CHECKED]
-        values = jax.device_get({name: pending.metrics[name] for name in names})
+        with self.line.phase(timeline.STEP):
+            values = jax.device_get({name: pending.metrics[name] for name in names})
+        self.tools.finished(pending.step)
         finite.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
         self.reporter.stepped(pending.step, values)
 
-    def _evaluate(self, program, state: TrainState, step: int, batches, evaluators, stop) -> bool:
+    @contextlib.contextmanager
+    def _pause(self, phase: str) -> Iterator[None]:
+        """The host does something else than training."""
+        with self.reporter.clock.pause(), self.line.phase(phase):
+            yield
+
+    def _evaluate(self, state: TrainState, step: int, batches, evaluators, stop) -> bool:
         """Measures and reports; False, and nothing is reported, if a notice cuts it short."""
         self._settle()
         measured = []
         try:
-            with self.reporter.clock.pause(), stop.cutting():
+            with self._pause("evaluation"), stop.cutting():
                 if batches is not None:
                     metrics = held_out.evaluate(
-                        program,
+                        self._evaluated,
                         state,
                         batches(),
                         mesh=self.mesh,
@@ -200,6 +230,7 @@ class _Training:
                     )
                     measured.append(("held_out", metrics))
                 for evaluator in interruption.watched(evaluators):
+                    self.line.beat()
                     measured.append(("evaluation", evaluator(state, step)))
         except interruption.Cut:
             return False
@@ -208,20 +239,22 @@ class _Training:
                 self.reporter.measured(step, split, metrics)
         return True
 
+    def _evaluated(self, *arguments: Any) -> Metrics:
+        """The metrics of a held-out batch, soon; compiling belongs to the first one."""
+        self.line.beat()
+        if self.is_evaluation_compiled:
+            return self.evaluation(*arguments)
+        self.is_evaluation_compiled = True
+        with self.line.phase("compile"):
+            return self.evaluation(*arguments)
+
     def _save(self, state: TrainState, step: int, is_measured: bool) -> None:
         self._settle()  # never a state after a bad loss
-        with self.reporter.clock.pause():
+        with self._pause("checkpoint"):
             self.reporter.flush()
             self.checkpoints.save(step, state, self.iterator, is_measured)
+        self.reporter.spend(step)
 
 
 def _is_due(every: int, step: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _check(spec: Spec) -> None:
-    at_least_one = ("num_steps", "log_every", "keep_last")
-    for field in dataclasses.fields(spec):
-        value, low = getattr(spec, field.name), int(field.name in at_least_one)
-        if value < low:
-            raise errors.UserError(f"train.{field.name} is {value}; expected {low} or more")

@@ -21,6 +21,7 @@ AXES = ("data", "fsdp", "tensor")
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
     "embed": "fsdp",
+    "channels": "fsdp",
     "mlp": "tensor",
     "heads": "tensor",
     "components": "tensor",

@@ -1,7 +1,9 @@
-"""The two compiled programs of a run: the first state and the step."""
+"""The compiled programs of a run: the first state and the step."""
 
+import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -10,6 +12,17 @@ from jaxtyping import PRNGKeyArray
 from resgen_jax.core import keys
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
+
+CACHE_EVENTS = ("compile_requests_use_cache", "cache_hits")
+
+
+class Step(NamedTuple):
+    """The compiled step, the seconds that took, and its forms on the way there."""
+
+    program: Callable[..., Any]
+    compile_seconds: float
+    traced: Any
+    lowered: Any
 
 
 def initial_state(task: Task, mesh: Mesh, seed: int) -> TrainState:
@@ -33,13 +46,31 @@ def step_program(task: Task, mesh: Mesh) -> Any:
     return jax.jit(step, out_shardings=places, donate_argnums=0)
 
 
-def compile_step(
-    task: Task, mesh: Mesh, state: TrainState, batch: Batch, key: Any
-) -> tuple[Any, float]:
-    """`step_program`, compiled ahead of its first call, and the seconds that took.
-
-    All three arguments may be abstract.
-    """
+def compile_step(task: Task, mesh: Mesh, state: TrainState, batch: Batch, key: Any) -> Step:
+    """`step_program`, compiled ahead of its first call; all three arguments may be abstract."""
     start = time.perf_counter()
-    program = step_program(task, mesh).lower(state, batch, key)
-    return program.compile(), time.perf_counter() - start
+    traced = step_program(task, mesh).trace(state, batch, key)
+    lowered = traced.lower()
+    return Step(lowered.compile(), time.perf_counter() - start, traced, lowered)
+
+
+def cache_use() -> tuple[int, int]:
+    """How many programs this process asked JAX's compile cache for, and how many it had.
+
+    They count from the first call on.
+    """
+    heard = _heard()
+    return tuple(heard.count(name) for name in CACHE_EVENTS)
+
+
+@functools.cache
+def _heard() -> list[str]:
+    names: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        name = event.rpartition("/")[2]
+        if name in CACHE_EVENTS:
+            names.append(name)
+
+    jax.monitoring.register_event_listener(listen)
+    return names

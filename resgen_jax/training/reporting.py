@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resgen_jax.training import clock, writer
+from resgen_jax.training import clock, goodput, memory, writer
+from resgen_jax.training.instruments import Instruments
+from resgen_jax.training.run_spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,23 +23,26 @@ class Progress:
 class Reporter:
     """Logs every `log_every` steps, the first and the last; reports progress at each step.
 
-    Training metrics have lines of their own (split "train"), apart from the measured times (split
-    "speed"), so that they are the same bit for bit whenever a run is repeated.
+    Training metrics have lines of their own (split "train"), apart from the measured times (splits
+    "speed" and "goodput"), so that they are the same bit for bit whenever a run is repeated.
     """
 
     def __init__(
         self,
         out: writer.Writer,
         progress: Callable[[Progress], None],
+        spec: Spec,
         *,
-        num_steps: int,
-        log_every: int,
         rates: Callable[[float], Mapping[str, float]],
+        tools: Instruments,
     ):
         self._out, self._progress, self._rates = out, progress, rates
-        self._num_steps, self._log_every = num_steps, log_every
+        self._num_steps, self._log_every = spec.num_steps, spec.log_every
         self._latest: dict[str, float] = {}
-        self.clock = clock.StepClock()
+        self._tools = tools
+        self._data_seconds, self._logged = 0.0, 0
+        self._has_warned = False
+        self.clock = clock.StepClock(tools.line.now)
 
     def is_logged(self, step: int) -> bool:
         """Whether all metrics of this step are written; of the others only the loss is read."""
@@ -49,25 +54,62 @@ class Reporter:
 
     def compiled(self, step: int, seconds: float) -> None:
         """The program was compiled and `step` begins."""
-        self._out.write(step, "speed", {"compile_seconds": seconds})
+        asked, had = self._tools.from_cache()
+        found = {"compile_cache_requests": asked, "compile_cache_hits": had}
+        self._out.write(step, "speed", {"compile_seconds": seconds, **found})
         self._latest["compile_seconds"] = seconds
+        self._logged = step - 1
         self.clock.start()
 
     def stepped(self, step: int, values: Mapping[str, Any]) -> None:
         """A step has ended with these metrics."""
-        self.clock.step()
+        slow = self.clock.step()
         self._latest |= {name: float(value) for name, value in values.items()}
         if self.is_logged(step):
             self._out.write(step, "train", values)
-            seconds = self.clock.lap()
-            speed = {"step_seconds": seconds, **self._rates(seconds)}
+            speed = self._speed(step)
             self._out.write(step, "speed", speed)
             self._latest |= speed
+            self.spend(step)
+            self._has_warned = False
         left = self.clock.seconds_left(self._num_steps - step)
         self._progress(Progress(step, self._num_steps, dict(self._latest), left))
+        if slow is not None and not self._has_warned:  # once a lap: they come in herds
+            self._has_warned = True
+            took = goodput.duration(slow.seconds)
+            self.say(step, f"step {step} took {took}, {slow.ratio:.0f} times the median")
 
     def measured(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """Something besides training was measured."""
         self._out.write(step, split, metrics)
         self._latest |= {f"{split}/{name}": float(value) for name, value in metrics.items()}
         self._progress(Progress(step, self._num_steps, dict(self._latest)))
+
+    def spend(self, step: int) -> dict[str, float]:
+        """Write down where the time went until `step`."""
+        measured = self._tools.spent.measured()
+        self._out.write(step, goodput.SPLIT, measured)
+        return measured
+
+    def ended(self, step: int) -> None:
+        """Nothing more is done after `step`: sum up where the time went."""
+        self.say(step, goodput.summary(self.spend(step), self._tools.from_cache()))
+
+    def say(self, step: int, message: str) -> None:
+        """A remark for the user."""
+        self._progress(Progress(step, self._num_steps, dict(self._latest), message=message))
+
+    def _speed(self, step: int) -> dict[str, float]:
+        lap, data_seconds = self.clock.lap(), self._tools.line.host_seconds.get("data", 0.0)
+        of_data = (data_seconds - self._data_seconds) / max(step - self._logged, 1)
+        self._data_seconds, self._logged = data_seconds, step
+        return {
+            "step_seconds": lap.mean,
+            "step_seconds_deviation": lap.deviation,
+            "step_seconds_median": lap.median,
+            "step_seconds_p95": lap.percentile_95,
+            "step_seconds_max": lap.longest,
+            "data_seconds": of_data,  # of a step; it costs nothing where it is behind one
+            **self._rates(lap.mean),
+            **memory.watermark(),
+        }

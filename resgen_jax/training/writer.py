@@ -1,4 +1,4 @@
-"""Metrics out: JSON lines for programs, TensorBoard events for eyes, the same numbers in both."""
+"""Metrics out: the same numbers into every sink, and back from metrics.jsonl."""
 
 import contextlib
 import json
@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from resgen_jax.data import paths
-from resgen_jax.training import events, storage
+from resgen_jax.training import sinks, storage
+from resgen_jax.training.sinks import FILE
 
-FILE = "metrics.jsonl"
+MEASURED = ("held_out", "evaluation")  # splits that the loop may owe
 SECONDS_BETWEEN_UPLOADS = 60.0
 
 
 class Writer:
     """Writes `{"step": .., "split": .., name: value, ..}` a line to metrics.jsonl of a run.
 
+    TensorBoard events hold the same numbers, and a run of wandb if `wandb_project` names one.
     Lines after `restored_step` are dropped first, and unless it `is_measured` what was measured
     then: the run computes them again. A value that is not
     finite is written as null. Switched off where `is_on` is False (all processes but the first).
@@ -34,9 +36,9 @@ class Writer:
         restored_step: int = 0,
         is_on: bool = True,
         is_measured: bool = True,
+        wandb_project: str = "",
     ):
-        self._lines: Any = None
-        self._events: Any = None
+        self._sinks: list[sinks.Sink] = []
         self._workdir = paths.of(workdir)
         self._copied: tempfile.TemporaryDirectory | None = None
         if is_on:
@@ -49,8 +51,10 @@ class Writer:
             with storage.explained(self._workdir):
                 folder.mkdir(parents=True, exist_ok=True)
                 _keep_until(folder / FILE, restored_step, is_measured)
-                self._lines = (folder / FILE).open("a", encoding="utf-8")
-                self._events = events.Events(folder, restored_step + 1)
+                self._sinks.append(sinks.JsonLines(folder))
+                self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
+                if wandb_project:
+                    self._sinks.append(sinks.Wandb(wandb_project, self._workdir))
             self._uploaded = time.monotonic()
 
     def __enter__(self) -> "Writer":
@@ -63,36 +67,33 @@ class Writer:
 
     def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
         """One line of numbers, in the file when this returns; `split` says what was measured."""
-        if self._lines is None:
+        if not self._sinks:
             return
         values = {name: float(value) for name, value in metrics.items()}
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        line = {"step": step, "split": split} | dict.fromkeys(values) | finite
+        finite = {name: x if math.isfinite(x) else None for name, x in values.items()}
         with storage.explained(self._workdir):
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
-            self._lines.flush()
-            for name, value in finite.items():
-                self._events.add_scalar(f"{split}/{name}", value, step)
+            for sink in self._sinks:
+                sink.write(step, split, finite)
         if time.monotonic() - self._uploaded > SECONDS_BETWEEN_UPLOADS:
             self.flush()
 
     def flush(self) -> None:
         """Brings what was written into the bucket, if the run is in one."""
         if self._copied is not None:
-            self._events.flush()
+            for sink in self._sinks:
+                sink.flush()
             self._upload()
 
     def close(self) -> None:
-        """Flush and close both files."""
-        if self._lines is not None:
-            lines, self._lines = self._lines, None
-            with storage.explained(self._workdir):
-                lines.close()
-                self._events.close()
-            if self._copied is not None:
-                self._upload()
-                self._copied.cleanup()
-                self._copied = None
+        """Flush and close all."""
+        open_sinks, self._sinks = self._sinks, []
+        with storage.explained(self._workdir):
+            for sink in open_sinks:
+                sink.close()
+        if self._copied is not None:
+            self._upload()
+            self._copied.cleanup()
+            self._copied = None
 
     def _upload(self) -> None:
         self._uploaded = time.monotonic()
@@ -119,7 +120,7 @@ def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> None:
     if not path.exists():
         return
     lines = [line for line in read(path.parent) if line["step"] <= last_step]
-    of_steps = ("train", "speed")
+    of_steps = ("train", "speed", "goodput")
     kept = [
         line
         for line in lines

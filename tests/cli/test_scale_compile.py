@@ -24,8 +24,10 @@ SMALL = [
         (GENERATOR, *SMALL),
         (GENERATOR, *SMALL, "--program=sample"),
         ("--config=tokenizers/rq_vae_imagenet256.py:tiny",),
+        ("--config=tokenizers/rq_vae_imagenet256.py:tiny", "--program=encode"),
+        ("--config=tokenizers/rq_vae_imagenet256.py:tiny", "--program=decode"),
     ],
-    ids=["generator", "sampler", "tokenizer"],
+    ids=["generator", "sampler", "tokenizer", "encoder", "decoder"],
 )
 def test_figures_of_a_small_slice(place, tmp_path, flags):
     pytest.importorskip("libtpu")
@@ -45,6 +47,13 @@ def test_figures_of_a_small_slice(place, tmp_path, flags):
     assert found["predicted_mfu"] == pytest.approx(expected)
     assert found["flops_per_step"] > 0.5 * found["model_flops_per_step"]
     assert "loops_of_unknown_length" not in found
+    names = {row["part"] for row in parts}
+    assert {"parameters", "statistics", "batch", "temporaries", "code"} <= names
+    assert ("activations" in names) == (found["program"] == "train")
+    # What it wrote makes a row of a table.
+    out = place.succeed("scale", "compile", f"--table={tmp_path}")
+    (row,) = (line for line in out.splitlines() if line.startswith("| compiled | v5e-4, 4 "))
+    assert f"{found['predicted_mfu']:.2f}" in row
 
 
 @pytest.mark.parametrize(
@@ -54,6 +63,8 @@ def test_figures_of_a_small_slice(place, tmp_path, flags):
         ((GENERATOR,), "--topology is missing: the TPU slice to compile for"),
         ((GENERATOR, "--topology=v5e-250"), "did you mean 'v5e-256'"),
         ((GENERATOR, "--topology=v5e-4", "--program=eval"), "unknown program 'eval'"),
+        ((GENERATOR, "--topology=v9-4"), "known: v5e-1, v5e-4, v5e-8, v5e-16"),
+        (("--table=nowhere",), "holds no .json file"),
     ],
 )
 def test_mistakes_are_told(place, arguments, message):
@@ -70,6 +81,7 @@ def test_mistakes_are_told(place, arguments, message):
         ((GENERATOR, "--config.mesh.fsdp=3"), "asks for a multiple of 3 devices, but there are 4"),
         ((GENERATOR, "--config.data.batch_size=6"), "use 4 or 8"),
         (("--config=tokenizers/rq_vae_imagenet256.py:tiny", "--program=sample"), "does not sample"),
+        ((GENERATOR, "--program=evaluate"), "name the config of a tokenizer"),
     ],
 )
 def test_what_does_not_fit_the_slice_is_told(place, arguments, message):

@@ -25,6 +25,18 @@ def test_a_batched_contraction_of_two_axes():
     assert flops.count(contract, shape(2, 3, 4, 5), shape(2, 3, 4, 6)) == 2 * 2 * (3 * 4) * 5 * 6
 
 
+def test_exact_float32_takes_a_bfloat16_unit_more_passes():
+    def product(precision):
+        return lambda left, right: jnp.matmul(left, right, precision=precision)
+
+    once = 2 * 3 * 5 * 7
+    for precision, passes in ((None, 1), ("high", 3), ("highest", 6)):
+        assert flops.count_passes(product(precision), shape(3, 5), shape(5, 7)) == passes * once
+    narrow = [jax.ShapeDtypeStruct(sizes, jnp.bfloat16) for sizes in ((3, 5), (5, 7))]
+    assert flops.count_passes(product("highest"), *narrow) == once
+    assert flops.count(product("highest"), shape(3, 5), shape(5, 7)) == once
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_convolution_is_its_taps_at_every_place(stride):
     def convolve(values, kernel):

@@ -7,6 +7,8 @@ import pytest
 
 from resgen_jax.core import errors
 from resgen_jax.samplers import guidance
+from resgen_jax.scaling import collectives, hlo
+from resgen_jax.training import mesh as meshes
 
 
 @pytest.fixture
@@ -23,6 +25,24 @@ def test_scale_one_is_the_conditional_bit_for_bit(pair):
 def test_guide_equals_its_formula(pair, scale):
     expected = pair[1] + scale * (pair[0] - pair[1])
     np.testing.assert_allclose(guidance.guide(*pair, scale), expected, atol=1e-5)
+
+
+def test_rows_of_both_lie_in_turn_and_come_apart_again(pair):
+    both = guidance.interleave(*pair)
+    np.testing.assert_array_equal(both[0::2], pair[0])
+    np.testing.assert_array_equal(both[1::2], pair[1])
+    np.testing.assert_array_equal(guidance.separate(both), pair)
+
+
+def test_on_a_mesh_no_row_leaves_its_device(mesh):
+    place = meshes.batch_sharding(mesh)
+    rows = jax.device_put(jnp.ones((16, 3)), place)
+
+    def twice(conditional, unconditional):
+        return guidance.separate(jnp.tanh(guidance.interleave(conditional, unconditional)))
+
+    text = jax.jit(twice, out_shardings=place).lower(rows, -rows).compile().as_text()
+    assert collectives.read(hlo.parse(text)) == ([], [])
 
 
 def test_schedules_by_hand():

@@ -44,7 +44,10 @@ TEXT = """HloModule jit_step, is_scheduled=true, num_partitions=8
   %f.0 = bf16[4,4]{1,0} fusion(%x.0), kind=kCustom, calls=%all-reduce-scatter.1
   %f.1 = f32[8]{0} fusion(%x.0), kind=kCustom, calls=%begin
   %f.2 = f32[8]{0} fusion(%x.0), kind=kOutput, calls=%go_on
-  ROOT %next = (s32[], f32[2]{0}) tuple(%carry.0)
+  %turn = s32[] get-tuple-element(%carry.0), index=0
+  %one = s32[] constant(1)
+  %more = s32[] add(%turn, %one)
+  ROOT %next = (s32[], f32[2]{0}) tuple(%more, %x.0)
 }
 
 %condition (carry.1: (s32[], f32[2])) -> pred[] {
@@ -75,6 +78,13 @@ def test_kinds_bytes_groups_and_times():
     ]
 
 
+def test_one_that_goes_on_inside_a_loop_counts_where_it_begins():
+    begun = "  %zero =", "  %f.3 = f32[8]{0} fusion(%x), kind=kCustom, calls=%begin\n  %zero ="
+    found, _ = collectives.read(hlo.parse(TEXT.replace(*begun)))
+    gathers = [each for each in found if each.kind == "all-gather"]
+    assert gathers == [collectives.Collective("all-gather", 4 * 8, (0, 1, 2, 3), 1)]
+
+
 def test_a_loop_of_unknown_length_is_told_and_counts_once():
     found, unknown = collectives.read(hlo.parse(TEXT.replace("constant(3)", "copy(%counter)")))
     assert unknown == ["loop"]
@@ -93,6 +103,7 @@ def test_a_loop_of_unknown_length_is_told_and_counts_once():
         # Places are numbered [4,2], turned to [2,4]: along a they are 0 and 1.
         ("replica_groups=mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'a'}", (0, 1)),
         ("source_target_pairs={{3,4},{4,5}}", (3, 4)),
+        ("source_target_pairs={{0,3},{1,0},{2,1},{3,2}}, x={{7,7}}", (1, 0)),
     ],
 )
 def test_groups_in_all_their_ways(attributes, group):

@@ -126,8 +126,8 @@ def test_sampling_compiles_for_a_slice_that_is_not_there(small_slice):
     program = compile_ahead.compile_program(mesh, jitted, arguments)
     moved = compile_ahead.moves(found, mesh, program, flops_per_chip=1e6)
     assert moved.unknown_loops == []
-    # Every chip draws its own rows; at most something small is shared.
-    assert sum(row["gib_sent_per_chip"] for row in moved.collectives) < 1e-4
+    # Every chip draws its own rows, with guidance too.
+    assert moved.collectives == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,11 @@ LOOP = """HloModule jit_step, is_scheduled=true, num_partitions=4
 
 %body (carry.0: (s32[], f32[8])) -> (s32[], f32[8]) {
   %carry.0 = (s32[]{:T(128)}, f32[8]{0:T(256)}) parameter(0)
-  ROOT %next = (s32[]{:T(128)}, f32[8]{0:T(256)}) tuple(%carry.0)
+  %turn = s32[]{:T(128)} get-tuple-element(%carry.0), index=0
+  %values = f32[8]{0:T(256)} get-tuple-element(%carry.0), index=1
+  %stride = s32[]{:T(128)} constant(1)
+  %more = s32[]{:T(128)} add(%turn, %stride)
+  ROOT %next = (s32[]{:T(128)}, f32[8]{0:T(256)}) tuple(%more, %values)
 }
 
 %condition (carry.1: (s32[], f32[8])) -> pred[] {
@@ -68,6 +72,14 @@ def test_bytes_and_place_of_a_shape(shape, expected):
 def test_a_loop_runs_from_its_start_to_its_bound():
     assert hlo.num_iterations(*loop_of(LOOP)) == 24
     assert hlo.num_iterations(*loop_of(LOOP.replace("constant(4)", "constant(0)"))) == 28
+
+
+def test_a_loop_may_take_several_turns_at_a_time():
+    twos = LOOP.replace("constant(1)", "constant(2)")
+    assert hlo.num_iterations(*loop_of(twos)) == 12
+    assert hlo.num_iterations(*loop_of(twos.replace("constant(4)", "constant(3)"))) == 13
+    other = LOOP.replace("add(%turn, %stride)", "multiply(%turn, %stride)")
+    assert hlo.num_iterations(*loop_of(other)) is None
 
 
 def test_what_the_compiler_wrote_down_counts():

@@ -44,6 +44,20 @@ def test_exchanges_pass_a_quarter_of_a_ring_and_permutations_one_link():
     assert roofline.seconds(POD, shift, PLACES) == pytest.approx(16 / 50)
 
 
+def test_opposite_permutations_share_a_link_and_others_take_turns():
+    shifts = {
+        name: Collective("collective-permute", size * GB, pair)
+        for name, size, pair in (("right", 16, (0, 1)), ("left", 10, (0, 15)), ("up", 5, (0, 16)))
+    }
+
+    def together(*names):
+        return roofline.link_seconds(POD, [shifts[name] for name in names], PLACES)
+
+    assert together("right", "left") == pytest.approx(16 / 50)  # 0 to 15 is the last link of a ring
+    assert together("right", "right") == pytest.approx(32 / 50)
+    assert together("right", "left", "up") == pytest.approx(21 / 50)
+
+
 def test_a_step_takes_as_long_as_its_slowest_part():
     whole = Collective("all-gather", 256 * GB, ALL)
     found = roofline.predict(POD, 197e12 * 2, 819e9 * 0.5, [whole], PLACES)

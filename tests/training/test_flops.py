@@ -25,5 +25,6 @@ def test_peak_is_that_of_the_longest_matching_name(kind, peak):
 
 def test_mfu_is_the_share_of_all_chips():
     rates = flops.rates(2e9, 1000.0, 4, "TPU v4")
-    assert rates == {"model_flops_per_second": 2e12, "mfu": pytest.approx(2e12 / (4 * 275e12))}
-    assert flops.rates(2e9, 1000.0, 4, "cpu") == {"model_flops_per_second": 2e12}
+    known = {"model_flops_per_second": 2e12, "tflops_per_device": 0.5}
+    assert rates == known | {"mfu": pytest.approx(2e12 / (4 * 275e12))}
+    assert flops.rates(2e9, 1000.0, 4, "cpu") == known

@@ -68,8 +68,9 @@ def test_a_full_disk_is_one_line(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with writer.Writer(tmp_path) as out:
-        out._lines.close()
-        out._lines = FullDisk()
+        lines = out._sinks[0]
+        lines.close()
+        lines._file = FullDisk()
         with pytest.raises(errors.UserError, match=r"No space left.*bytes free"):
             out.write(1, "train", {"loss": 1})
 

@@ -1,0 +1,32 @@
+"""The section `train` of a config: how long to train, and what is done how often meanwhile."""
+
+import dataclasses
+
+from resgen_jax.core import errors
+from resgen_jax.training import sinks
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """How long to train, and how often to log, measure and save; 0 means only at the end."""
+
+    num_steps: int
+    log_every: int = 50
+    evaluate_every: int = 0
+    checkpoint_every: int = 0
+    keep_last: int = 2
+    keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
+    num_held_out_batches: int = 0  # 0 = all
+    stall_seconds: float = 600.0  # without progress, until the stacks are written; 0 = never
+    stall_abort_seconds: float = 0.0  # without progress, until the process is killed; 0 = never
+    wandb_project: str = ""  # of Weights & Biases; empty = not used
+
+
+def check(spec: Spec) -> None:
+    """Raises UserError for what makes no sense, and for a package that is missing."""
+    at_least_one = ("num_steps", "log_every", "keep_last")
+    for field in dataclasses.fields(spec):
+        value, low = getattr(spec, field.name), int(field.name in at_least_one)
+        if not isinstance(value, str) and value < low:
+            raise errors.UserError(f"train.{field.name} is {value}; expected {low} or more")
+    sinks.check_wandb(spec.wandb_project)
