@@ -172,7 +172,8 @@ class _Training:
             batch = meshes.put_batch(self.mesh, rows)
         if self.program is None:
             self._compile(state, batch, step)
-        state, metrics = self.program(state, batch, self.key)
+        with self.line.phase(timeline.STEP):
+            state, metrics = self.program(state, batch, self.key)
         self.tools.dispatched(step, metrics["loss"])
         self._settle()
         self.pending = _Pending(step, metrics, rows.get("index"))

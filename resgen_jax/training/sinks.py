@@ -56,7 +56,6 @@ class TensorBoard:
     """Events in a folder of this machine; those of steps from `purge_step` on are hidden."""
 
     def __init__(self, folder: pathlib.Path, purge_step: int):
-        # The step to purge from hides what a killed run wrote beyond its checkpoint.
         self._events = events.Events(folder, purge_step)
 
     def write(self, step: int, split: str, values: Values) -> None:

@@ -14,7 +14,6 @@ from resgen_jax.data import paths
 from resgen_jax.training import sinks, storage
 from resgen_jax.training.sinks import FILE
 
-MEASURED = ("held_out", "evaluation")  # splits that the loop may owe
 SECONDS_BETWEEN_UPLOADS = 60.0
 
 
@@ -41,21 +40,28 @@ class Writer:
         self._sinks: list[sinks.Sink] = []
         self._workdir = paths.of(workdir)
         self._copied: tempfile.TemporaryDirectory | None = None
+        self._uploaded = time.monotonic()
         if is_on:
-            folder = self._workdir
-            if paths.is_remote(folder):
-                self._copied = tempfile.TemporaryDirectory(prefix="resgen-")
-                folder = pathlib.Path(self._copied.name)
-                if (self._workdir / FILE).exists():
-                    paths.fetch(self._workdir / FILE, folder / FILE)
-            with storage.explained(self._workdir):
-                folder.mkdir(parents=True, exist_ok=True)
-                _keep_until(folder / FILE, restored_step, is_measured)
-                self._sinks.append(sinks.JsonLines(folder))
-                self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
-                if wandb_project:
-                    self._sinks.append(sinks.Wandb(wandb_project, self._workdir))
-            self._uploaded = time.monotonic()
+            try:
+                self._open(restored_step, is_measured, wandb_project)
+            except BaseException:
+                self.close()
+                raise
+
+    def _open(self, restored_step: int, is_measured: bool, wandb_project: str) -> None:
+        folder = self._workdir
+        if paths.is_remote(folder):
+            self._copied = tempfile.TemporaryDirectory(prefix="resgen-")
+            folder = pathlib.Path(self._copied.name)
+            if (self._workdir / FILE).exists():
+                paths.fetch(self._workdir / FILE, folder / FILE)
+        with storage.explained(self._workdir):
+            folder.mkdir(parents=True, exist_ok=True)
+            _keep_until(folder / FILE, restored_step, is_measured)
+            self._sinks.append(sinks.JsonLines(folder))
+            self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
+            if wandb_project:
+                self._sinks.append(sinks.Wandb(wandb_project, self._workdir))
 
     def __enter__(self) -> "Writer":
         return self
