@@ -201,7 +201,9 @@ def first_step(workdir):
     """The step with which the last start began: each compiles before its first one."""
     path = pathlib.Path(workdir) / "metrics.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line["step"] for line in found if "compile_seconds" in line][-1]
+    return [
+        line["step"] for line in found if line["split"] == "speed" and "compile_seconds" in line
+    ][-1]
 
 
 def saved_steps(workdir):
