@@ -31,6 +31,7 @@ class Tally:
     refused: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
     most_lost: int = 0  # steps that had been told of, and were made again
+    longest_stop: float = 0.0  # seconds from SIGTERM to the end, saved
 
     @property
     def number(self):
@@ -106,16 +107,18 @@ def _chains(bench, count, number, name, start, disturb):
         while not wrong:
             is_enough = tally.number + num_faults >= count
             run = start(workdir) if is_enough else disturb(workdir)
+            since = time.monotonic()
             code = run.wait()
-            told, saved = fault_runs.last_step(workdir), fault_runs.saved_steps(workdir)
-            if max([0, *saved]) < newest or told < newest:
+            told, saved = fault_runs.last_step(workdir), fault_runs.newest_saved(workdir)
+            if (code and saved < newest) or told < newest:
                 wrong = f"went on from before {newest}"
             if code == 0:
                 break
             num_faults += 1
-            newest = max([0, *saved])
+            newest = saved
             tally.most_lost = max(tally.most_lost, told - newest)
             if number == signal.SIGTERM and code == 3:
+                tally.longest_stop = max(tally.longest_stop, time.monotonic() - since)
                 if told != newest:
                     wrong = f"stopped, told of step {told} and saved {newest}"
             elif code != -number:
