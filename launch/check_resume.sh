@@ -35,7 +35,8 @@ def losses(name):
     return [line for line in lines(name) if line["split"] in ("train", "held_out")]
 
 # Each start compiles before its first step; one that went on does so after the first step.
-first = max(line["step"] for line in lines("killed") if "compile_seconds" in line)
+first = max(line["step"] for line in lines("killed")
+            if line["split"] == "speed" and "compile_seconds" in line)
 if first == 1:
     sys.exit("the run began anew instead of going on from a checkpoint; nothing was checked")
 alone, killed = losses("alone"), losses("killed")

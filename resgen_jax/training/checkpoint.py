@@ -27,6 +27,10 @@ DAMAGED = "damaged-"
 COMMITTED = "commit_success.txt"  # what orbax puts last into a checkpoint in gs://
 
 
+class NoneGood(errors.UserError):
+    """There are checkpoints, and all are damaged."""
+
+
 class Checkpoints:
     """The checkpoints of one run, written in the background; close it, or use it in a `with`.
 
@@ -81,6 +85,15 @@ class Checkpoints:
         self.wait()
         saved = self._steps()
         return str(self.directory / str(saved[-1])) if saved else "none yet"
+
+    @property
+    def latest(self) -> int:
+        """The step of the newest complete checkpoint; 0 if there is none."""
+        return max(self._steps(), default=0)
+
+    def set_all_aside(self) -> None:
+        """None of them is good."""
+        self._set_aside(self._steps())
 
     def _steps(self) -> list[int]:
         if self._mirror:
@@ -234,7 +247,7 @@ def _newest_good(
         if _agree(loaded is not None):
             return step, *loaded
         warn(f"checkpoint {directory / str(step)} is damaged ({reason}); trying the one before")
-    raise errors.UserError(
+    raise NoneGood(
         f"no checkpoint in {directory} can be read (tried {', '.join(map(str, steps))}): "
         "restore a copy, or delete the folder to start afresh"
     )

@@ -10,13 +10,13 @@ from jax.sharding import Mesh
 
 from resgen_jax.core import keys
 from resgen_jax.training import (
-    checkpoint,
     finite,
     flops,
     held_out,
     inspection,
     instruments,
     interruption,
+    local_checkpoints,
     programs,
     reporting,
     run_spec,
@@ -65,6 +65,7 @@ def run(
     Raises LossNotFinite, Stopped, or UserError.
     """
     run_spec.check(spec)
+    local_checkpoints.check(spec)
 
     def warn(message: str) -> None:
         progress(Progress(0, spec.num_steps, {}, message=message))
@@ -79,11 +80,8 @@ def run(
             began=began,
             warn=warn,
         ) as tools,
-        checkpoint.Checkpoints(
-            workdir,
-            keep_last=spec.keep_last,
-            keep_every=spec.keep_every,
-            facts={"task": task.name, "seed": seed},
+        local_checkpoints.Checkpoints(
+            workdir, spec, facts={"task": task.name, "seed": seed}
         ) as checkpoints,
     ):
         with tools.line.phase("restore"):
@@ -156,6 +154,8 @@ class _Training:
                 must_stop |= not is_measured
             if is_last or must_stop or _is_due(self.spec.checkpoint_every, step):
                 self._save(state, step, is_measured)
+            elif _is_due(self.spec.local_checkpoint_every, step):
+                self._save(state, step, is_measured, is_local=True)
             if is_last or must_stop:
                 with self.line.phase("checkpoint"):
                     self.checkpoints.wait()
@@ -249,11 +249,16 @@ class _Training:
         with self.line.phase("compile"):
             return self.evaluation(*arguments)
 
-    def _save(self, state: TrainState, step: int, is_measured: bool) -> None:
+    def _save(
+        self, state: TrainState, step: int, is_measured: bool, is_local: bool = False
+    ) -> None:
         self._settle()  # never a state after a bad loss
         with self._pause("checkpoint"):
             self.reporter.flush()
-            self.checkpoints.save(step, state, self.iterator, is_measured)
+            if is_local:
+                self.checkpoints.save_locally(step, state, self.iterator)
+            else:
+                self.checkpoints.save(step, state, self.iterator, is_measured)
         self.reporter.spend(step)
 
 

@@ -14,10 +14,10 @@ from resgen_jax.training import processes
 SECONDS_TO_SEE = 75.0
 
 
-def check(workdir: str | os.PathLike) -> None:
+def check(workdir: str | os.PathLike, name: str = "--workdir") -> None:
     """Raises UserError, in every process, unless all can write there and see the same files.
 
-    Alone, only that it can write.
+    The error calls it `name`. Alone, only that it can write.
     """
     there = processes.group()
     index = 0 if there is None else there.index
@@ -31,21 +31,23 @@ def check(workdir: str | os.PathLike) -> None:
             with contextlib.suppress(OSError):  # the run is not begun yet
                 mine.parent.rmdir()
         if failure:
-            raise errors.UserError(_unwritable(workdir, "", failure))
+            raise errors.UserError(_unwritable(workdir, name, "", failure))
         return
     try:
         said = processes.gather("writing into the work directory", json.dumps(failure))
         failures = [json.loads(text) for text in said]
         for number, reason in enumerate(failures):
             if reason:
-                raise errors.UserError(_unwritable(workdir, f" from {there.name(number)}", reason))
+                raise errors.UserError(
+                    _unwritable(workdir, name, f" from {there.name(number)}", reason)
+                )
         is_seen = _wait_for(_probe(workdir, token, 0), SECONDS_TO_SEE)
         timeout = SECONDS_TO_SEE + processes.TIMEOUT
         seen = processes.gather("seeing the work directory", json.dumps(is_seen), timeout)
         blind = [there.name(number) for number, text in enumerate(seen) if not json.loads(text)]
         if blind:
             raise errors.UserError(
-                f"--workdir={os.fspath(workdir)} is not shared: {', '.join(blind)} cannot see what "
+                f"{name}={os.fspath(workdir)} is not shared: {', '.join(blind)} cannot see what "
                 f"{there.name(0)} wrote there; name a disk that all hosts see, or a bucket (gs://)"
             )
     finally:
@@ -85,8 +87,8 @@ def _remove(path: paths.Path) -> None:
         return
 
 
-def _unwritable(workdir: str | os.PathLike, where: str, reason: str) -> str:
+def _unwritable(workdir: str | os.PathLike, name: str, where: str, reason: str) -> str:
     return (
-        f"cannot write in --workdir={os.fspath(workdir)}{where} ({reason}); change its rights, or "
+        f"cannot write in {name}={os.fspath(workdir)}{where} ({reason}); change its rights, or "
         "name another one"
     )

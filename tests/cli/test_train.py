@@ -46,6 +46,21 @@ def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place, mo
     assert losses(parts, "held_out") == losses(whole, "held_out")
 
 
+def test_a_notice_while_data_are_opened_stops_cleanly(place, monkeypatch):
+    monkeypatch.setattr(
+        train.experiments,
+        "open_experiment",
+        lambda *arguments: signal.raise_signal(signal.SIGTERM),
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    arguments = command(place, "tokenizer", f"--workdir={place.tokenizer}")
+    code, _, err = place.resgen(*arguments)
+    assert code == 3
+    assert "stopped before training began: nothing to save" in err
+    assert f"go on with: resgen {' '.join(arguments)}" in err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_generator_trains_on_codes_and_refuses_others_later(runs, place):
     arguments = command(place, "generator", f"--workdir={place.generator}")
     code, _, err = place.resgen(*arguments)

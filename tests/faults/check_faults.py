@@ -5,6 +5,7 @@ python check_faults.py [--num_faults=200] [--seed=0] [--output=DIR] [--kinds=fli
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -23,11 +24,16 @@ import fault_runs  # noqa: E402
 TINY = kinds.training(f"--config={kinds.CONFIG}")
 OPPOSED = kinds.training(f"--config={kinds.CONFIG}:adversarial")
 TOY = ("toy", fault_runs.toy)
+LOCAL = functools.partial(fault_runs.toy, has_local=True)
 # Name, share of all faults, and what does that many.
 KINDS = {
     "SIGKILL at a random moment": (0.15, lambda b, n: kinds.killed(b, n, signal.SIGKILL, *TOY)),
     "SIGKILL between two file operations": (0.15, kinds.killed_at_files),
     "SIGTERM at a random moment": (0.13, lambda b, n: kinds.killed(b, n, signal.SIGTERM, *TOY)),
+    "SIGKILL, with local checkpoints": (
+        0.05,
+        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "local", LOCAL),
+    ),
     "SIGKILL, `resgen train`": (
         0.03,
         lambda b, n: kinds.killed(b, n, signal.SIGKILL, "tiny", TINY),
@@ -75,6 +81,8 @@ def main(arguments=None):
     seconds = time.monotonic() - began
     text = table(results)
     _say(text)
+    stop = max(tally.longest_stop for tally in results.values())
+    _say(f"from SIGTERM to the end, saved: {stop:.1f} s at most")
     _say(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
     if values.output:
         output = pathlib.Path(values.output)

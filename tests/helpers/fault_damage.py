@@ -73,7 +73,7 @@ def go_on(whole, stopped, place, faults, seed, reported):
         messages = []
         try:
             fault_runs.run_toy(workdir, report=functools.partial(_note, messages))
-            wrong, lost = _judge(workdir, saved, expected, list(filter(None, messages)))
+            wrong, lost = _judge(workdir, saved, expected, messages)
         except Exception as failure:  # whatever it is, it is not what was asked for
             wrong, lost = f"{type(failure).__name__}: {failure}", 0
         found.append([how, wrong, lost, words])
@@ -83,7 +83,8 @@ def go_on(whole, stopped, place, faults, seed, reported):
 
 
 def _note(messages, event):
-    messages.append(event.message)
+    if event.message and "damaged" in event.message:
+        messages.append(event.message)
 
 
 def _judge(workdir, saved, expected, messages):

@@ -31,6 +31,7 @@ class Tally:
     refused: int = 0
     wrong: list[str] = dataclasses.field(default_factory=list)
     most_lost: int = 0  # steps that had been told of, and were made again
+    longest_stop: float = 0.0  # seconds from SIGTERM to the end, saved
 
     @property
     def number(self):
@@ -106,16 +107,18 @@ def _chains(bench, count, number, name, start, disturb):
         while not wrong:
             is_enough = tally.number + num_faults >= count
             run = start(workdir) if is_enough else disturb(workdir)
+            since = time.monotonic()
             code = run.wait()
-            told, saved = fault_runs.last_step(workdir), fault_runs.saved_steps(workdir)
-            if max([0, *saved]) < newest or told < newest:
+            told, saved = fault_runs.last_step(workdir), fault_runs.newest_saved(workdir)
+            if (code and saved < newest) or told < newest:
                 wrong = f"went on from before {newest}"
             if code == 0:
                 break
             num_faults += 1
-            newest = max([0, *saved])
+            newest = saved
             tally.most_lost = max(tally.most_lost, told - newest)
             if number == signal.SIGTERM and code == 3:
+                tally.longest_stop = max(tally.longest_stop, time.monotonic() - since)
                 if told != newest:
                     wrong = f"stopped, told of step {told} and saved {newest}"
             elif code != -number:
@@ -239,6 +242,14 @@ def small_disk(place, size):
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def _may_mount(place):
+    try:
+        with small_disk(place, 4096):
+            return True
+    except OSError:
+        return False
+
+
 def _files_limited(bench, count, whole):
     """Where no disk may be mounted: files that may not grow beyond a random size."""
     largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
@@ -275,7 +286,7 @@ def disk_full(bench, count, size=2_000_000):
         def start(self, target, workdir):
             return fault_runs.Process(target, workdir, log=f"{bench.place}/{workdir.name}.log")
 
-    if os.geteuid() != 0:
+    if not _may_mount(bench.folder()):
         return _files_limited(bench, count, whole)
     with small_disk(disk, size):
         return refused(

@@ -5,6 +5,7 @@ as the command line does: 0 done, 2 the user's mistake, 3 stopped after saving.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -36,6 +37,7 @@ from resgen_jax.training import mesh as meshes  # noqa: E402
 
 SPEC = loop.Spec(num_steps=40, log_every=1, evaluate_every=10, checkpoint_every=5)
 DEADLINE = 240.0
+LOCAL = "-fast"  # behind the name of the work directory
 
 
 class Process:
@@ -80,8 +82,8 @@ def _begin(target, arguments, log):
     sys.exit(target(*arguments))
 
 
-def toy(workdir, poison_from=0, killed_at=0, seconds=0.0):
-    """The toy run to its end; `seconds` more a step.
+def toy(workdir, poison_from=0, killed_at=0, seconds=0.0, has_local=False):
+    """The toy run to its end; `seconds` more a step. `has_local`: checkpoints on a fast disk, too.
 
     From step `poison_from` on the loss is not finite. At the operation `killed_at` on files of the
     work directory (0 = never) the process is killed.
@@ -94,12 +96,15 @@ def toy(workdir, poison_from=0, killed_at=0, seconds=0.0):
             sys.stderr.write(f"warning: {event.message}\n")
         time.sleep(seconds)
 
-    return _as_command(functools.partial(run_toy, workdir, poison_from, report))
+    return _as_command(functools.partial(run_toy, workdir, poison_from, report, has_local))
 
 
-def run_toy(workdir, poison_from=0, report=lambda event: None):
+def run_toy(workdir, poison_from=0, report=lambda event: None, has_local=False):
     """The toy run in this process; raises what the loop raises."""
-    task = toy_task.ToyTask(num_steps=SPEC.num_steps)
+    task, spec = toy_task.ToyTask(num_steps=SPEC.num_steps), SPEC
+    if has_local:
+        place = f"{workdir}{LOCAL}"
+        spec = dataclasses.replace(spec, local_checkpoints=place, local_checkpoint_every=2)
     if poison_from:
         clean = task.step
 
@@ -113,7 +118,7 @@ def run_toy(workdir, poison_from=0, report=lambda event: None):
         task.step = step
     return loop.run(
         task,
-        SPEC,
+        spec,
         mesh=meshes.make(meshes.Spec(), jax.devices()[:1]),
         iterator=pipeline.train_iterator(toy_task.rows(), batch_size=16, seed=0),
         held_out=toy_task.held_out,
@@ -201,7 +206,15 @@ def first_step(workdir):
     """The step with which the last start began: each compiles before its first one."""
     path = pathlib.Path(workdir) / "metrics.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line["step"] for line in found if "compile_seconds" in line][-1]
+    return [
+        line["step"] for line in found if line["split"] == "speed" and "compile_seconds" in line
+    ][-1]
+
+
+def newest_saved(workdir):
+    """The step of the newest finished checkpoint, local ones included; 0 if there is none."""
+    places = [workdir, *pathlib.Path(f"{workdir}{LOCAL}").glob("run-*")]
+    return max((step for place in places for step in saved_steps(place)), default=0)
 
 
 def saved_steps(workdir):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import tiny_tasks
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import errors, keys, trees
 from resgen_jax.data import images as image_data
 from resgen_jax.features import lpips
 from resgen_jax.losses import adversarial
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import adversary, optimizer, rq_vae_loss
+from resgen_jax.training import adversary, checkpoint, optimizer, rq_vae_loss
+from resgen_jax.training import mesh as meshes
 
 START = 2
 SPEC = adversary.Spec(
@@ -264,3 +265,17 @@ def test_a_bad_optimizer_is_told_by_its_section():
     spec = dataclasses.replace(SPEC, optimizer=optimizer.Spec(decay="cosin"))
     with pytest.raises(errors.UserError, match=r"^adversarial\.optimizer\.decay is 'cosin'"):
         tiny_tasks.tokenizer(LOSS, adversarial=spec)
+
+
+def test_what_is_saved_in_the_middle_goes_on_bit_for_bit(run, task, batch, single, tmp_path):
+    """Both networks, the average, the codebook's statistics, both optimizers and LeCam's means."""
+    states, _ = run
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, states[3])
+        state = checkpoints.restore(meshes.abstract_state(single, task))
+    moments = [name for name in trees.named_leaves(state.opt_state) if "/mu/" in name]
+    assert {rq_vae_loss.DISCRIMINATOR in name for name in moments} == {True, False}
+    with jax.set_mesh(single):
+        state, _ = jax.jit(task.step)(state, batch, keys.step_key(jax.random.key(1), 3))
+    assert equal(jax.device_get(state), jax.device_get(states[4]))
+    assert not equal(jax.device_get(state.opt_state), jax.device_get(states[3].opt_state))

@@ -304,3 +304,31 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_one_line(tmp_path):
     assert re.search(r"\d+ bytes free", message)
     assert rest == "1 []"
     assert "Traceback" not in done.stderr
+
+
+def bytes_read():
+    """What this process has read so far, from the disk or its cache."""
+    lines = pathlib.Path("/proc/self/io").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("rchar")))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="counts bytes as Linux does")
+def test_arrays_that_sampling_does_not_want_are_not_read(tmp_path, single):
+    task = toy_task.ToyTask(hidden=65536)
+    state = state_at(task, single, 0)
+    random = np.random.default_rng(0)
+    # Noise, for the zeros that an optimizer begins with are stored as next to nothing.
+    state = jax.tree.map(
+        lambda leaf: jax.device_put(random.normal(size=leaf.shape).astype(leaf.dtype)), state
+    )
+    with checkpoint.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state)
+    abstract, num_bytes = meshes.abstract_state(single, task), {}
+    for names in (("average_params", "statistics"), checkpoint.FIELDS):
+        before = bytes_read()
+        checkpoint.restore_params(tmp_path, abstract, names=names)
+        num_bytes[names] = bytes_read() - before
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state.average_params))
+    few, all_of_them = num_bytes.values()
+    assert all_of_them > 3.5 * size  # parameters, their average, two moments
+    assert few < 1.5 * size
