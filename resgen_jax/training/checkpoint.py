@@ -155,6 +155,7 @@ class Checkpoints:
         checkpoints are reported to `warn` and set aside. Raises UserError if none is good, or if
         another configuration saved it.
         """
+        self.wait()
         steps = self._steps()
         if not steps:
             return None
