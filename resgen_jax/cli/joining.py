@@ -42,7 +42,7 @@ def join(where: str | None, timeout: int = TIMEOUT, say: roll_call.Say = lambda 
     """
     if timeout < 1:
         raise errors.UserError(f"--join_timeout is {timeout}; expected seconds, 1 or more")
-    if where == OFF:
+    if where == OFF or jax.distributed.is_initialized():
         return
     found = find(where, timeout)
     if found is None or found.place.count == 1:

@@ -59,6 +59,7 @@ def _hold(place: Place, timeout: float, say: Say) -> Answer:
             while outcome is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    _forget_ended(here)
                     outcome = {"refused": _absent(place, here, timeout)}
                     break
                 if note_at and time.monotonic() > note_at:
@@ -93,6 +94,7 @@ def _hear(place: Place, here: dict, connection: socket.socket) -> Answer | None:
         told = f"was told of {count} processes, process 0 of {place.count}"
         return _refusal(here, connection, f"process {number} on {host} {told}; tell all the same")
     here[number] = connection, host
+    _forget_ended(here)
     return {} if len(here) == place.count - 1 else None
 
 
@@ -163,6 +165,12 @@ def _receive(connection: socket.socket) -> bytes:
             raise ValueError("the connection was closed")
         line += part
     return line
+
+
+def _forget_ended(here: dict) -> None:
+    """Who came and ended since is not there."""
+    for number in [number for number, (connection, _) in here.items() if _is_closed(connection)]:
+        del here[number]
 
 
 def _is_closed(connection: socket.socket) -> bool:

@@ -38,6 +38,19 @@ def test_all_go_on_once_all_are_there_and_leave_the_port_free():
     assert call(port, 2, [0, 1]) == [None] * 2
 
 
+def call_and_end(port, line):
+    """Says a line to process 0, once that is there, and goes."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(line)
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     ("numbers", "named"), [([0, 2], "processes 1, 3 of 4"), ([0, 3, 1], "process 2 of 4")]
 )
@@ -75,6 +88,21 @@ def test_two_with_one_number_and_other_counts_are_refused():
     assert "was told of 3 processes, process 0 of 2" in said[0]
 
 
+def test_one_that_came_and_ended_is_missing():
+    port, said = processes.free_port(), []
+
+    def first():
+        said.extend(call(port, 3, [0, 2], timeout=3.0))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    call_and_end(port, b'{"number": 1, "count": 3, "host": "x"}\n')
+    thread.join(30)
+    assert len(said) == 2
+    for text in said:
+        assert text.startswith("process 1 of 3 did not come")
+
+
 def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
@@ -95,23 +123,12 @@ def test_strangers_and_processes_that_ended_are_not_counted():
     thread = threading.Thread(target=first)
     thread.start()
 
-    def connect(line):
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port)) as connection:
-                    connection.sendall(line)
-                return
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-
     for line in (b"GET / HTTP/1.1\r\n\r\n", b"[]\n", b'{"number": 0}\n'):
-        connect(line)
+        call_and_end(port, line)
     assert not said
     # One that died came again; its first call does not make it two.
     with socket.create_connection(("127.0.0.1", port)) as dead:
-        dead.sendall(json.dumps({"number": 9, "count": 9, "host": "x"}).encode()[:-1])
+        dead.sendall(json.dumps({"number": 1, "count": 2, "host": "x"}).encode()[:-1])
     roll_call.answer(roll_call.Place(f"127.0.0.1:{port}", 2, 1), 30.0)
     thread.join(30)
     assert said == ["everybody"]
