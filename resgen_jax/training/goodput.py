@@ -30,6 +30,7 @@ class Earlier(NamedTuple):
     lines: list[dict[str, Any]]  # of the split, oldest first
     wall_seconds: float
     num_starts: int
+    down_seconds: float
     seen_alive: float | None  # time.time(); None if the last start ended as it should
 
 
@@ -42,6 +43,7 @@ def earlier(workdir: paths.Path) -> Earlier:
         lines,
         wall_seconds=max(last.get(WALL, 0.0), beat.get(WALL, 0.0)),
         num_starts=int(max(last.get(STARTS, 0), beat.get(STARTS, 0))),
+        down_seconds=max(last.get(DOWN, 0.0), beat.get(DOWN, 0.0)),
         seen_alive=None if beat.get("phase") == heartbeat.DONE else beat.get("unix_time"),
     )
 
@@ -57,7 +59,7 @@ class Goodput:
     def __init__(self, line: Timeline, before: Earlier):
         self._line, self._before = line, before
         self._carried = dict.fromkeys([f"{part}_seconds" for part in PARTS], 0.0)
-        self._down = 0.0
+        self._down = before.down_seconds
 
     @property
     def num_starts(self) -> int:
@@ -67,14 +69,13 @@ class Goodput:
     def facts(self) -> dict[str, float]:
         """What the next start reads in the heartbeat of this one; another thread may ask."""
         wall = self._before.wall_seconds + self._line.now() - self._line.began
-        return {WALL: round(wall, 3), STARTS: self.num_starts}
+        return {WALL: round(wall, 3), STARTS: self.num_starts, DOWN: round(self._down, 3)}
 
     def go_on_from(self, restored_step: int) -> None:
         """This start restored the state of that step, 0 if none."""
         kept = [line for line in self._before.lines if line["step"] <= restored_step]
         last = kept[-1] if kept else {}
         self._carried |= {name: last.get(name, 0.0) for name in self._carried}
-        self._down = self._before.lines[-1].get(DOWN, 0.0) if self._before.lines else 0.0
         if self._before.seen_alive is not None:
             began = time.time() - (self._line.now() - self._line.began)
             self._down += max(0.0, began - self._before.seen_alive)

@@ -61,6 +61,16 @@ def test_a_notice_while_data_are_opened_stops_cleanly(place, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_flags_to_look_inside_are_followed_and_the_time_is_summed_up(place):
+    arguments = command(place, "tokenizer", f"--workdir={place.tokenizer}")
+    code, _, err = place.resgen(*arguments, "--profile_steps=2:4", "--dump_hlo")
+    assert code == 0, err
+    assert list(place.tokenizer.glob("profile/plugins/profile/*/*.xplane.pb"))
+    assert (place.tokenizer / "programs" / "step.hlo.txt").is_file()
+    assert "goodput " in err
+    assert "TFLOP/s/device" in err
+
+
 def test_generator_trains_on_codes_and_refuses_others_later(runs, place):
     arguments = command(place, "generator", f"--workdir={place.generator}")
     code, _, err = place.resgen(*arguments)
@@ -94,6 +104,9 @@ def test_run_of_another_config_is_refused_and_a_longer_one_goes_on(runs):
         (("--config.quantizer.learner=em",), "did you mean 'ema'"),
         (("--config.train.log_every=0",), "train.log_every is 0; expected 1 or more"),
         (("--config.mesh.fsdp=3",), "mesh"),
+        (("--config.train.stall_seconds=-1",), "train.stall_seconds is -1.0; expected 0 or more"),
+        (("--profile_steps=5:5",), "--profile_steps is '5:5'; expected FIRST:END"),
+        (("--profile_steps=9:12",), "begins at 9, but training ends at step 6"),
         (("--config.data.source=folder", "--config.data.path=/nowhere"), "is not a directory"),
     ],
 )

@@ -18,7 +18,7 @@ jax.config.update("jax_num_cpu_devices", 1)
 
 import toy_task  # noqa: E402
 
-from resgen_jax.training import loop, watchdog  # noqa: E402
+from resgen_jax.training import inspection, loop, watchdog  # noqa: E402
 from resgen_jax.training import mesh as meshes  # noqa: E402
 
 HANGS_AT, STALL_SECONDS, DEADLINE = 5, 3.0, 120.0
@@ -68,6 +68,7 @@ def main(process, num_processes, port, workdir):
         iterator=Rows(process, num_processes, workdir),
         workdir=workdir,
         seed=0,
+        inspect=inspection.Spec(profile_steps=range(2, 4)),
     )
     jax.distributed.shutdown()
 

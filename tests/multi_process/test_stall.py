@@ -23,6 +23,7 @@ def test_a_run_that_hangs_says_which_process_hangs_where(tmp_path):
     assert "guilty_reader" not in innocent
     for text in (innocent, guilty):
         assert "it went on after" in text
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1  # the first process's
     for number in (0, 1):
         beat = heartbeat.read(tmp_path, number)
         assert (beat["process"], beat["step"], beat["phase"]) == (number, 8, heartbeat.DONE)

@@ -126,6 +126,15 @@ def test_the_time_between_starts_is_told_apart_unless_nobody_waited(
     assert measured["wall_seconds"] == total(measured) == 10
 
 
+def test_time_between_starts_is_kept_over_starts_that_wrote_no_line(begin, monkeypatch):
+    now = time.time()
+    for number in range(4):
+        monkeypatch.setattr(time, "time", lambda number=number: now + 100 * number)
+        start = begin(0)
+        start.end("data")
+    assert start.log(1)["down_seconds"] == pytest.approx(300)
+
+
 def test_a_start_killed_before_anything_was_saved_is_lost_as_a_whole(begin):
     first = begin(0)
     first.train(11)
@@ -140,7 +149,7 @@ def test_a_start_killed_before_anything_was_saved_is_lost_as_a_whole(begin):
 def test_a_damaged_heartbeat_is_as_none(tmp_path):
     heartbeat.file_of(tmp_path, 0).parent.mkdir()
     heartbeat.file_of(tmp_path, 0).write_text("{")
-    assert goodput.earlier(tmp_path) == goodput.Earlier([], 0.0, 0, None)
+    assert goodput.earlier(tmp_path) == goodput.Earlier([], 0.0, 0, 0.0, None)
 
 
 def test_a_real_run_that_breaks_and_goes_on_accounts_for_all_its_time(tmp_path, single):
