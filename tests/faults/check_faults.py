@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
 
 import fault_kinds as kinds  # noqa: E402
 import fault_runs  # noqa: E402
+import fault_surroundings as surroundings  # noqa: E402
 
 TINY = kinds.training(f"--config={kinds.CONFIG}")
 OPPOSED = kinds.training(f"--config={kinds.CONFIG}:adversarial")
@@ -46,10 +47,10 @@ KINDS = {
     "file of a checkpoint truncated": (0.09, lambda b, n: _damaged(b, "truncate", n)),
     "file of a checkpoint deleted": (0.09, lambda b, n: _damaged(b, "delete", n)),
     "every checkpoint damaged": (0.02, kinds.all_damaged),
-    "disk full": (0.05, kinds.disk_full),
-    "a file of the data unreadable": (0.05, kinds.bad_data),
+    "disk full": (0.05, surroundings.disk_full),
+    "a file of the data unreadable": (0.05, surroundings.bad_data),
     "loss NaN": (0.05, kinds.poisoned),
-    "one process of two killed": (0.03, kinds.one_of_two),
+    "one process of two killed": (0.03, surroundings.one_of_two),
 }
 
 

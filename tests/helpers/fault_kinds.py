@@ -1,26 +1,19 @@
 """The kinds of faults: each does some to real runs and says how these ended."""
 
-import contextlib
 import dataclasses
 import functools
 import itertools
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import fault_damage
 import fault_runs
 import numpy as np
-from PIL import Image
 
-LAUNCHER = fault_runs.ROOT / "launch" / "local.sh"
 CONFIG = fault_runs.HELPERS / "fault_config.py"
-MODULE = f"{sys.executable} -m resgen_jax"
 
 
 @dataclasses.dataclass
@@ -81,7 +74,7 @@ def killed(bench, count, number, name, target):
         run.send(number)
         return run
 
-    return _chains(bench, count, number, name, functools.partial(bench.start, target), disturb)
+    return chains(bench, count, number, name, functools.partial(bench.start, target), disturb)
 
 
 def killed_at_files(bench, count):
@@ -97,10 +90,10 @@ def killed_at_files(bench, count):
 
     bench.whole("toy", fault_runs.toy)
     start = functools.partial(bench.start, fault_runs.toy)
-    return _chains(bench, count, signal.SIGKILL, "toy", start, disturb)
+    return chains(bench, count, signal.SIGKILL, "toy", start, disturb)
 
 
-def _chains(bench, count, number, name, start, disturb):
+def chains(bench, count, number, name, start, disturb):
     tally, (whole, _) = Tally(), bench._whole[name]
     while tally.number < count:
         workdir, num_faults, newest, wrong = bench.folder(), 0, 0, ""
@@ -228,72 +221,6 @@ def all_damaged(bench, count):
     return refused(bench, count, "toy", fault_runs.toy, disturbed, mended)
 
 
-@contextlib.contextmanager
-def small_disk(place, size):
-    """A file system of `size` bytes; raises OSError where it may not be mounted."""
-    place.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PermissionError(f"cannot mount a small disk: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def _may_mount(place):
-    try:
-        with small_disk(place, 4096):
-            return True
-    except OSError:
-        return False
-
-
-def _files_limited(bench, count, whole):
-    """Where no disk may be mounted: files that may not grow beyond a random size."""
-    largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-
-    def disturbed(workdir):
-        return functools.partial(fault_runs.limited, int(bench.random.integers(0, largest)))
-
-    return refused(bench, count, "toy", fault_runs.toy, disturbed)
-
-
-def disk_full(bench, count, size=2_000_000):
-    """Runs on a small disk, of which another file has taken all but a random rest."""
-    whole, _ = bench.whole("toy", fault_runs.toy)
-    needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    disk = bench.folder()
-    filler = disk / "filler"
-
-    def disturbed(workdir):
-        free = int(bench.random.integers(0, 2 * needed))
-        filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - free)))
-        return functools.partial(fault_runs.toy)
-
-    class OnDisk(Bench):
-        """The same bench, whose runs lie on the small disk."""
-
-        def __init__(self):
-            self.__dict__ = dict(bench.__dict__)
-
-        def folder(self):
-            for old in disk.glob("run-*"):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-            return disk / f"run-{next(self._numbers)}"
-
-        def start(self, target, workdir):
-            return fault_runs.Process(target, workdir, log=f"{bench.place}/{workdir.name}.log")
-
-    if not _may_mount(bench.folder()):
-        return _files_limited(bench, count, whole)
-    with small_disk(disk, size):
-        return refused(
-            OnDisk(), count, "toy", fault_runs.toy, disturbed, lambda workdir: filler.unlink()
-        )
-
-
 def training(*more):
     """`resgen train` of the tiny tokenizer, as a target."""
     return functools.partial(_train, more)
@@ -301,120 +228,3 @@ def training(*more):
 
 def _train(more, workdir):
     return fault_runs.command("train", *more, f"--workdir={workdir}")
-
-
-def write_images(folder, random, num_images=48):
-    """Images of two classes."""
-    for number in range(num_images):
-        path = folder / f"class_{number % 2}" / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.uint8(random.integers(0, 255, (8, 8)))).save(path)
-
-
-def bad_data(bench, count):
-    """A file of the data is cut, overwritten, or gone when a stopped run goes on."""
-    images, kept = bench.folder(), bench.folder()
-    write_images(images, bench.random)
-    target = training(
-        f"--config={CONFIG}", "--config.data.source=folder", f"--config.data.path={images}"
-    )
-    bench.whole("folder", target)
-    stopped = bench.folder()
-    run = bench.start(target, stopped)
-    while run.is_alive() and not fault_runs.saved_steps(stopped):
-        time.sleep(0.01)
-    run.send(signal.SIGTERM)
-    assert run.wait() == 3, run.said()
-
-    def disturbed(workdir):
-        shutil.copytree(stopped, workdir)
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(images, kept)
-        files = sorted(images.rglob("*.png"))
-        path = files[int(bench.random.integers(len(files)))]
-        how = ("truncate", "overwrite", "delete")[int(bench.random.integers(3))]
-        if how == "overwrite":
-            path.write_bytes(bench.random.bytes(path.stat().st_size))
-        else:
-            fault_damage.harm(path, how, bench.random)
-        return target
-
-    def mended(workdir):
-        shutil.rmtree(images)
-        shutil.copytree(kept, images)
-
-    return refused(bench, count, "folder", target, disturbed, mended)
-
-
-class Launched:
-    """Two processes of a run, as launch/local.sh starts them."""
-
-    def __init__(self, workdir):
-        resgen, self.log = pathlib.Path(f"{workdir}.sh"), pathlib.Path(f"{workdir}.log")
-        resgen.write_text(f'#!/bin/sh\nexec {MODULE} "$@"\n')
-        resgen.chmod(0o755)
-        command = ["bash", str(LAUNCHER), "--processes=2", "train", f"--config={CONFIG}"]
-        self._script = subprocess.Popen(
-            [*command, f"--workdir={workdir}"],
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"RESGEN": str(resgen), "PYTHONPATH": str(fault_runs.ROOT)},
-        )
-
-    def kill_one(self, random):
-        """SIGKILL to one of the two, at random; False if they have ended."""
-        found = []
-        for folder in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError, IndexError):
-                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if (
-                    parent == self._script.pid
-                    and b"resgen_jax" in (folder / "cmdline").read_bytes()
-                ):
-                    found.append(int(folder.name))
-        if not found:
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(sorted(found)[int(random.integers(len(found)))], signal.SIGKILL)
-        return True
-
-    def wait(self, deadline=fault_runs.DEADLINE):
-        """The exit code of the launcher."""
-        try:
-            return self._script.wait(deadline)
-        finally:
-            if self._script.poll() is None:
-                self._script.terminate()
-                self._script.terminate()
-
-    def said(self):
-        """The lines of all."""
-        return self.log.read_text(errors="replace").splitlines()
-
-
-def one_of_two(bench, count):
-    """SIGKILL to one of two processes; the launcher ends the other, and the command goes on."""
-    workdir, began = bench.folder(), time.monotonic()
-    run = Launched(workdir)
-    assert run.wait() == 0, run.said()
-    bench._whole["two"] = workdir, time.monotonic() - began
-    seconds = bench._whole["two"][1]
-
-    def disturb(workdir):
-        run = Launched(workdir)
-        time.sleep(float(bench.random.uniform(0.3, 1.0)) * seconds)
-        run.kill_one(bench.random)
-        return _Code(run)
-
-    return _chains(bench, count, signal.SIGKILL, "two", Launched, disturb)
-
-
-class _Code:
-    """The launcher's exit code for a killed process, 137, as that of the process itself."""
-
-    def __init__(self, run):
-        self._run, self.said = run, run.said
-
-    def wait(self):
-        code = self._run.wait()
-        return -signal.SIGKILL if code == 128 + signal.SIGKILL else code
