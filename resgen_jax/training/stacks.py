@@ -7,6 +7,8 @@ from types import FrameType
 
 # Where a process waits for the others, and which argument names the place.
 BARRIERS = {
+    "meet": "purpose",  # of training.processes, as the next
+    "gather": "purpose",
     "sync_global_devices": "name",
     "sync_global_processes": "name",  # orbax's
     "wait_at_barrier": "barrier_id",
@@ -37,13 +39,18 @@ def barrier() -> str | None:
     for number in sorted(frames, key=lambda number: number != main):
         frame, found = frames[number], None
         while frame is not None:  # the outermost has the name that the caller gave
-            if frame.f_code.co_name in BARRIERS:
+            if _is_barrier(frame):
                 found = frame
             frame = frame.f_back
         if found is not None:
             name = found.f_code.co_name
             return f"{name}({_argument(found, BARRIERS[name])})"
     return None
+
+
+def _is_barrier(frame: FrameType) -> bool:
+    name = frame.f_code.co_name
+    return name in BARRIERS and BARRIERS[name] in (None, *frame.f_locals)
 
 
 def _argument(frame: FrameType, name: str | None) -> str:

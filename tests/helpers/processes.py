@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 CACHE = ROOT / ".jax_cache"
-DEADLINE = 240  # seconds; SIGTERM does not end a hung process under jax.distributed, kill does
+DEADLINE = 600  # seconds; SIGTERM does not end a hung process under jax.distributed, kill does
 
 
 class Ended(NamedTuple):
