@@ -13,21 +13,19 @@ HELPERS = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HELPERS), str(HELPERS.parents[1])]
 
 import jax  # noqa: E402
-
-jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_num_cpu_devices", 1)
-
 import tiny_features  # noqa: E402
 
 from resgen_jax.cli import __main__ as cli  # noqa: E402
 from resgen_jax.convert import weights  # noqa: E402
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
-weights.load_features = lambda name, directory: (NETWORK, NETWORK.init(jax.random.key(0)))
-weights.fingerprints = lambda name, directory: {}
 
 
 def main(file):
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", 1)
+    weights.load_features = lambda name, directory: (NETWORK, NETWORK.init(jax.random.key(0)))
+    weights.fingerprints = lambda name, directory: {}
     for line in json.loads(pathlib.Path(file).read_text()):
         code = cli.main(line)
         if code:
