@@ -26,9 +26,9 @@ def dense(
 ) -> nnx.Linear:
     """A dense layer whose kernel has the logical `axes`; parameters float32, matmul in `dtype`."""
     # A bfloat16 matmul's kernel gradient is summed over the chips in bfloat16, and in float32 from
-    # there on (microbatches, clipping, moments). That halves what training sends; a ring of 8, 32
-    # or 256 chips rounds by 0.4, 0.7 or 2 % of the sum's size, without a side it errs on (so said
-    # by drawn numbers), which is far less than the gradient's own noise.
+    # there on (microbatches, clipping, moments): half of what float32 would send. Drawn numbers
+    # added one by one come out 0.4, 0.7 and 1.9 % off (rms) for 8, 32 and 256 chips; where all
+    # chips agree, 0.4, 1.6 and 9 %. Training with float32 sums was not compared.
     return nnx.Linear(
         in_dim,
         out_dim,
