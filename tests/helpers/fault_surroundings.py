@@ -185,15 +185,16 @@ class Launched:
 
 def one_of_two(bench, count):
     """SIGKILL to one of two processes; the launcher ends the other, and the command goes on."""
-    workdir, began = bench.folder(), time.monotonic()
-    run = Launched(workdir)
-    assert run.wait() == 0, run.said()
-    bench._whole["two"] = workdir, time.monotonic() - began
-    seconds = bench._whole["two"][1]
+    for _ in range(2):  # compiled the second time
+        workdir, began = bench.folder(), time.monotonic()
+        run = Launched(workdir)
+        assert run.wait() == 0, run.said()
+    seconds = time.monotonic() - began
+    bench._whole["two"] = workdir, seconds
 
     def disturb(workdir):
         run = Launched(workdir)
-        time.sleep(float(bench.random.uniform(0.3, 1.0)) * seconds)
+        time.sleep(float(bench.random.uniform(0.2, 0.9)) * seconds)
         run.kill_one(bench.random)
         return _Code(run)
 
