@@ -26,7 +26,8 @@ def test_an_upward_import_is_found(tmp_path):
         package = tmp_path / "resgen_jax" / folder
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").write_text("")
-    (tmp_path / "resgen_jax" / "data" / "pipeline.py").write_text("import grain\n")
+    for file in ("pipeline.py", "stream.py"):
+        (tmp_path / "resgen_jax" / "data" / file).write_text("import grain\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
     code += "from importlinter.cli import lint_imports; sys.exit(lint_imports())"
 

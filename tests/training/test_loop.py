@@ -1,120 +1,18 @@
 """Laws of the loop: it goes on exactly, stops cleanly, and never saves a bad state."""
 
 import json
-import os
-import pathlib
 import re
-import signal
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
 import toy_task
+from toy_runs import assert_equal, at_step, interrupt, lines, steps_saved, train
 
 from resgen_jax.core import errors
 from resgen_jax.training import checkpoint, loop, writer
 from resgen_jax.training import mesh as meshes
-
-RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
-SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
-
-
-def train(
-    workdir,
-    mesh,
-    task=None,
-    iterator=None,
-    progress=lambda event: None,
-    held_out=toy_task.held_out,
-    evaluators=(),
-    **changes,
-):
-    spec = loop.Spec(**(SPEC | changes))
-    return loop.run(
-        task or toy_task.ToyTask(num_steps=spec.num_steps),
-        spec,
-        mesh=mesh,
-        iterator=iterator or toy_task.iterator(),
-        held_out=held_out,
-        workdir=workdir,
-        seed=0,
-        progress=progress,
-        evaluators=evaluators,
-    )
-
-
-def lines(workdir, *splits):
-    """The metrics that a repeated run has to give again, as they are written."""
-    text = (pathlib.Path(workdir) / writer.FILE).read_text().splitlines()
-    return [line for line in text if json.loads(line)["split"] in (splits or ("train", "held_out"))]
-
-
-def assert_equal(state, expected):
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(expected))
-
-
-def steps_saved(workdir):
-    names = os.listdir(pathlib.Path(workdir) / checkpoint.FOLDER)
-    return sorted(int(name) for name in names if name.isdigit())
-
-
-@pytest.fixture
-def uninterrupted(tmp_path, single):
-    return tmp_path / "uninterrupted", train(tmp_path / "uninterrupted", single)
-
-
-def at_step(step, act):
-    """A progress callback that acts once, when `step` is reported."""
-    done = []
-
-    def progress(event):
-        if event.step == step and not done:
-            done.append(step)
-            act()
-
-    return progress
-
-
-def interrupt():
-    signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, uninterrupted, number):
-    before = signal.getsignal(number)
-    with pytest.raises(loop.Stopped) as stopped:
-        train(tmp_path, single, progress=at_step(10, lambda: signal.raise_signal(number)))
-    assert signal.getsignal(number) == before
-    assert stopped.value.step in steps_saved(tmp_path)
-    assert 10 <= stopped.value.step <= 12
-    state = train(tmp_path, single)
-    assert_equal(state, uninterrupted[1])
-    assert lines(tmp_path) == lines(uninterrupted[0])
-
-
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C as a terminal has it: a shell's background jobs begin with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_a_second_signal_ends_the_run_at_once(tmp_path, single):
-    seen = []
-
-    def progress(event):
-        seen.append(event.step)
-        if event.step >= 7:
-            interrupt()
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, single, progress=progress, checkpoint_every=2)
-    assert max(seen) <= 8
 
 
 def test_a_damaged_checkpoint_is_named_and_made_up_for(tmp_path, single, uninterrupted):
@@ -318,85 +216,3 @@ def test_another_seed_or_batch_that_does_not_fit_is_refused(tmp_path, single):
 def test_counts_that_make_no_sense_are_refused(tmp_path, single, change, message):
     with pytest.raises(errors.UserError, match=re.escape(message)):
         train(tmp_path, single, toy_task.ToyTask(), **change)
-
-
-def run_toy(workdir, kill_at=0):
-    """The toy run in its own process, killed without warning at a step; 0 = not killed."""
-    done = subprocess.run(
-        [sys.executable, str(RUN_TOY), str(workdir), str(kill_at)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == (-signal.SIGKILL if kill_at else 0), done.stderr
-    return done.stdout + done.stderr
-
-
-def test_kill_9_at_any_step_changes_no_number(tmp_path):
-    kill_at = int(np.random.default_rng().integers(2, 39))
-    run_toy(tmp_path / "killed", kill_at)
-    assert json.loads(lines(tmp_path / "killed")[-1])["step"] == kill_at
-    said = run_toy(tmp_path / "killed")
-    run_toy(tmp_path / "whole")
-    assert lines(tmp_path / "killed") == lines(tmp_path / "whole"), f"killed at {kill_at}"
-    assert not said
-
-
-def test_a_notice_while_measuring_is_obeyed_at_once_and_the_rest_is_owed(
-    tmp_path, single, uninterrupted
-):
-    """The signal comes between held-out batches; the step is saved, and measured later."""
-    taken = []
-
-    def held_out():
-        for batch in toy_task.held_out():
-            taken.append(batch)
-            if len(taken) == 1:
-                signal.raise_signal(signal.SIGTERM)
-                pytest.fail("the evaluation went on")
-            yield batch
-
-    with pytest.raises(loop.Stopped, match="stopped after step 8, and saved"):
-        train(tmp_path, single, held_out=held_out)
-    assert len(taken) == 1
-    assert steps_saved(tmp_path)[-1] == 8
-    assert not lines(tmp_path, "held_out")
-    assert_equal(train(tmp_path, single), uninterrupted[1])
-    assert lines(tmp_path) == lines(uninterrupted[0])
-
-
-def test_a_notice_in_the_last_measurement_leaves_it_to_the_next_start(
-    tmp_path, single, uninterrupted
-):
-    def evaluator(state, step):
-        signal.raise_signal(signal.SIGTERM)
-        return {}
-
-    with pytest.raises(loop.Stopped) as stopped:
-        train(tmp_path, single, evaluators=[evaluator], evaluate_every=0)
-    assert stopped.value.step == 20
-    train(tmp_path, single, evaluate_every=0)
-    assert lines(tmp_path, "held_out") == lines(uninterrupted[0], "held_out")[-1:]
-
-
-def test_a_notice_before_the_first_step_saves_nothing(tmp_path, single):
-    class Data:
-        def get_state(self):
-            return None
-
-        def __next__(self):
-            pytest.fail("a step was begun")
-
-    task = toy_task.ToyTask(num_steps=20)
-    init, noticed = task.init, []
-
-    def with_notice(key):
-        if not noticed:
-            noticed.append(signal.raise_signal(signal.SIGTERM))
-        return init(key)
-
-    task.init = with_notice
-    with pytest.raises(loop.Stopped, match="stopped before step 1: nothing to save"):
-        train(tmp_path, single, task, iterator=Data())
-    assert steps_saved(tmp_path) == []

@@ -1,0 +1,133 @@
+"""Signals and notices of preemption at any moment: the run stops, saved, and goes on as it was."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toy_task
+from toy_runs import assert_equal, at_step, interrupt, lines, steps_saved, train
+
+from resgen_jax.training import loop
+
+RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, uninterrupted, number):
+    before = signal.getsignal(number)
+    with pytest.raises(loop.Stopped) as stopped:
+        train(tmp_path, single, progress=at_step(10, lambda: signal.raise_signal(number)))
+    assert signal.getsignal(number) == before
+    assert stopped.value.step in steps_saved(tmp_path)
+    assert 10 <= stopped.value.step <= 12
+    state = train(tmp_path, single)
+    assert_equal(state, uninterrupted[1])
+    assert lines(tmp_path) == lines(uninterrupted[0])
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as a terminal has it: a shell's background jobs begin with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_second_signal_ends_the_run_at_once(tmp_path, single):
+    seen = []
+
+    def progress(event):
+        seen.append(event.step)
+        if event.step >= 7:
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, single, progress=progress, checkpoint_every=2)
+    assert max(seen) <= 8
+
+
+def run_toy(workdir, kill_at=0):
+    """The toy run in its own process, killed without warning at a step; 0 = not killed."""
+    done = subprocess.run(
+        [sys.executable, str(RUN_TOY), str(workdir), str(kill_at)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == (-signal.SIGKILL if kill_at else 0), done.stderr
+    return done.stdout + done.stderr
+
+
+def test_kill_9_at_any_step_changes_no_number(tmp_path):
+    kill_at = int(np.random.default_rng().integers(2, 39))
+    run_toy(tmp_path / "killed", kill_at)
+    assert json.loads(lines(tmp_path / "killed")[-1])["step"] == kill_at
+    said = run_toy(tmp_path / "killed")
+    run_toy(tmp_path / "whole")
+    assert lines(tmp_path / "killed") == lines(tmp_path / "whole"), f"killed at {kill_at}"
+    assert not said
+
+
+def test_a_notice_while_measuring_is_obeyed_at_once_and_the_rest_is_owed(
+    tmp_path, single, uninterrupted
+):
+    """The signal comes between held-out batches; the step is saved, and measured later."""
+    taken = []
+
+    def held_out():
+        for batch in toy_task.held_out():
+            taken.append(batch)
+            if len(taken) == 1:
+                signal.raise_signal(signal.SIGTERM)
+                pytest.fail("the evaluation went on")
+            yield batch
+
+    with pytest.raises(loop.Stopped, match="stopped after step 8, and saved"):
+        train(tmp_path, single, held_out=held_out)
+    assert len(taken) == 1
+    assert steps_saved(tmp_path)[-1] == 8
+    assert not lines(tmp_path, "held_out")
+    assert_equal(train(tmp_path, single), uninterrupted[1])
+    assert lines(tmp_path) == lines(uninterrupted[0])
+
+
+def test_a_notice_in_the_last_measurement_leaves_it_to_the_next_start(
+    tmp_path, single, uninterrupted
+):
+    def evaluator(state, step):
+        signal.raise_signal(signal.SIGTERM)
+        return {}
+
+    with pytest.raises(loop.Stopped) as stopped:
+        train(tmp_path, single, evaluators=[evaluator], evaluate_every=0)
+    assert stopped.value.step == 20
+    train(tmp_path, single, evaluate_every=0)
+    assert lines(tmp_path, "held_out") == lines(uninterrupted[0], "held_out")[-1:]
+
+
+def test_a_notice_before_the_first_step_saves_nothing(tmp_path, single):
+    class Data:
+        def get_state(self):
+            return None
+
+        def __next__(self):
+            pytest.fail("a step was begun")
+
+    task = toy_task.ToyTask(num_steps=20)
+    init, noticed = task.init, []
+
+    def with_notice(key):
+        if not noticed:
+            noticed.append(signal.raise_signal(signal.SIGTERM))
+        return init(key)
+
+    task.init = with_notice
+    with pytest.raises(loop.Stopped, match="stopped before step 1: nothing to save"):
+        train(tmp_path, single, task, iterator=Data())
+    assert steps_saved(tmp_path) == []
