@@ -143,6 +143,7 @@ import signal, sys, time
 from resgen_jax.training import timeline, watchdog
 line = timeline.Timeline()
 def guilty_reader():
+    print("ready", flush=True)
     if "--lock" in sys.argv:
         import ctypes  # a call that keeps Python's lock: no other thread of Python runs
         ctypes.PyDLL(None).sleep(60)
@@ -150,7 +151,6 @@ def guilty_reader():
 stall, abort = map(float, sys.argv[2:4])
 with watchdog.Watchdog(sys.argv[1], line, stall_seconds=stall, abort_seconds=abort):
     with line.phase("data"):
-        print("ready", flush=True)
         guilty_reader()
 """
 
