@@ -154,6 +154,26 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, task, single):
     assert num_fallbacks >= 4
 
 
+def test_a_flipped_byte_of_a_large_array_is_caught_by_its_checksum(tmp_path, single):
+    """orbax guards small arrays, which it keeps within its index; it loads these without a word."""
+    task = toy_task.ToyTask(hidden=2048)
+    states, messages = save(tmp_path, task, single, [1, 2], keep_last=2), []
+    file = max(data_files(tmp_path / "checkpoints" / "2"), key=lambda path: path.stat().st_size)
+    original = file.read_bytes()
+    for place in np.random.default_rng(0).integers(len(original), size=6):
+        flip(file, place)
+        step, fields = checkpoint.restore_params(
+            tmp_path,
+            meshes.abstract_state(single, task),
+            names=checkpoint.FIELDS,
+            warn=messages.append,
+        )
+        for name in checkpoint.FIELDS:
+            assert_equal(fields[name], getattr(states[step], name))
+        file.write_bytes(original)
+    assert any("the values of" in message for message in messages)
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty"])
 def test_a_damaged_checkpoint_falls_back_and_is_set_aside(tmp_path, task, single, damage):
     states = save(tmp_path, task, single, [1, 2])
