@@ -29,6 +29,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             mlp_width=384,
             modulation_width=96,
             positions="learned",
+            rotary_base=100.0,
             activation="relu",
             dropout_rate=0.1,
             remat="none",

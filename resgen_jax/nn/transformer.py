@@ -22,7 +22,9 @@ REMAT: dict[str, Callable] = {
     ),
     "full": jax.checkpoint,
 }
-POSITIONS = ("rotary", "learned")
+POSITIONS = ("learned", "sine")
+SINE_BASE = 10_000.0  # of the fixed vectors: waves for grids of any size
+START = 0.02  # deviation of the positions at the start, like that of the classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Spec:
     num_heads: int = 4
     mlp_width: int = 512
     modulation_width: int = 256  # hidden width of the shared adaLN network
-    positions: str = "rotary"
+    positions: str = "learned"  # or "sine": the absolute vectors added to the tokens
+    rotary_base: float = 100.0  # of the angles that turn queries and keys as well; 0 = none
     activation: str = "gelu"
     dropout_rate: float = 0.0
     remat: str = "full"
@@ -51,6 +54,10 @@ class Spec:
             )
         if not 0 <= self.dropout_rate < 1:
             raise errors.UserError(f"dropout_rate {self.dropout_rate} is outside [0, 1)")
+        if self.rotary_base != 0 and self.rotary_base < 1:
+            raise errors.UserError(
+                f"rotary_base is {self.rotary_base}; expected 1 or more, or 0 for no rotary angles"
+            )
         for name, known in (
             ("positions", POSITIONS),
             ("activation", ACTIVATIONS),
@@ -108,7 +115,7 @@ class Transformer(nnx.Module):
         )
         if spec.positions == "learned":
             self.positions = linear.table(
-                (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
+                (math.prod(grid), spec.width), (None, "embed"), linear.normal(START), rngs
             )
         make_block = nnx.vmap(
             lambda layer_rngs: Block(spec, layer_rngs),
@@ -125,12 +132,15 @@ class Transformer(nnx.Module):
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "b l d"]:
         """`key` turns dropout on; hidden states come out in float32."""
-        dtype = jnp.dtype(self.spec.compute_dtype)
-        values, angles = tokens.astype(dtype), None
-        if self.spec.positions == "learned":
-            values = values + self.positions[...].astype(dtype)[None, :, :]
+        spec, dtype, angles = self.spec, jnp.dtype(self.spec.compute_dtype), None
+        if spec.positions == "learned":
+            places = self.positions[...]
         else:
-            angles = positions.rotary_angles(self.grid, self.spec.width // self.spec.num_heads)
+            places = START * positions.sine_vectors(self.grid, spec.width, SINE_BASE)
+        values = tokens.astype(dtype) + places.astype(dtype)[None, :, :]
+        if spec.rotary_base:
+            head_width = spec.width // spec.num_heads
+            angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)
         vectors = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
         keys = None if key is None else jax.random.split(key, self.spec.num_layers)
