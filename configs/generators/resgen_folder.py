@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             rotary_base=100.0,
             activation="gelu",
             dropout_rate=0.1,
-            remat="none",
+            remat="matmuls",
         ),
     )
     config.loss = dict(

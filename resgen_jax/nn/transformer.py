@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -87,15 +87,16 @@ class Block(nnx.Module):
     def __call__(
         self,
         values: Float[Array, "b l d"],
-        vectors: Float[Array, "b l six d"],
+        vectors: Sequence[Float[Array, "b l d"]],
         angles: Float[Array, "l half"] | None,
         key: PRNGKeyArray | None,
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
         keys = (None, None) if key is None else jax.random.split(key)
-        offset = self.offset[...].astype(vectors.dtype)
-        vectors = vectors + offset[None, None, :, :]
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = jnp.moveaxis(vectors, -2, 0)
+        offset = self.offset[...].astype(vectors[0].dtype)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
+            vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
+        )
         mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles)
         values = values + gate_a * dropout.dropout(keys[0], mixed, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
@@ -141,15 +142,14 @@ class Transformer(nnx.Module):
         if spec.rotary_base:
             head_width = spec.width // spec.num_heads
             angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)
-        vectors = self.modulation(condition.astype(dtype))
+        *vectors, shift, scale = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
         keys = None if key is None else jax.random.split(key, self.spec.num_layers)
 
         def layer(values, weights_and_key):
             weights, layer_key = weights_and_key
             block = nnx.merge(graph, weights)
-            return block(values, vectors[:, :, :6], angles, layer_key), None
+            return block(values, vectors, angles, layer_key), None
 
         values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, keys))
-        shift, scale = vectors[:, :, 6], vectors[:, :, 7]
         return modulation.modulate(values, shift, scale).astype(jnp.float32)

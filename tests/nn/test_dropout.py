@@ -25,3 +25,16 @@ def test_the_key_decides(key):
     first = dropout.dropout(key, values, 0.5)
     np.testing.assert_array_equal(dropout.dropout(key, values, 0.5), first)
     assert np.any(dropout.dropout(jax.random.fold_in(key, 1), values, 0.5) != first)
+
+
+def test_neighbours_that_share_random_words_are_dropped_independently(key):
+    for width in (64, 63):
+        is_zero = np.asarray(dropout.dropout(key, jnp.ones((4000, width)), 0.5)) == 0
+        correlation = np.corrcoef(is_zero.T) - np.eye(width)
+        assert np.max(np.abs(correlation)) < 0.1
+
+
+def test_a_rate_too_small_for_a_byte_still_drops_the_least_share(key):
+    dropped = np.asarray(dropout.dropout(key, jnp.ones((500, 400)), 1e-4))
+    np.testing.assert_allclose(np.mean(dropped == 0), 1 / 256, rtol=0.2)
+    np.testing.assert_allclose(np.mean(dropped), 1, atol=1e-3)
