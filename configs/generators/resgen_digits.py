@@ -28,7 +28,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             num_heads=4,
             mlp_width=384,
             modulation_width=96,
-            positions="learned",
             rotary_base=100.0,
             activation="relu",
             dropout_rate=0.1,

@@ -35,7 +35,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             num_heads=4,
             mlp_width=512,
             modulation_width=128,
-            positions="learned",
             rotary_base=100.0,
             activation="gelu",
             dropout_rate=0.1,

@@ -1,22 +1,13 @@
-"""Where a token stands: absolute vectors and rotary angles over a line or a grid.
+"""Where tokens stand towards each other: rotary angles over a line or a grid.
 
-Rotary angles tell tokens apart by their distance alone: where all tokens are equal, as when
-nothing is revealed yet, so are all hidden states. Absolute vectors are therefore always added, and
-rotary angles come on top.
+They act on the products of queries and keys alone: where all tokens are equal, as when nothing is
+revealed yet, all hidden states stay equal. The transformer adds a learned vector for each position.
 """
-
-import math
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from resgen_jax.core import errors
-
-
-def sine_vectors(grid: tuple[int, int], width: int, base: float) -> Float[Array, "l d"]:
-    """Cosines and sines of the rotary angles as a vector for every position, of unit variance."""
-    angles = rotary_angles(grid, width, base)
-    return math.sqrt(2) * jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
 def rotary_angles(grid: tuple[int, int], head_width: int, base: float) -> Float[Array, "l half"]:
@@ -29,9 +20,8 @@ def rotary_angles(grid: tuple[int, int], head_width: int, base: float) -> Float[
     num_axes = 1 if grid[0] == 1 else 2
     if head_width % (2 * num_axes):
         raise errors.UserError(
-            f"{head_width} channels cannot hold pairs of angles for {num_axes} axes: use a width "
-            f"(of the sine positions) and a width / num_heads (of the rotary ones) that are "
-            f"multiples of {2 * num_axes}, or positions='learned' and rotary_base=0"
+            f"head width {head_width} cannot hold rotary pairs for {num_axes} axes: "
+            f"use a width / num_heads that is a multiple of {2 * num_axes}, or rotary_base=0"
         )
     pairs = head_width // (2 * num_axes)
     frequency = base ** (-jnp.arange(pairs, dtype=jnp.float32) / pairs)

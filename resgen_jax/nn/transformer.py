@@ -22,9 +22,6 @@ REMAT: dict[str, Callable] = {
     ),
     "full": jax.checkpoint,
 }
-POSITIONS = ("learned", "sine")
-SINE_BASE = 10_000.0  # of the fixed vectors: waves for grids of any size
-START = 0.02  # deviation of the positions at the start, like that of the classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +33,7 @@ class Spec:
     num_heads: int = 4
     mlp_width: int = 512
     modulation_width: int = 256  # hidden width of the shared adaLN network
-    positions: str = "learned"  # or "sine": the absolute vectors added to the tokens
-    rotary_base: float = 100.0  # of the angles that turn queries and keys as well; 0 = none
+    rotary_base: float = 100.0  # of the angles that turn queries and keys; 0 = none
     activation: str = "gelu"
     dropout_rate: float = 0.0
     remat: str = "full"
@@ -59,7 +55,6 @@ class Spec:
                 f"rotary_base is {self.rotary_base}; expected 1 or more, or 0 for no rotary angles"
             )
         for name, known in (
-            ("positions", POSITIONS),
             ("activation", ACTIVATIONS),
             ("remat", REMAT),
             ("compute_dtype", ("float32", "bfloat16")),
@@ -114,10 +109,10 @@ class Transformer(nnx.Module):
         self.modulation = modulation.SharedModulation(
             condition_dim, spec.modulation_width, 8, spec.width, dtype, rngs
         )
-        if spec.positions == "learned":
-            self.positions = linear.table(
-                (math.prod(grid), spec.width), (None, "embed"), linear.normal(START), rngs
-            )
+        # Rotary angles alone would leave positions alike where all is masked.
+        self.positions = linear.table(
+            (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
+        )
         make_block = nnx.vmap(
             lambda layer_rngs: Block(spec, layer_rngs),
             in_axes=0,
@@ -134,11 +129,7 @@ class Transformer(nnx.Module):
     ) -> Float[Array, "b l d"]:
         """`key` turns dropout on; hidden states come out in float32."""
         spec, dtype, angles = self.spec, jnp.dtype(self.spec.compute_dtype), None
-        if spec.positions == "learned":
-            places = self.positions[...]
-        else:
-            places = START * positions.sine_vectors(self.grid, spec.width, SINE_BASE)
-        values = tokens.astype(dtype) + places.astype(dtype)[None, :, :]
+        values = tokens.astype(dtype) + self.positions[...].astype(dtype)[None, :, :]
         if spec.rotary_base:
             head_width = spec.width // spec.num_heads
             angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)

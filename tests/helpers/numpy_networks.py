@@ -68,24 +68,13 @@ def dense(params, values):
     return values @ params["kernel"] + params["bias"]
 
 
-def sine_vectors(grid, width, base):
-    """One position at a time: cosines of all angles, then their sines, of unit variance."""
-    return np.array(
-        [[*(math.sqrt(2) * np.cos(angles)), *(math.sqrt(2) * np.sin(angles))]
-         for angles in rotary_angles(grid, width, base)]
-    )  # fmt: skip
-
-
 def transformer(params, tokens, condition, grid, num_heads, rotary_base=100.0):
-    """Transformer with shared adaLN, learned or sine positions, and GELU; layer by layer."""
+    """Transformer with shared adaLN, learned and rotary positions, and GELU; layer by layer."""
     hidden = silu(dense(params["modulation"]["up"], condition))
     vectors = dense(params["modulation"]["down"], hidden)
     vectors = vectors.reshape(*tokens.shape[:2], 8, -1)
     width, angles = tokens.shape[-1], None
-    if "positions" in params:
-        values = tokens + params["positions"]
-    else:
-        values = tokens + 0.02 * sine_vectors(grid, width, 10_000.0)
+    values = tokens + params["positions"]
     if rotary_base:
         angles = rotary_angles(grid, width // num_heads, rotary_base)
     blocks = params["blocks"]

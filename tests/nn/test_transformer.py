@@ -75,11 +75,9 @@ def test_the_scan_over_layers_equals_a_loop(outputs, params, inputs):
     np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("kind", "rotary_base"), [("learned", 0.0), ("sine", 0.0), ("sine", 100.0)]
-)
-def test_positions_are_added_to_the_tokens_and_turn_queries_and_keys(kind, rotary_base, inputs):
-    network = make(positions=kind, rotary_base=rotary_base)
+@pytest.mark.parametrize("rotary_base", [0.0, 9.0])
+def test_the_base_sets_the_rotary_angles(rotary_base, inputs):
+    network = make(rotary_base=rotary_base)
     params = random_params(network)
     outputs = jax.jit(network.apply)(params, *inputs)
     double = [np.asarray(array, np.float64) for array in inputs]
@@ -195,7 +193,6 @@ def test_layers_differ_and_their_axis_is_named(network, start):
         ({"width": 9}, "width 9 is not a multiple of num_heads 2; use 8"),
         ({"width": 1}, "width 1 is not a multiple of num_heads 2; use 2"),
         ({"dropout_rate": 1.0}, "dropout_rate 1.0 is outside"),
-        ({"positions": "sines"}, "positions is 'sines'; did you mean 'sine'"),
         ({"rotary_base": -1.0}, "rotary_base is -1.0; expected 1 or more, or 0"),
         ({"activation": "gelo"}, "activation is 'gelo'; did you mean 'gelu'"),
         ({"remat": "some"}, "remat is 'some'; "),
@@ -211,5 +208,5 @@ def test_specs_that_make_no_sense_are_refused(changes, message):
 
 
 def test_rotary_positions_need_room_in_a_head():
-    with pytest.raises(errors.UserError, match="2 channels cannot hold"):
+    with pytest.raises(errors.UserError, match="head width 2 cannot hold"):
         make(num_heads=4).apply(random_params(make()), jnp.zeros((1, 6, 8)), jnp.zeros((1, 6, 5)))
