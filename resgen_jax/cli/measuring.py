@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, reconstruct, sampling, trained
 from resgen_jax.convert import weights
-from resgen_jax.data import paths, sources
+from resgen_jax.data import paths, sources, spread
 from resgen_jax.evaluation import distances, features, reconstruction, reference
 from resgen_jax.features import lpips
 from resgen_jax.training import mesh as meshes
@@ -69,7 +69,7 @@ def reference_of(
     held_out, with none.
     """
     images = {"train": dataset.train, "held_out": dataset.held_out}[split]
-    source = sources.Spread(images, num_images) if num_images else images
+    source = spread.Spread(images, num_images) if num_images else images
     size = trained.batch_for(extractor.mesh, batch_size, len(source))
 
     def build() -> features.Collected:
