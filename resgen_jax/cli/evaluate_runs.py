@@ -16,7 +16,7 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.convert import weights
-from resgen_jax.data import sources
+from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import distances, probe, protocol
 
 
@@ -28,7 +28,7 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
     dataset = reconstruct.measured_images(tokenizer, values.images, crop)
     source: sources.Source = dataset.held_out
     if values.num_images:
-        source = sources.Spread(source, values.num_images)
+        source = spread.Spread(source, values.num_images)
     door, weights_of = tokenizer.task.tokenizer, {}
     lpips = None
     if measuring.has_lpips(values.weights, door.image_size):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, reconstruct, sampling, trained
 from resgen_jax.convert import weights
-from resgen_jax.data import paths, sources
+from resgen_jax.data import paths, sources, spread
 from resgen_jax.evaluation import distances, features, probe, reconstruction, reference
 from resgen_jax.features import lpips
 from resgen_jax.training import mesh as meshes
@@ -70,7 +70,7 @@ def reference_of(
     held_out, with none.
     """
     images = {"train": dataset.train, "held_out": dataset.held_out}[split]
-    source = sources.Spread(images, num_images) if num_images else images
+    source = spread.Spread(images, num_images) if num_images else images
     size = trained.batch_for(extractor.mesh, batch_size, len(source))
 
     def build() -> features.Collected:
@@ -106,18 +106,18 @@ def judge_of(
     num_threads: int = 0,
 ) -> tuple[probe.Probe, dict[str, float]]:
     """A judge of classes by the features that `reference_of` kept, and its held-out accuracy."""
-    train: sources.Source = dataset.train
-    train = sources.Spread(train, num_images) if num_images else train
-    rows = reference.kept_rows(len(train))
-    labels = np.array([train[row]["labels"] for row in rows])
-    judge = probe.fit(compared.features, labels)
-    held_out = sources.Spread(dataset.held_out, NUM_JUDGED)
+    train = spread.Spread(dataset.train, num_images or len(dataset.train))
+    numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
+    judge = probe.fit(
+        compared.features, np.array([dataset.train.label(int(number)) for number in numbers])
+    )
+    held_out = spread.Spread(dataset.held_out, NUM_JUDGED)
     size = trained.batch_for(extractor.mesh, batch_size, len(held_out))
     with progress.phase("judge", -(-len(held_out) // size)) as report:
         found = features.collect(
             extractor, held_out, batch_size=size, num_threads=num_threads, report=report
         )
-    labels = np.array([element["labels"] for element in held_out])
+    labels = np.array([dataset.held_out.label(number) for number in held_out.chosen])
     end = distances.suffix(extractor.network.distance_name)
     return judge, {f"judge_accuracy{end}": probe.agreement(judge, found.features, labels)}
 

@@ -49,6 +49,9 @@ class ImageSource(Source, Protocol):
     ) -> tuple[UInt8[np.ndarray, "k h w c"], np.int32]:
         """Some views of one record, decoded once, and its label."""
 
+    def label(self, index: int) -> int:
+        """The class of a record, without its pixels."""
+
     def fingerprint(self) -> str:
         """Tells these images from others, without reading them all."""
 
@@ -66,7 +69,7 @@ class Spec:
     """Which images, and how they are read.
 
     `path` is a directory, or for shards a glob or a pattern with {000..009} or {a,b}; without
-    `held_out_path` the split is found in it, or every tenth image is held out.
+    `held_out_path` the split is found in it, or one image of ten is held out.
     At most `max_unreadable` files are skipped in training; fewer than `min_classes` are refused.
     `batch_size` counts the images of all processes. `flip` and `random_crop` are for training only.
     """
@@ -184,30 +187,16 @@ class ArraySource:
         seen = [views.render(image, view, size, "center") for view in wanted]
         return np.stack(seen), self._labels[int(index)]
 
+    def label(self, index: int) -> int:
+        """The class of a record."""
+        return int(self._labels[int(index)])
+
     def fingerprint(self) -> str:
         """Of all pixels and labels."""
         return hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
 
     def __repr__(self) -> str:
         return f"ArraySource({len(self)} images)"
-
-
-class Spread:
-    """At most `count` records of a source, evenly spread over it, with their own numbers."""
-
-    def __init__(self, source: Source, count: int):
-        self._source = source
-        chosen = np.linspace(0, len(source) - 1, min(len(source), count))
-        self.chosen: tuple[int, ...] = tuple(chosen.round().astype(int).tolist())
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int) -> Element:
-        return self._source[self.chosen[int(index)]]
-
-    def __repr__(self) -> str:
-        return f"Spread({len(self)} of {self._source!r})"
 
 
 def _open_digits(spec: Spec) -> Dataset:
