@@ -70,7 +70,8 @@ matmul.defvjp(_matmul_forward, _matmul_backward)
 
 def _dot_general(values: Array, kernel: Array, dimensions, **_) -> Array:
     """What a dense layer asks for: the last axis of one with the first of the other."""
-    assert dimensions == (((values.ndim - 1,), (0,)), ((), ())), dimensions
+    if dimensions != (((values.ndim - 1,), (0,)), ((), ())):
+        raise ValueError(f"a dense layer asks for dimensions {dimensions}; expected last and first")
     return matmul(values, kernel)
 
 
