@@ -91,8 +91,9 @@ def generator_task(
     if codebooks is None:
         codebooks = np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
     # Refused now rather than after training.
-    resgen_sampler.plan(sections.read(config, "sampler"), space.num_tokens)
-    return resgen_task.ResGenTask(
+    sampler = sections.read(config, "sampler")
+    resgen_sampler.plan(sampler, space.num_tokens)
+    task = resgen_task.ResGenTask(
         sections.read(config, "model"),
         sections.read(config, "loss"),
         sections.read(config, "optimizer"),
@@ -100,6 +101,14 @@ def generator_task(
         space,
         codebooks,
     )
+    check_sampler(task, sampler)
+    return task
+
+
+def check_sampler(task: resgen_task.ResGenTask, sampler: resgen_sampler.Spec) -> None:
+    """Raises UserError for a sampler that asks what the task does not teach."""
+    has_code_head = task.loss.code_loss_weight > 0
+    resgen_sampler.check_heads(sampler.choices, has_code_head=has_code_head)
 
 
 def task_of(
