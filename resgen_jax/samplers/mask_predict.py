@@ -80,19 +80,18 @@ def reveal(
 
 
 def _highest(score: Array, is_masked: Array, num_reveal: Array) -> Array:
-    """The `num_reveal` highest masked cells of each example, with one sort of the values alone."""
+    """The `num_reveal` highest masked cells of each example.
+
+    By rank, not by comparing with the last score that is taken: the compiler may compute a score
+    twice, rounded differently, and then the last one is not found again.
+    """
     # Known cells sort below every masked one, even one whose score is -inf or not a number.
     bounds = jnp.finfo(score.dtype)
     score = jnp.nan_to_num(score, nan=bounds.min, neginf=bounds.min, posinf=bounds.max)
     flat = jnp.where(is_masked, score, -jnp.inf).reshape(score.shape[0], -1)
-    num_reveal = num_reveal[:, None]
-    ascending = jnp.sort(flat, axis=-1)
-    place = jnp.clip(flat.shape[-1] - num_reveal, 0, flat.shape[-1] - 1)
-    threshold = jnp.take_along_axis(ascending, place, axis=-1)
-    is_above, is_tied = flat > threshold, flat == threshold
-    num_tied = num_reveal - jnp.sum(is_above, axis=-1, keepdims=True)
-    is_chosen = is_above | (is_tied & (jnp.cumsum(is_tied, axis=-1) <= num_tied))
-    return is_chosen.reshape(score.shape) & is_masked
+    best_first = jnp.argsort(-flat, axis=-1, stable=True)
+    rank = jnp.argsort(best_first, axis=-1)
+    return (rank < num_reveal[:, None]).reshape(score.shape) & is_masked
 
 
 def _run(
