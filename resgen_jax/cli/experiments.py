@@ -109,6 +109,11 @@ def check_sampler(task: resgen_task.ResGenTask, sampler: resgen_sampler.Spec) ->
     """Raises UserError for a sampler that asks what the task does not teach."""
     has_code_head = task.loss.code_loss_weight > 0
     resgen_sampler.check_heads(sampler.choices, has_code_head=has_code_head)
+    if sampler.masks != task.loss.masks:
+        raise errors.UserError(
+            f"sampler.masks is {sampler.masks!r} but loss.masks {task.loss.masks!r}; a model knows "
+            "only the masks it was trained with: set both alike"
+        )
 
 
 def task_of(
