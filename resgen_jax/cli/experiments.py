@@ -171,6 +171,7 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
         codebook_size=meta.codebook_size,
         code_dim=meta.code_dim,
         num_classes=len(meta.class_names),
+        num_beams=meta.num_beams,
     )
 
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from resgen_jax.core import errors
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import proposals
-from resgen_jax.quantizers import rvq
+from resgen_jax.quantizers import beam, rvq
 from resgen_jax.samplers import interface, order
 
 Confidence = Callable[[proposals.Outputs, proposals.Draw], Float[Array, "b l q"]]
@@ -53,17 +54,31 @@ def _for_all_levels(draw: proposals.Draw, score: Array) -> Array:
     return jnp.broadcast_to(score[..., None], draw.codes.shape)
 
 
-def _quantize(vectors, codes, is_masked, codebooks, log_scale):
-    """Codes alone."""
-    del log_scale
-    return rvq.encode_masked(vectors, codes, is_masked, codebooks), None
+def codes_alone(num_beams: int) -> proposals.Quantize:
+    """Quantizing without probabilities, by `num_beams` beams."""
+
+    def quantize(vectors, codes, is_masked, codebooks, log_scale):
+        del log_scale
+        return beam.encode_masked(vectors, codes, is_masked, codebooks, num_beams), None
+
+    return quantize
+
+
+def with_distances(num_beams: int) -> proposals.Quantize:
+    """Quantizing with the probability of each code; UserError for more than one beam."""
+    if num_beams != 1:
+        raise errors.UserError(
+            f"sampler.confidence is 'distance', which reads the distances of one beam, but the "
+            f"tokenizer of these codes searches with {num_beams}; use another confidence"
+        )
+    return rvq.encode_masked_with_log_prob
 
 
 class Kind(NamedTuple):
     """A confidence, how vectors are quantized for it, who reads it, and which heads it needs."""
 
     measure: Confidence
-    quantize: proposals.Quantize = _quantize
+    quantize: Callable[[int], proposals.Quantize] = codes_alone  # by the number of beams
     order: interface.Order = order.by_confidence
     needs_vectors: bool = False
     needs_code_head: bool = False
@@ -72,7 +87,7 @@ class Kind(NamedTuple):
 KINDS = {
     "component": Kind(by_component, needs_vectors=True),
     "density": Kind(by_density, needs_vectors=True),
-    "distance": Kind(by_distance, rvq.encode_masked_with_log_prob, needs_vectors=True),
+    "distance": Kind(by_distance, with_distances, needs_vectors=True),
     "code_head": Kind(by_code_head, needs_code_head=True),
     "random": Kind(none, order=order.at_random),
 }

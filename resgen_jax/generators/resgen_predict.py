@@ -22,7 +22,8 @@ def make(
     labels: Int[Array, "b"],
     num_classes: int,
     propose: proposals.Proposal,
-    measure: confidence.Kind,
+    quantize: proposals.Quantize,
+    measure: confidence.Confidence,
 ) -> sampler_interface.Predict:
     """`predict` of the mask-and-predict sampler: network, proposed codes, confidence.
 
@@ -50,7 +51,7 @@ def make(
             knobs.guidance_scale == 1, plain, guided, revealed, is_masked, knobs.guidance_scale
         )
         outputs = proposals.Outputs(network, params, states, codebooks)
-        draw = propose(keys, outputs, codes, is_masked, knobs, measure.quantize)
-        return draw.codes, measure.measure(outputs, draw)
+        draw = propose(keys, outputs, codes, is_masked, knobs, quantize)
+        return draw.codes, measure(outputs, draw)
 
     return predict

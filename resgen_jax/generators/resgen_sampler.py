@@ -155,19 +155,27 @@ class Sampler:
         check_heads(choices, has_code_head="codes" in network.axes)
         self.space = space
         propose = proposals.KINDS[choices.proposal].propose
-        measure = confidence.KINDS[choices.confidence]
+        kind = confidence.KINDS[choices.confidence]
+        quantize = kind.quantize(space.num_beams)
 
         def run(params, codebooks, keys, labels, known, plan):
             return fill(
                 keys,
                 resgen_predict.make(
-                    network, params, codebooks, labels, space.num_classes, propose, measure
+                    network,
+                    params,
+                    codebooks,
+                    labels,
+                    space.num_classes,
+                    propose,
+                    quantize,
+                    kind.measure,
                 ),
                 *known,
                 plan.num_masked,
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
-                order=measure.order,
+                order=kind.order,
                 pick=order.PICKS[choices.masks],
             )
 

@@ -113,6 +113,21 @@ def decode(codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]) -> Float
     return jax.lax.scan(level, zero, levels)[0]
 
 
+def decode_masked(
+    codes: Int[Array, "*n q"], is_masked: Bool[Array, "*n q"], codebooks: Float[Array, "q v c"]
+) -> Float[Array, "*n c"]:
+    """Sum of the masked levels' vectors: what `encode_masked` quantizes."""
+    _check_depth(codes, codebooks)
+
+    def level(total, inputs):
+        table, level_codes, is_hidden = inputs
+        return total + jnp.where(is_hidden[..., None], codebook.lookup(level_codes, table), 0), None
+
+    zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    levels = codebooks, jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_masked, -1, 0)
+    return jax.lax.scan(level, zero, levels)[0]
+
+
 def partial_sums(
     codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]
 ) -> Float[Array, "*n p c"]:

@@ -39,7 +39,7 @@ def drawn(tiny, outputs, is_masked):
             for proposal, rule in proposals.KINDS.items():
                 if kind.needs_vectors and not rule.draws_vectors:
                     continue
-                draw = rule.propose(row_keys, now, tiny.codes, is_masked, KNOBS, kind.quantize)
+                draw = rule.propose(row_keys, now, tiny.codes, is_masked, KNOBS, kind.quantize(1))
                 found[proposal, name] = draw, kind.measure(now, draw)
         return found, now.mixture(), now.code_logits()
 

@@ -273,6 +273,17 @@ def test_a_model_without_a_code_head_refuses_to_be_asked_for_it(tiny, choices, m
     resgen_sampler.Sampler(headless, tiny.space, SPEC.choices)
 
 
+def test_codes_of_a_tokenizer_with_beams_are_drawn_by_as_many(tiny, row_keys, samples):
+    space = dataclasses.replace(tiny.space, num_beams=3)
+    plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
+    sampler = resgen_sampler.Sampler(tiny.network, space, SPEC.choices)
+    found = sampler.sample(tiny.params, tiny.codebooks, row_keys, tiny.labels, plan)
+    assert np.any(found != samples)
+    choices = SPEC.choices._replace(confidence="distance")
+    with pytest.raises(errors.UserError, match="reads the distances of one beam, but .* with 3"):
+        resgen_sampler.Sampler(tiny.network, space, choices)
+
+
 def test_the_plan_holds_the_values_of_each_step():
     spec = resgen_sampler.Spec(
         num_steps=4,
