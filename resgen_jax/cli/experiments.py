@@ -15,7 +15,7 @@ from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.data import codes, paths, pipeline, sources, stream
-from resgen_jax.generators import interface, resgen_sampler
+from resgen_jax.generators import choices, interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training import resgen_task, rq_vae_task
@@ -108,7 +108,7 @@ def generator_task(
 def check_sampler(task: resgen_task.ResGenTask, sampler: resgen_sampler.Spec) -> None:
     """Raises UserError for a sampler that asks what the task does not teach."""
     has_code_head = task.loss.code_loss_weight > 0
-    resgen_sampler.check_heads(sampler.choices, has_code_head=has_code_head)
+    choices.check_heads(sampler.choices, has_code_head=has_code_head)
     if sampler.masks != task.loss.masks:
         raise errors.UserError(
             f"sampler.masks is {sampler.masks!r} but loss.masks {task.loss.masks!r}; a model knows "

@@ -77,7 +77,7 @@ class Generator:
         self.codebooks: Float[Array, "q v c"] = jnp.asarray(tree["statistics"]["codebooks"])
         self._params = tree["params"]
         self._network = resgen.make(model, space)
-        self._samplers: dict[resgen_sampler.Choices, resgen_sampler.Sampler] = {}
+        self._samplers: dict[Any, resgen_sampler.Sampler] = {}
 
     def sample(
         self, labels: Sequence[int] | Any, key: PRNGKeyArray, **knobs: Any

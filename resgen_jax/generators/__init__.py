@@ -1,6 +1,7 @@
 """Floor 4: networks that generate codes from codes and codebook vectors, never from images."""
 
 from resgen_jax.generators import (
+    choices,
     conditioning,
     confidence,
     interface,
@@ -12,6 +13,7 @@ from resgen_jax.generators import (
 )
 
 __all__ = [
+    "choices",
     "conditioning",
     "confidence",
     "interface",

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import build, errors
-from resgen_jax.generators import confidence, interface, proposals, resgen_predict
+from resgen_jax.core import errors
+from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules
 from resgen_jax.samplers import guidance, mask_predict, order
@@ -28,14 +28,6 @@ BOUNDS = {
     "top_p": (0, 1),
     "noise_scale": (0, np.inf),
 }
-
-
-class Choices(NamedTuple):
-    """What else compiles anew: which functions a sampler is made of."""
-
-    proposal: str = "mixture"
-    confidence: str = "component"
-    masks: str = "coarse_first"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,24 +53,7 @@ class Spec:
     noise_scale: PerStep = 1.0
 
     def __post_init__(self):
-        for name, known in (
-            ("proposal", proposals.KINDS),
-            ("confidence", confidence.KINDS),
-            ("masks", order.PICKS),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(
-                    f"sampler.{name} is {value!r}; {build.nearest(value, known)}"
-                )
-        proposal, measure = proposals.KINDS[self.proposal], confidence.KINDS[self.confidence]
-        if measure.needs_vectors and not proposal.draws_vectors:
-            fitting = [name for name, kind in confidence.KINDS.items() if not kind.needs_vectors]
-            raise errors.UserError(
-                f"sampler.confidence is {self.confidence!r}, which reads vectors of the mixture, "
-                f"but sampler.proposal {self.proposal!r} draws none; expected one of "
-                f"{', '.join(fitting)}"
-            )
+        choices.check(self.choices)
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.num_steps:
@@ -90,9 +65,9 @@ class Spec:
                 raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
 
     @property
-    def choices(self) -> Choices:
+    def choices(self) -> choices.Choices:
         """The functions that a sampler of this spec is made of."""
-        return Choices(self.proposal, self.confidence, self.masks)
+        return choices.Choices(self.proposal, self.confidence, self.masks)
 
 
 class Plan(NamedTuple):
@@ -141,7 +116,7 @@ class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
     `fill` is one of the loops of `mask_predict`, which says what comes out: codes, or codes and
-    the states on the way to them. Raises UserError for choices that need a code head where the
+    the states on the way to them. Raises UserError where `made_of` needs a code head where the
     network has none.
     """
 
@@ -149,13 +124,13 @@ class Sampler:
         self,
         network: functional.Network,
         space: interface.CodeSpace,
-        choices: Choices,
+        made_of: choices.Choices,
         fill: Any = mask_predict.fill,
     ):
-        check_heads(choices, has_code_head="codes" in network.axes)
+        choices.check_heads(made_of, has_code_head="codes" in network.axes)
         self.space = space
-        propose = proposals.KINDS[choices.proposal].propose
-        kind = confidence.KINDS[choices.confidence]
+        propose = proposals.KINDS[made_of.proposal].propose
+        kind = confidence.KINDS[made_of.confidence]
         quantize = kind.quantize(space.num_beams)
 
         def run(params, codebooks, keys, labels, known, plan):
@@ -176,7 +151,7 @@ class Sampler:
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
                 order=kind.order,
-                pick=order.PICKS[choices.masks],
+                pick=order.PICKS[made_of.masks],
             )
 
         self._run = jax.jit(run)
@@ -220,17 +195,3 @@ class Sampler:
             )
         )
         return self._run, (params, codebooks, keys, labels, known, plan)
-
-
-def check_heads(choices: Choices, *, has_code_head: bool) -> None:
-    """Raises UserError for choices that ask a code head where there is none that was trained."""
-    if has_code_head:
-        return
-    for name, kinds in (("proposal", proposals.KINDS), ("confidence", confidence.KINDS)):
-        value = getattr(choices, name)
-        if kinds[value].needs_code_head:
-            raise errors.UserError(
-                f"sampler.{name} is {value!r}, but the model has no trained code head; train with "
-                f"model.has_code_head=true and loss.code_loss_weight above 0, or sample with "
-                f"another {name}"
-            )

@@ -236,6 +236,7 @@ COMBINATIONS = [
     *({"confidence": kind} for kind in confidence.KINDS),
     {"proposal": "codes", "confidence": "code_head"},
     {"proposal": "guided", "confidence": "distance"},
+    {"proposal": "guided", "confidence": "code_head", "masks": "indep"},
 ]
 
 
