@@ -121,3 +121,24 @@ def test_guided_vectors_are_near_the_code_and_leave_the_last_level_nothing(
     free = np.asarray(jax.jit(mixture.sample)(row_keys, density, basis).vector[:, 1])
     apart = ((free - books[1][codes[:, 1, 1]]) ** 2).sum(-1).mean()
     assert (left**2).sum(-1).mean() < 0.7 * apart
+
+
+def test_guided_without_chance_is_the_posterior_mean_of_the_likeliest(tiny, propose, is_masked):
+    draw = propose("guided", temperature=0.0, noise_scale=0.0)
+    density = jax.tree.map(lambda leaf: np.asarray(leaf[0], np.float64), draw.density)
+    weight, bias = (np.asarray(table, np.float64) for table in draw.basis)
+    books, masked = np.asarray(tiny.codebooks, np.float64), np.asarray(is_masked[0])
+    codes = np.asarray(draw.codes[0])
+    for position, rest in ((0, [1, 2]), (1, [2]), (4, [2])):
+        first = masked[position].argmax()
+        below = books[rest]
+        target = books[first, codes[position, first]] + below.mean(axis=1).sum(axis=0)
+        variance = below.var(axis=1).mean(axis=-1).sum()
+        scale = np.exp(density.log_scale[position])
+        means = np.einsum("mcr,mr->mc", weight, density.factors[position]) + bias
+        means = scale * means + density.shift[position]
+        squared = ((means - target) ** 2).sum(-1)
+        score = density.component_logits[position] - squared / 2 / (scale**2 + variance)
+        mean = means[score.argmax()]
+        expected = (variance * mean + scale**2 * target) / (scale**2 + variance)
+        np.testing.assert_allclose(draw.sample.vector[0, position], expected, rtol=1e-3, atol=1e-3)
