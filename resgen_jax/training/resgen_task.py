@@ -15,7 +15,7 @@ from resgen_jax.generators import conditioning, interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.quantizers import codebook
+from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.training import optimizer
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -30,6 +30,7 @@ class LossSpec:
     code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
     mask_schedule: str = "cosine"
     max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
+    masks: str = "coarse_first"  # the sampler's, too
     condition_drop_rate: float = 0.1
     average_decay: float = 0.9999
     num_nll_draws: int = 128  # of the held-out code likelihood
@@ -53,6 +54,9 @@ class LossSpec:
                 f"loss.num_nll_draws is {self.num_nll_draws}; expected 1 or more"
             )
         mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
+        if self.masks not in rvq_masking.MASKS:
+            hint = build.nearest(self.masks, rvq_masking.MASKS)
+            raise errors.UserError(f"loss.masks is {self.masks!r}; {hint}")
 
 
 Objective = Callable[
@@ -90,10 +94,14 @@ OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": 
 def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
     """Codebooks scaled together, so that a sum of random codes has unit variance a channel.
 
-    The codes of a vector stay the same, and the mixture starts at the scale of its targets.
+    The codes of a vector stay the same, and the mixture starts at the scale of its targets. What
+    `rvq.stack` fills a codebook up with does not count, and stays as far away.
     """
-    energy = np.sum(np.mean(np.square(codebooks, dtype=np.float64), axis=(1, 2)))
-    return np.asarray(codebooks / np.sqrt(max(energy, 1e-12)), np.float32)
+    is_code = ~rvq.is_padding(codebooks)[..., None]
+    squares = np.square(np.where(is_code, codebooks, 0), dtype=np.float64)
+    energy = np.sum(np.mean(squares, axis=(1, 2), where=is_code))
+    scaled = codebooks / np.sqrt(max(energy, 1e-12))
+    return np.where(is_code, scaled, rvq.FAR).astype(np.float32)
 
 
 class ResGenTask:
@@ -220,6 +228,7 @@ class ResGenTask:
             self.space.length,
             self.space.depth,
             self.loss.max_mask_rate,
+            rvq_masking.MASKS[self.loss.masks],
         )
         if is_training:
             row_keys = keys.example_keys(use["drop"], row)
