@@ -140,7 +140,7 @@ def seam_figures(
 
     Of the completed images, of the real ones as their own codes show them, and of `strangers`, the
     kept part of each beside a part of another. `agreement` is 1 for steps as real, 0 for those of
-    strangers.
+    strangers; None where the decoder hides the seam of strangers (of digits on black it does).
     """
     kinds = {"filled_in": made, "real": real}
     kinds |= {} if strangers is None else {"strangers": strangers}
@@ -162,8 +162,12 @@ def told(figures: dict[str, Any]) -> list[str]:
         + ", ".join(f"{names[name]} {value:.2f}" for name, value in figures[place].items())
         for place in ("seam", "elsewhere")
     ]
-    if figures.get("agreement") is not None:
-        lines.append(f"agreement at the seam: {figures['agreement']:.2f} (1 as real, 0 another's)")
+    if "agreement" in figures:
+        agreement = figures["agreement"]
+        said = "not told: with another image's part the steps are no larger than real ones"
+        if agreement is not None:
+            said = f"{agreement:.2f} (1 as real, 0 as another image's part)"
+        lines.append(f"agreement at the seam: {said}")
     return lines
 
 
