@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import progress, reconstruct, run_directory, sampling
+from resgen_jax.cli import progress, reconstruct, remarks, run_directory, sampling
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
     targets = DIGITS_TARGETS if plan.has_targets else {}
     rows = figures.key_figures(rebuilt, judged, targets)
     what = "handwritten digits" if plan.is_digits else f"images of {plan.tokenizer.data.path}"
+    size = rebuilt["codebook_size"]
+    warnings = remarks.of_depths(rebuilt["psnr_by_depth"])
+    warnings += remarks.of_run(plan.generator_dir, size)
     page = report.Report(
         title="ResGen on " + what,
         headline=f"Both stages trained, sampled and measured in {report.duration(total)}.",
@@ -79,10 +82,13 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
         commands=_commands(plan),
         settings=settings,
         environment=where,
+        remarks=warnings,
     )
     if jax.process_index() == 0:
         report.write(plan.workdir / PAGE, page)
     _print(rows, phases)
+    for warning in warnings:
+        progress.result(warning)
     return plan.workdir / PAGE
 
 

@@ -3,7 +3,7 @@
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,9 +14,18 @@ from resgen_jax.core import errors
 from resgen_jax.data import codes, images, spread
 from resgen_jax.evaluation import grid
 from resgen_jax.generators import resgen_sampler
+from resgen_jax.metrics import seams
 
 HELD_OUT = "held-out"
 MAX_ROWS = 20
+
+
+class Filled(NamedTuple):
+    """Completed images, a picture of some beside what was kept of them, and how they fit."""
+
+    samples: sampling.Samples
+    picture: Image.Image
+    figures: dict[str, Any]
 
 
 class Prompts(NamedTuple):
@@ -96,8 +105,8 @@ def fill_in(
     is_kept: np.ndarray,
     seed: int,
     batch_size: int,
-) -> tuple[sampling.Samples, Image.Image]:
-    """The completed images, and a picture of each beside what was kept of it."""
+) -> Filled:
+    """Completes every image; shows up to MAX_ROWS of them, and measures all at the seam."""
     depth = generator.meta.depth
     is_masked = np.repeat(~is_kept.reshape(-1, 1), depth, axis=1)
     samples = sampling.draw(
@@ -109,14 +118,62 @@ def fill_in(
         batch_size,
         sampling.Prompt(prompts.codes, is_masked),
     )
-    shown = prompts.codes[:MAX_ROWS]
-    everything = np.zeros(shown.shape, bool)
+    whole = sampling.decode_all(tokenizer, list(prompts.codes))
+    chosen = spread.places(len(whole), MAX_ROWS)
+    shown = prompts.codes[chosen]
     show = sampling.partial_decoder(tokenizer)
-    whole = np.asarray(show(shown, everything))
     kept = np.asarray(show(shown, np.broadcast_to(is_masked, shown.shape)))
-    rows = np.stack([whole, kept, samples.images[:MAX_ROWS]], axis=1)
-    names = [str(generator.meta.class_names[label]) for label in prompts.labels[:MAX_ROWS]]
-    picture = grid.image_grid(
+    names = [str(generator.meta.class_names[label]) for label in prompts.labels[chosen]]
+    picture = _strip(whole[chosen], kept, samples.images[chosen], names)
+    # Each image's kept part beside the next image's: what a generator does that does not look.
+    others = np.where(is_masked, np.roll(prompts.codes, 1, axis=0), prompts.codes)
+    strangers = None
+    if np.any(others != prompts.codes):
+        strangers = sampling.decode_all(tokenizer, list(others))
+    return Filled(samples, picture, seam_figures(samples.images, whole, strangers, is_kept))
+
+
+def seam_figures(
+    made: np.ndarray, real: np.ndarray, strangers: np.ndarray | None, is_kept: np.ndarray
+) -> dict[str, Any]:
+    """Mean steps between pixels, in bytes, across the seam and elsewhere; see `metrics.seams`.
+
+    Of the completed images, of the real ones as their own codes show them, and of `strangers`, the
+    kept part of each beside a part of another. `agreement` is 1 for steps as real, 0 for those of
+    strangers; None where the decoder hides the seam of strangers (of digits on black it does).
+    """
+    kinds = {"filled_in": made, "real": real}
+    kinds |= {} if strangers is None else {"strangers": strangers}
+    found: dict[str, Any] = {
+        place: {name: float(measure(images, is_kept).mean()) for name, images in kinds.items()}
+        for place, measure in (("seam", seams.across), ("elsewhere", seams.elsewhere))
+    }
+    if strangers is not None:
+        seam = found["seam"]
+        found["agreement"] = seams.agreement(seam["filled_in"], seam["real"], seam["strangers"])
+    return found | {"num_images": len(made), "kept": is_kept.astype(int).tolist()}
+
+
+def told(figures: dict[str, Any]) -> list[str]:
+    """The figures at the seam in words."""
+    names = {"filled_in": "filled in", "real": "real", "strangers": "another image's part"}
+    lines = [
+        f"steps {place}: "
+        + ", ".join(f"{names[name]} {value:.2f}" for name, value in figures[place].items())
+        for place in ("seam", "elsewhere")
+    ]
+    if "agreement" in figures:
+        agreement = figures["agreement"]
+        said = "not told: with another image's part the steps are no larger than real ones"
+        if agreement is not None:
+            said = f"{agreement:.2f} (1 as real, 0 as another image's part)"
+        lines.append(f"agreement at the seam: {said}")
+    return lines
+
+
+def _strip(whole, kept, made, names: list[str]) -> Image.Image:
+    rows = np.stack([whole, kept, made], axis=1)
+    return grid.image_grid(
         rows.reshape(-1, *rows.shape[2:]),
         columns=3,
         row_names=names,
@@ -124,4 +181,3 @@ def fill_in(
         title="Filled in",
         subtitle="The image as the tokenizer sees it,\nwhat the kept codes show, and the result.",
     )
-    return samples, picture

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from resgen_jax.cli import flags, progress, run_directory, sections, trained
+from resgen_jax.cli import flags, progress, remarks, run_directory, sections, trained
 from resgen_jax.data import images as image_files
 from resgen_jax.data import paths, patterns, pipeline, sources, spread
 from resgen_jax.evaluation import pictures, reconstruction
@@ -43,6 +43,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             f"depth {level + 1}: PSNR {psnr:.2f} dB, usage {figures['usage_by_level'][level]:.1%}, "
             f"perplexity {figures['perplexity_by_level'][level]:.1f} of {figures['codebook_size']}"
         )
+    for remark in remarks.of_depths(figures["psnr_by_depth"]):
+        progress.result(remark)
     progress.result(f"picture: {paths.of(workdir) / PICTURE}")
     progress.result(f"figures: {paths.of(workdir) / FIGURES}")
 

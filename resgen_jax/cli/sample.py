@@ -14,7 +14,7 @@ from resgen_jax.evaluation import archive, pictures
 from resgen_jax.evaluation import samples as sample_files
 from resgen_jax.generators import confidence, proposals
 
-PICTURE, ARRAYS = "samples.png", "samples.npz"
+PICTURE, ARRAYS, SEAM = "samples.png", "samples.npz", "seam.json"
 ADM, ADM_ARRAYS = "adm", "samples_adm.npz"
 NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
 
@@ -82,7 +82,7 @@ def add_knobs(parser: flags.Parser) -> None:
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
-    """Writes samples.png and samples.npz and says where they are."""
+    """Writes samples.png, samples.npz and with --keep seam.json, and says where they are."""
     del overrides
     workdir = flags.require(values, "workdir", "the generator's run directory", "runs/generator")
     if bool(values.keep) != bool(values.keep_from):
@@ -114,9 +114,12 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
         tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
         prompts = inpainting.prompts(generator, tokenizer, values.keep_from, chosen, count)
-        samples, picture = inpainting.fill_in(
+        samples, picture, seam = inpainting.fill_in(
             generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
         )
+        run_directory.write_json(output / SEAM, seam)
+        for line in inpainting.told(seam):
+            progress.result(line)
     else:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)

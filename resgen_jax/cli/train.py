@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -15,6 +16,7 @@ from resgen_jax.cli import (
     flags,
     online_evaluation,
     progress,
+    remarks,
     sections,
     synthetic,
 )
@@ -122,6 +124,8 @@ def train(
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
+        has_no_data = synthetic.is_marked(config)
+        remark = remarks.Remarks(_codebook_size(experiment.task), report.note)
 
         def show(event: loop.Progress) -> None:
             if event.message:
@@ -129,6 +133,8 @@ def train(
                 return
             values = {SHOWN[name]: event.metrics[name] for name in SHOWN if name in event.metrics}
             report(event.step, values)
+            if not has_no_data:
+                remark(event.metrics)
 
         return loop.run(
             experiment.task,
@@ -143,6 +149,10 @@ def train(
             inspect=inspect,
             began=began,
         )
+
+
+def _codebook_size(task: Any) -> int:
+    return (task.tokenizer if task.name == "rq_vae" else task.space).codebook_size
 
 
 def _sizes(experiment: experiments.Experiment) -> str:

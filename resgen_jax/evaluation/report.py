@@ -61,6 +61,7 @@ class Report:
     commands: Sequence[Command]
     settings: Mapping[str, Mapping[str, Any]]
     environment: Mapping[str, str]
+    remarks: Sequence[str] = ()  # what the figures warn of
 
 
 def write(path: str | os.PathLike, report: Report) -> None:
@@ -78,6 +79,7 @@ def render(report: Report) -> str:
         element("p", report.headline, class_="lead"),
         element("h2", "Key figures"),
         _figures(report.figures),
+        *(element("p", remark) for remark in report.remarks),
         element("h2", "Pictures"),
         *(page.picture(shown.title, shown.image, shown.caption) for shown in report.pictures),
         element("h2", "How it works"),

@@ -1,13 +1,16 @@
 """Sample: the seed alone decides, kept regions stay, and every mistake is told before sampling."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from resgen_jax.cli import inpainting, sampling
 from resgen_jax.core import errors
-from resgen_jax.data import codes
+from resgen_jax.data import codes, spread
 from resgen_jax.evaluation import samples
+from resgen_jax.metrics import seams
 
 
 def sample(runs, output, *arguments):
@@ -86,7 +89,7 @@ def test_kept_region_of_held_out_codes_stays_and_the_rest_is_drawn(runs, tmp_pat
     arguments = ("--keep=0:2,1:4", "--keep_from=held-out", "--num_samples=6", "--batch_size=4")
     found = sample(runs, tmp_path, *arguments)
     source = codes.read(runs.codes).held_out
-    index = np.linspace(0, 359, 6).round().astype(int)
+    index = spread.places(360, 6)
     original = np.stack([source[int(number)]["codes"] for number in index])
     is_kept = np.zeros((4, 4), bool)
     is_kept[0:2, 1:4] = True
@@ -94,6 +97,30 @@ def test_kept_region_of_held_out_codes_stays_and_the_rest_is_drawn(runs, tmp_pat
     np.testing.assert_array_equal(found["codes"][:, is_kept], original[:, is_kept])
     assert np.any(found["codes"][:, ~is_kept] != original[:, ~is_kept])
     np.testing.assert_array_equal(found["labels"], source.labels[index])
+    figures = json.loads((tmp_path / "seam.json").read_text())
+    is_kept = np.array(figures["kept"], bool)
+    assert is_kept.sum() == 6
+    expected = seams.across(found["images"], is_kept).mean()
+    assert figures["seam"]["filled_in"] == pytest.approx(expected)
+    assert set(figures["seam"]) == set(figures["elsewhere"]) == {"filled_in", "real", "strangers"}
+
+
+def test_seam_figures_are_those_of_real_images_for_a_perfect_completion():
+    random, is_kept = np.random.default_rng(0), np.array([[True], [False]])
+    real = np.repeat(random.integers(0, 256, (6, 1, 1, 3), np.uint8), 8, axis=1).repeat(8, axis=2)
+    strangers = np.concatenate([real[:, :4], np.roll(real, 1, axis=0)[:, 4:]], axis=1)
+    perfect = inpainting.seam_figures(real, real, strangers, is_kept)
+    assert perfect["agreement"] == 1
+    assert perfect["seam"]["real"] == 0 < perfect["seam"]["strangers"]
+    blind = inpainting.seam_figures(strangers, real, strangers, is_kept)
+    assert blind["agreement"] == 0
+    assert inpainting.told(blind)[-1].startswith("agreement at the seam: 0.00 (1 as real")
+    hidden = inpainting.seam_figures(real, real, real, is_kept)
+    assert hidden["agreement"] is None
+    assert inpainting.told(hidden)[-1].startswith("agreement at the seam: not told")
+    alone = inpainting.seam_figures(real, real, None, is_kept)
+    assert "agreement" not in alone
+    assert len(inpainting.told(alone)) == 2
 
 
 def test_part_of_an_image_file_is_kept(runs, tmp_path):
