@@ -111,7 +111,5 @@ def _cell_probability(
     low = jnp.max(crossing, axis=-1, where=rise > 0, initial=-jnp.inf)
     high = jnp.min(crossing, axis=-1, where=rise < 0, initial=jnp.inf)
     is_open = (low < high) & jnp.all((rise != 0) | (lead >= 0), axis=-1)
-    # The lower tail, where the normal distribution function has its small numbers.
-    low, high = jnp.where(low > 0, -high, low), jnp.where(low > 0, -low, high)
     inside = jax.scipy.special.ndtr(high) - jax.scipy.special.ndtr(low)
     return jnp.where(is_open, inside, 0.0)

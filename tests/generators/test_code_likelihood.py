@@ -77,6 +77,15 @@ def test_two_codes_on_a_line_have_the_probabilities_of_a_normal(all_codes):
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), atol=1e-4)
 
 
+def test_hits_are_counted_where_no_direction_is_named(all_codes):
+    """The mean lies behind the code by as much as the codebook's middle lies before it."""
+    codes = 0 * all_codes
+    found = nats(*one_component([2.0, 0.0], 0.0, codes.shape), [[1.0, 0.0], [-1.0, 0.0]], codes)
+    share = code_likelihood.GUESS_SHARE
+    expected = -np.log((1 - share) * scipy.stats.norm.cdf(2) + share / 2)
+    assert found.mean() == pytest.approx(expected, abs=5e-3)
+
+
 @pytest.fixture(scope="module")
 def problem():
     """A mixture of four at one position, 16 random codes, and their probabilities by counting."""
