@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 zeros = nnx.initializers.zeros
@@ -35,6 +36,48 @@ def dense(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=nnx.with_partitioning(init, axes),
+        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        rngs=rngs,
+    )
+
+
+def dense_to_float32(
+    in_dim: int,
+    out_dim: int,
+    axes: tuple[str | None, str | None],
+    dtype: jax.typing.DTypeLike,
+    rngs: nnx.Rngs,
+    *,
+    init: Callable = lecun,
+) -> nnx.Linear:
+    """As `dense`, but what comes out is never rounded: multiplied in `dtype`, added in float32."""
+
+    def promote(arrays, dtype):
+        inputs, kernel, bias = arrays
+        return inputs.astype(dtype), kernel.astype(dtype), bias.astype(jnp.float32)
+
+    return nnx.Linear(
+        in_dim,
+        out_dim,
+        dtype=dtype,
+        promote_dtype=promote,
+        preferred_element_type=jnp.float32,
+        kernel_init=nnx.with_partitioning(init, axes),
+        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        rngs=rngs,
+    )
+
+
+def dense_exact(
+    in_dim: int, out_dim: int, axes: tuple[str | None, str | None], rngs: nnx.Rngs
+) -> nnx.Linear:
+    """As `dense` in float32, multiplied as such on a TPU or GPU, too: for a few outputs."""
+    return nnx.Linear(
+        in_dim,
+        out_dim,
+        dtype=jnp.float32,
+        precision=jax.lax.Precision.HIGHEST,
+        kernel_init=nnx.with_partitioning(lecun, axes),
         bias_init=nnx.with_partitioning(zeros, axes[-1:]),
         rngs=rngs,
     )
