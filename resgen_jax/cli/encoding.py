@@ -208,11 +208,9 @@ class Work:
         """Codes and labels; the device computes a batch while the one before is written."""
         before = None
         for batch in batches:
-            found = self.step(
-                self.encoder.params,
-                self.encoder.statistics,
-                jax.device_put(batch.pixels, self.sharding),
-            )
+            pixels = jax.device_put(batch.pixels, self.sharding)
+            with jax.set_mesh(self.encoder.mesh):  # the quantizer bounds its memory by the device
+                found = self.step(self.encoder.params, self.encoder.statistics, pixels)
             if before is not None:
                 yield np.asarray(before[0])[: before[1].num_rows], before[1].labels
             before = found, batch

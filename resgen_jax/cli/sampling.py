@@ -135,16 +135,17 @@ class Drawer:
         plan = resgen_sampler.plan(self._spec, num_tokens)  # refused now, not at the first batch
         batches = _batches(mesh, labels, prompt, seed, batch_size, order)
         return (
-            self._draw(params, codebooks, batch, plan, len(labels) - start)
+            self._draw(mesh, params, codebooks, batch, plan, len(labels) - start)
             for start, batch in batches
         )
 
-    def _draw(self, params, codebooks, batch, plan, num_left: int) -> Batch:
+    def _draw(self, mesh, params, codebooks, batch, plan, num_left: int) -> Batch:
         known = params, codebooks, batch["keys"], batch["labels"]
         kept = None
         if "codes" in batch:
             kept = resgen_sampler.Known(batch["codes"], batch["is_masked"])
-        codes = self._sampler.sample(*known, plan, kept)
+        with jax.set_mesh(mesh):  # the quantizer bounds its memory by the device
+            codes = self._sampler.sample(*known, plan, kept)
         return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
 
 
@@ -194,7 +195,8 @@ def unmask(
     )
     ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
     known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
-    _, (codes, is_masked) = sampler.sample(*known, plan)
+    with jax.set_mesh(generator.mesh):
+        _, (codes, is_masked) = sampler.sample(*known, plan)
     show = partial_decoder(tokenizer)
     shown = [trained.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
     share = 1 - trained.fetch(is_masked)[:, : len(labels)].mean(axis=(1, 2, 3))

@@ -28,13 +28,17 @@ class MixtureHead(nnx.Module):
     ):
         self.min_log_scale = min_log_scale
 
-        def project(out_dim: int, axis: str | None):
-            return linear.dense(width, out_dim, ("embed", axis), dtype, rngs)
+        # What decides is exact, and a fiftieth of the head; the factors are the rest, and their
+        # inputs carry the rounding of the whole trunk: one pass, but no rounding behind it.
+        def exact(out_dim: int, axis: str | None):
+            return linear.dense_exact(width, out_dim, ("embed", axis), rngs)
 
-        self.component_logits = project(num_components, "components")
-        self.factors = project(num_components * rank, "components")
-        self.shift = project(code_dim, None)
-        self.log_scale = project(1, None)
+        self.component_logits = exact(num_components, "components")
+        self.factors = linear.dense_to_float32(
+            width, num_components * rank, ("embed", "components"), dtype, rngs
+        )
+        self.shift = exact(code_dim, None)
+        self.log_scale = exact(1, None)
         self.weight = linear.table(
             (num_components, code_dim, rank),
             ("components", "channels", None),
@@ -47,14 +51,11 @@ class MixtureHead(nnx.Module):
 
     def __call__(self, hidden: Float[Array, "b l d"]) -> mixture.Params:
         factors = self.factors(hidden)
-        log_scale = self.log_scale(hidden)[..., 0].astype(jnp.float32)
         return mixture.Params(
-            component_logits=self.component_logits(hidden).astype(jnp.float32),
-            factors=factors.reshape(*factors.shape[:-1], -1, self.weight.shape[-1]).astype(
-                jnp.float32
-            ),
-            shift=self.shift(hidden).astype(jnp.float32),
-            log_scale=jnp.maximum(log_scale, self.min_log_scale),
+            component_logits=self.component_logits(hidden),
+            factors=factors.reshape(*factors.shape[:-1], -1, self.weight.shape[-1]),
+            shift=self.shift(hidden),
+            log_scale=jnp.maximum(self.log_scale(hidden)[..., 0], self.min_log_scale),
         )
 
     def basis(self) -> mixture.Basis:
@@ -72,8 +73,10 @@ class CodeHead(nnx.Module):
 
     def __init__(self, width: int, depth: int, codebook_size: int, dtype, rngs: nnx.Rngs):
         self.depth = depth
-        self.project = linear.dense(width, depth * codebook_size, ("embed", "vocab"), dtype, rngs)
+        self.project = linear.dense_to_float32(
+            width, depth * codebook_size, ("embed", "vocab"), dtype, rngs
+        )
 
     def __call__(self, hidden: Float[Array, "b l d"]) -> Float[Array, "b l q v"]:
-        logits = self.project(hidden).astype(jnp.float32)
+        logits = self.project(hidden)
         return logits.reshape(*logits.shape[:-1], self.depth, -1)

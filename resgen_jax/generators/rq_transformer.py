@@ -159,7 +159,9 @@ class RqTransformer(nnx.Module):
         self.body = Stack(spec, spec.num_body_layers, rngs)
         self.head = Stack(spec, spec.num_head_layers, rngs)
         self.norm = LayerNorm(width, rngs)
-        self.out = linear.dense(width, space.codebook_size, ("embed", "vocab"), dtype, rngs)
+        self.out = linear.dense_to_float32(
+            width, space.codebook_size, ("embed", "vocab"), dtype, rngs
+        )
 
     def __call__(
         self,

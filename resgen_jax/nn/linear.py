@@ -1,8 +1,10 @@
 """Dense layers and tables that carry the logical names of their axes."""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -42,37 +44,98 @@ def dense(
     )
 
 
-@jax.custom_vjp
-def matmul(values: Float[Array, "*n d"], kernel: Float[Array, "d e"]) -> Float[Array, "*n e"]:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def matmul(
+    values: Float[Array, "*n d"],
+    kernel: Float[Array, "d e"],
+    out_dtype: jax.typing.DTypeLike | None = None,
+) -> Float[Array, "*n e"]:
     """`values @ kernel`, with gradients whose matmuls read both sides as they lie in memory.
 
     The rule that JAX derives makes the kernel's gradient transposed; on CPU the incoming gradient
-    was copied for it, element by element, which took longer than the matmul.
+    was copied for it, element by element, which took longer than the matmul. What is added up comes
+    out in `out_dtype`, or in that of the inputs.
     """
-    return values @ kernel
+    dimensions = (((values.ndim - 1,), (0,)), ((), ()))
+    return jax.lax.dot_general(values, kernel, dimensions, preferred_element_type=out_dtype)
 
 
-def _matmul_forward(values: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return values @ kernel, (values, kernel)
+def _matmul_forward(values: Array, kernel: Array, out_dtype) -> tuple[Array, tuple[Array, Array]]:
+    dimensions = (((values.ndim - 1,), (0,)), ((), ()))
+    made = jax.lax.dot_general(values, kernel, dimensions, preferred_element_type=out_dtype)
+    return made, (values, kernel)
 
 
-def _matmul_backward(seen: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _matmul_backward(out_dtype, seen: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    del out_dtype
     values, kernel = seen
     rows = gradient.reshape(-1, gradient.shape[-1])
-    to_values = jax.lax.dot_general(rows, kernel, (((1,), (1,)), ((), ())))
     flat = values.reshape(-1, values.shape[-1])
-    to_kernel = jax.lax.dot_general(flat, rows, (((0,), (0,)), ((), ())))
+    to_values = jax.lax.dot_general(
+        rows, kernel, (((1,), (1,)), ((), ())), preferred_element_type=values.dtype
+    )
+    to_kernel = jax.lax.dot_general(
+        flat, rows, (((0,), (0,)), ((), ())), preferred_element_type=kernel.dtype
+    )
     return to_values.reshape(values.shape), to_kernel
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
-def _dot_general(values: Array, kernel: Array, dimensions, **_) -> Array:
+def _dot_general(
+    values: Array, kernel: Array, dimensions, *, preferred_element_type=None, **options
+) -> Array:
     """What a dense layer asks for: the last axis of one with the first of the other."""
-    if dimensions != (((values.ndim - 1,), (0,)), ((), ())):
-        raise ValueError(f"a dense layer asks for dimensions {dimensions}; expected last and first")
-    return matmul(values, kernel)
+    asked = {name: value for name, value in options.items() if value is not None}
+    if asked or dimensions != (((values.ndim - 1,), (0,)), ((), ())):
+        raise ValueError(
+            f"a dense layer asks for {dimensions} with {asked}; expected last with first"
+        )
+    return matmul(values, kernel, preferred_element_type)
+
+
+def dense_to_float32(
+    in_dim: int,
+    out_dim: int,
+    axes: tuple[str | None, str | None],
+    dtype: jax.typing.DTypeLike,
+    rngs: nnx.Rngs,
+    *,
+    init: Callable = lecun,
+) -> nnx.Linear:
+    """As `dense`, but what comes out is never rounded: multiplied in `dtype`, added in float32."""
+
+    def promote(arrays, dtype):
+        inputs, kernel, bias = arrays
+        return inputs.astype(dtype), kernel.astype(dtype), bias.astype(jnp.float32)
+
+    return nnx.Linear(
+        in_dim,
+        out_dim,
+        dtype=dtype,
+        promote_dtype=promote,
+        preferred_element_type=jnp.float32,
+        dot_general=_dot_general,
+        kernel_init=nnx.with_partitioning(init, axes),
+        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        rngs=rngs,
+    )
+
+
+def dense_exact(
+    in_dim: int, out_dim: int, axes: tuple[str | None, str | None], rngs: nnx.Rngs
+) -> nnx.Linear:
+    """As `dense` in float32, multiplied as such on a TPU or GPU, too: for a few outputs."""
+    return nnx.Linear(
+        in_dim,
+        out_dim,
+        dtype=jnp.float32,
+        precision=jax.lax.Precision.HIGHEST,
+        kernel_init=nnx.with_partitioning(lecun, axes),
+        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        rngs=rngs,
+    )
 
 
 def table(shape: tuple[int, ...], axes: tuple, init: Callable, rngs: nnx.Rngs) -> nnx.Param:

@@ -27,13 +27,14 @@ class SharedModulation(nnx.Module):
     """Condition -> the modulation vectors of all layers at once (ResGen section 5).
 
     Linear, SiLU, Linear; the last one starts at zero, so every gate is closed at the start. Each
-    layer adds its own learned offset, which costs 6 vectors a layer and no matrix.
+    layer adds its own learned offset, which costs 6 vectors a layer and no matrix. The vectors are
+    float32: the last modulation of a network needs them so.
     """
 
     def __init__(self, in_dim: int, hidden_dim: int, num_vectors: int, width: int, dtype, rngs):
         self.num_vectors = num_vectors
         self.up = linear.dense(in_dim, hidden_dim, ("embed", "mlp"), dtype, rngs)
-        self.down = linear.dense(
+        self.down = linear.dense_to_float32(
             hidden_dim, num_vectors * width, ("mlp", "embed"), dtype, rngs, init=linear.zeros
         )
 

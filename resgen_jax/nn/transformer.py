@@ -142,11 +142,13 @@ class Transformer(nnx.Module):
         *vectors, shift, scale = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
         keys = None if key is None else jax.random.split(key, self.spec.num_layers)
+        layer_vectors = [vector.astype(dtype) for vector in vectors]
 
         def layer(values, weights_and_key):
             weights, layer_key = weights_and_key
             block = nnx.merge(graph, weights)
-            return block(values, vectors, angles, layer_key), None
+            return block(values, layer_vectors, angles, layer_key), None
 
         values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, keys))
-        return modulation.modulate(values, shift, scale).astype(jnp.float32)
+        # In float32: rounded here, all that a head decides would be rounded.
+        return modulation.modulate(values.astype(jnp.float32), shift, scale)

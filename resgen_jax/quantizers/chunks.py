@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree, Shaped
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, shards
 
 MAX_DISTANCES = 2**20
 
@@ -12,14 +12,18 @@ MAX_DISTANCES = 2**20
 def num_chunks(num_rows: int, width: int, max_elements: int) -> int:
     """Chunks that keep (rows of a chunk) x `width` within `max_elements`, or one row a chunk.
 
-    `max_elements` counts the global array: on a mesh each device holds its share of it. A number
-    that divides `num_rows` is preferred, because padding a sharded axis moves it between devices.
+    `max_elements` counts what one device holds, with the rows split over the mesh in scope: more
+    devices take more rows at a time, not more turns. A number that divides a device's rows is
+    preferred, because padding a sharded axis moves it between devices.
     """
     if max_elements < 1:
         raise errors.UserError(f"max_distances is {max_elements}; expected 1 or more")
-    least = min(-(-num_rows * width // max_elements), num_rows)
-    least = max(least, 1)
-    return next((k for k in range(least, min(2 * least, num_rows)) if num_rows % k == 0), least)
+    num_shards = shards.num_row_shards()
+    rows_here = -(-num_rows // num_shards)
+    least = max(min(-(-rows_here * width // max_elements), rows_here), 1)
+    # Rows that the devices do not share evenly are padded as they are.
+    whole = num_rows if num_rows % num_shards else rows_here
+    return next((k for k in range(least, min(2 * least, whole)) if whole % k == 0), least)
 
 
 def split(array: Shaped[Array, "n ..."], count: int) -> Shaped[Array, "chunks rows ..."]:

@@ -42,7 +42,7 @@ def nearest_code(
 ) -> Int[Array, "n"]:
     """Row of `codebook` closest to each vector in squared Euclidean distance; ties to the lowest.
 
-    No more than `max_distances` of the (n, v) distances exist at a time, counted over all devices.
+    A device holds no more than `max_distances` of the (n, v) distances at a time.
     """
     check_code_dim(vectors, codebook)
     codebook = jax.lax.stop_gradient(codebook.astype(jnp.float32))

@@ -48,7 +48,7 @@ class Spec:
     """Sizes of the codebooks and the pace of their learning; see `interface.LEARNERS`.
 
     `restart_threshold` is a share of the mean count of a level, 0 = never; `smoothing` counts
-    vectors; `max_distances` bounds the (n, v) distances held at a time, counted over all devices.
+    vectors; `max_distances` bounds the (n, v) distances that a device holds at a time.
     `learning_rate` is Adam's, of the learners that descend a gradient. `num_beams` prefixes of the
     codes are kept in the search for them, 1 = the nearest vector of each level.
     """

@@ -84,7 +84,7 @@ def encode(
     """Greedy codes, every level's vectors made anew for each row, and what is left.
 
     Neither carries a gradient: what learns is `partial_sums` of the codes.
-    No more than `max_distances` numbers of all rows' vectors exist in one array at a time.
+    A device holds no more than `max_distances` numbers of all rows' vectors in one array at a time.
     """
     codebook.check_code_dim(latents, params["codebooks"])
     params = jax.lax.stop_gradient(params)

@@ -20,8 +20,11 @@ def guide(
 ) -> Float[Array, "..."]:
     """unconditional + s (conditional - unconditional): 1 is off, above 1 sharpens.
 
-    Written from the conditional side, so that a scale of 1 gives it back exactly.
+    Written from the conditional side, so that a scale of 1 gives it back exactly. In float32: the
+    scale multiplies what rounding did to the difference, too.
     """
+    wide = jnp.promote_types(conditional.dtype, jnp.float32)
+    conditional, unconditional = conditional.astype(wide), unconditional.astype(wide)
     return conditional + (guidance_scale - 1) * (conditional - unconditional)
 
 

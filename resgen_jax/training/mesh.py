@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
-from resgen_jax.core import build, errors, trees
+from resgen_jax.core import build, errors, shards, trees
 from resgen_jax.training import slices
 from resgen_jax.training.state import Batch, PyTree, Task, TrainState
 
@@ -19,7 +19,7 @@ AXES = ("data", "fsdp", "tensor")
 # Which mesh axes split a logical axis. The batch is split over data and fsdp alike: fsdp splits the
 # parameters as well, tensor splits the matrix products.
 RULES: Mapping[str, str | tuple[str, ...] | None] = {
-    "batch": ("data", "fsdp"),
+    "batch": shards.BATCH_AXES,
     "embed": "fsdp",
     "channels": "fsdp",
     "mlp": "tensor",

@@ -11,11 +11,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import build, errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import conditioning, interface, resgen
+from resgen_jax.generators import code_likelihood, conditioning, interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.quantizers import codebook, rvq
+from resgen_jax.quantizers import rvq
 from resgen_jax.training import optimizer
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -33,7 +33,7 @@ class LossSpec:
     masks: str = "coarse_first"  # the sampler's, too
     condition_drop_rate: float = 0.1
     average_decay: float = 0.9999
-    num_nll_draws: int = 128  # of the held-out code likelihood
+    num_nll_draws: int = 32  # of the held-out code likelihood
 
     def __post_init__(self):
         if self.objective not in OBJECTIVES:
@@ -49,9 +49,9 @@ class LossSpec:
             raise errors.UserError(
                 f"loss.max_mask_rate is {self.max_mask_rate}; expected above 0 and at most 1"
             )
-        if self.num_nll_draws < 1:
+        if self.num_nll_draws < 2:
             raise errors.UserError(
-                f"loss.num_nll_draws is {self.num_nll_draws}; expected 1 or more"
+                f"loss.num_nll_draws is {self.num_nll_draws}; expected 2 or more"
             )
         mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
         if self.masks not in rvq_masking.MASKS:
@@ -174,9 +174,10 @@ class ResGenTask:
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Held-out losses, and the likelihood of the codes of every level given those above.
 
-        "code_nll/level_j" draws from the mixture and counts how often the quantizer returns the
-        true code of level j when all shallower levels are visible everywhere: the density alone
-        ranks heads wrongly, since levels of small remainders dominate it.
+        "code_nll/level_j" are the nats of the true code of level j under draws from the mixture
+        that go through the quantizer, all shallower levels visible everywhere; ln V is a guess,
+        more is worse than one. The density alone ranks heads wrongly, since levels of small
+        remainders dominate it. "code_head_nll/level_j" are those of the auxiliary head, exact.
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll")
@@ -282,19 +283,12 @@ class ResGenTask:
         is_masked = jnp.broadcast_to(jnp.arange(self.space.depth) >= level, codes.shape)
         hidden, density, basis = self._predict(params, codebooks, codes, is_masked, batch["labels"])
         true_codes = jnp.take(codes, level, axis=-1)
-
-        def draw(hits, index):
-            row_keys = keys.example_keys(jax.random.fold_in(key, index), jnp.arange(len(codes)))
-            vectors = mixture.sample(row_keys, density, basis).vector
-            drawn = codebook.nearest_code(vectors.reshape(-1, vectors.shape[-1]), codebooks[level])
-            is_hit = drawn.reshape(true_codes.shape) == true_codes
-            return hits + is_hit.astype(jnp.int32), None
-
-        draws = jnp.arange(self.loss.num_nll_draws)
-        hits, _ = jax.lax.scan(draw, jnp.zeros(true_codes.shape, jnp.int32), draws)
-        # One more draw from the uniform keeps a code that was never drawn finite.
-        share = (hits.astype(jnp.float32) + 1 / self.space.codebook_size) / (len(draws) + 1)
-        nll = {"code_nll": -jnp.log(share)}
+        row_keys = keys.example_keys(key, jnp.arange(len(codes)))
+        nll = {
+            "code_nll": code_likelihood.nll(
+                row_keys, density, basis, codebooks[level], true_codes, self.loss.num_nll_draws
+            )
+        }
         if self.loss.code_loss_weight:
             logits = self.network.apply(params, hidden, method="code_logits")
             head_nll = masked.code_nll(logits, codes)

@@ -156,6 +156,17 @@ def test_without_the_code_head_there_are_no_parameters_for_it(tiny):
     assert set(network.axes) == set(shapes)
 
 
+def test_what_decides_is_exact_in_low_precision(tiny):
+    trunk = dataclasses.replace(tiny.spec.trunk, compute_dtype="bfloat16")
+    network = resgen.make(dataclasses.replace(tiny.spec, trunk=trunk), tiny.space)
+    states = jnp.asarray(np.random.default_rng(3).normal(size=(8, 6, 8)), jnp.float32)
+    low, _ = network.apply(tiny.params, states, method="mixture")
+    exact, _ = tiny.network.apply(tiny.params, states, method="mixture")
+    for name in ("component_logits", "shift", "log_scale"):
+        np.testing.assert_allclose(getattr(low, name), getattr(exact, name), rtol=1e-6, atol=1e-6)
+    assert np.any(low.factors != exact.factors)
+
+
 def test_the_output_is_float32_in_low_precision(tiny, is_masked):
     trunk = dataclasses.replace(tiny.spec.trunk, compute_dtype="bfloat16")
     network = resgen.make(dataclasses.replace(tiny.spec, trunk=trunk), tiny.space)

@@ -107,6 +107,6 @@ def test_held_out_metrics_are_those_of_one_device(together, alone):
     with jax.set_mesh(mesh):
         metrics = jax.jit(task.evaluate)(state, meshes.put_batch(mesh, batch), key)
     for metric, value in expected.items():
-        # A draw of a code may fall on the other side of a tie: two draws of one position.
-        tolerance = 2e-2 if metric.startswith("code_nll") else 1e-4
+        # A draw may take the next component, where two are as good as equal.
+        tolerance = 1e-3 if metric.startswith("code_nll") else 1e-4
         np.testing.assert_allclose(metrics[metric], value, rtol=tolerance, err_msg=metric)

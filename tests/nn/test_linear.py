@@ -31,6 +31,44 @@ def test_parameters_are_float32_and_the_matmul_is_not(key):
     }
 
 
+class Heads(nnx.Module):
+    def __init__(self, rngs):
+        self.wide = linear.dense_to_float32(64, 6, ("embed", "mlp"), jnp.bfloat16, rngs)
+        self.exact = linear.dense_exact(64, 6, ("embed", None), rngs)
+
+    def __call__(self, values):
+        return self.wide(values), self.exact(values)
+
+
+def rounded(values):
+    return np.asarray(values.astype(jnp.bfloat16), np.float64)
+
+
+def test_what_decides_is_not_rounded_behind_the_matmul(key):
+    network = functional.from_module(Heads)
+    params = jax.tree.map(lambda leaf: leaf + 0.123, network.init(key))
+    values = jax.random.normal(key, (5, 64))
+    wide, exact = network.apply(params, values)
+    assert wide.dtype == exact.dtype == jnp.float32
+    expected = rounded(values) @ rounded(params["wide"]["kernel"]) + 0.123
+    np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        exact, values @ params["exact"]["kernel"] + 0.123, rtol=1e-5, atol=1e-5
+    )
+    gradient = jax.jit(jax.grad(lambda params: sum(x.sum() for x in network.apply(params, values))))
+    np.testing.assert_allclose(
+        gradient(params)["wide"]["kernel"],
+        np.broadcast_to(rounded(values).sum(axis=0)[:, None], (64, 6)),
+        atol=0.1,
+    )
+
+
+def test_an_exact_layer_says_so_to_the_hardware(key):
+    network = functional.from_module(Heads)
+    text = str(jax.make_jaxpr(network.apply)(network.init(key), jnp.ones((5, 64))))
+    assert text.count("HIGHEST") == 2  # for each side of the one matmul
+
+
 def test_normal_has_the_deviation_it_was_given(key):
     np.testing.assert_allclose(np.std(linear.normal(0.3)(key, (100, 100))), 0.3, rtol=0.05)
 

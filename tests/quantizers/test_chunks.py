@@ -1,10 +1,11 @@
 """Chunks hold every row once, within the bound."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.quantizers import chunks
+from resgen_jax.quantizers import chunks, codebook
 
 
 @pytest.mark.parametrize("num_rows", [1, 7, 64, 100])
@@ -23,6 +24,43 @@ def test_a_count_that_divides_the_rows_is_taken():
     # 64 rows of 10 within 150 need 5 chunks at least; 8 divides 64 and needs no padding.
     assert chunks.num_chunks(64, 10, 150) == 8
     assert chunks.num_chunks(64, 10, 640) == 1
+
+
+@pytest.fixture
+def mesh():
+    """Eight devices, of which four have rows of their own."""
+    types = (jax.sharding.AxisType.Auto,) * 3
+    return jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"), axis_types=types)
+
+
+def test_devices_take_their_rows_at_a_time_and_not_more_turns(mesh):
+    assert chunks.num_chunks(256, 10, 150) == 32
+    with jax.set_mesh(mesh):
+        # What one device would do with its 64 rows.
+        assert chunks.num_chunks(256, 10, 150) == 8
+        assert chunks.num_chunks(256, 10, 640) == 1
+        assert chunks.num_chunks(3, 10, 10) == 1  # less rows than devices: one each
+
+
+def test_a_chunk_on_a_mesh_holds_the_bound_on_every_device_and_moves_nothing(mesh):
+    """The loop's distances are of the local rows, and no row leaves its device."""
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(("data", "fsdp")))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    vectors = jnp.asarray(np.random.default_rng(0).normal(size=(256, 6)), jnp.float32)
+    table = jnp.asarray(np.random.default_rng(1).normal(size=(10, 6)), jnp.float32)
+
+    def nearest(vectors, table):
+        return codebook.nearest_code(vectors, table, max_distances=160)
+
+    placed = jax.device_put(vectors, rows), jax.device_put(table, everywhere)
+    with jax.set_mesh(mesh):
+        compiled = jax.jit(nearest, out_shardings=rows).lower(*placed).compile()
+    text = compiled.as_text()
+    assert '"known_trip_count":{"n":"4"}' in text
+    assert "f32[10,16]" in text
+    assert "f32[10,64]" not in text
+    assert not any(name in text for name in ("all-gather", "all-to-all", "collective-permute"))
+    np.testing.assert_array_equal(compiled(*placed), jax.jit(nearest)(vectors, table))
 
 
 def test_neighbours_go_to_different_chunks():

@@ -27,6 +27,13 @@ def test_guide_equals_its_formula(pair, scale):
     np.testing.assert_allclose(guidance.guide(*pair, scale), expected, atol=1e-5)
 
 
+def test_low_precision_is_guided_in_float32(pair):
+    low = pair.astype(jnp.bfloat16)
+    guided = guidance.guide(*low, 3.0)
+    assert guided.dtype == jnp.float32
+    np.testing.assert_array_equal(guided, guidance.guide(*low.astype(jnp.float32), 3.0))
+
+
 def test_rows_of_both_lie_in_turn_and_come_apart_again(pair):
     both = guidance.interleave(*pair)
     np.testing.assert_array_equal(both[0::2], pair[0])
