@@ -1,6 +1,5 @@
 """Training ResGen on cached codes: masks, the mixture losses, and what is measured held out."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -9,82 +8,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import conditioning, interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.quantizers import codebook
-from resgen_jax.training import optimizer
+from resgen_jax.training import optimizer, resgen_loss
+from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSpec:
-    """What is minimised; the defaults are what measured best on the demo data."""
-
-    objective: str = "exact"
-    smoothing: float = 0.01  # of the responsibilities, objective "bound" only
-    regression_weight: float = 0.2  # objective "weighted" only
-    code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
-    mask_schedule: str = "cosine"
-    max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
-    condition_drop_rate: float = 0.1
-    average_decay: float = 0.9999
-    num_nll_draws: int = 128  # of the held-out code likelihood
-
-    def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            hint = build.nearest(self.objective, OBJECTIVES)
-            raise errors.UserError(f"loss.objective is {self.objective!r}; {hint}")
-        for name in ("condition_drop_rate", "average_decay", "smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
-        for name in ("regression_weight", "code_loss_weight"):
-            if getattr(self, name) < 0:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.max_mask_rate <= 1:
-            raise errors.UserError(
-                f"loss.max_mask_rate is {self.max_mask_rate}; expected above 0 and at most 1"
-            )
-        if self.num_nll_draws < 1:
-            raise errors.UserError(
-                f"loss.num_nll_draws is {self.num_nll_draws}; expected 1 or more"
-            )
-        mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
-
-
-Objective = Callable[
-    [mixture.Params, mixture.Basis, Float[Array, "b l c"], LossSpec], Float[Array, "b l"]
-]
-
-
-def exact(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """Negative log density of the mixture."""
-    del spec
-    return -mixture.log_prob(params, basis, target)
-
-
-def bound(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """The paper's two-part bound, responsibilities from the densities alone (section 3.3)."""
-    return mixture.bound(params, basis, target, spec.smoothing)
-
-
-def weighted(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """The exact likelihood's two parts, with a weight on the regression."""
-    return mixture.weighted_bound(
-        params, basis, target, 0.0, spec.regression_weight, mixture.by_posterior
-    )
-
-
-OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": weighted}
 
 
 def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
@@ -229,7 +162,9 @@ class ResGenTask:
             params, codebooks, codes, is_masked, labels, use["dropout"] if is_training else None
         )
         target = rvq_masking.masked_embedding(codes, is_masked, codebooks)
-        position_loss = OBJECTIVES[self.loss.objective](density, basis, target, self.loss)
+        position_loss = resgen_loss.OBJECTIVES[self.loss.objective](
+            density, basis, target, self.loss
+        )
         is_scored = jnp.broadcast_to(is_valid[:, None], position_loss.shape)
         num_hidden = jnp.sum(is_masked, axis=-1)
         loss = masked.per_masked_token(position_loss, num_hidden, is_scored)
