@@ -60,7 +60,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         weights="",
         commitment="prefix",
         commitment_weight=0.25,
-        start_step=0,
+        start_step=1,  # k-means on the first batch starts the codebooks
         average_decay=0.9999,
     )
     config.adversarial = dict(

@@ -39,7 +39,8 @@ class LossSpec:
     commitment_weight: float = 0.25
     gradient: str = "straight_through"  # or "rotation"
     depth_drop_rate: float = 0.0  # share of images decoded from a random number of levels
-    start_step: int = 100  # steps without quantization before k-means starts the codebooks
+    # Steps without quantization, the first at least: k-means starts the codebooks on the last.
+    start_step: int = 100
     average_decay: float = 0.999
 
     def __post_init__(self):

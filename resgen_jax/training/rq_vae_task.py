@@ -65,6 +65,8 @@ class RqVaeTask:
         )
         self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
         self._optimizer_spec = optimizer_spec
+        # The codebooks start from latents, which the first step is the first to see.
+        self._start_step = max(loss.start_step, 1)
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
         self.tokenizer = interface.Tokenizer(
             encode=self._encode,
@@ -179,7 +181,7 @@ class RqVaeTask:
 
     def _loss(self, params, state: TrainState, batch, key):
         learner_state = state.statistics["quantizer"]
-        is_quantizing = state.step >= self.loss.start_step
+        is_quantizing = state.step >= self._start_step
         images = image_data.to_unit(batch["images"])
         latents = self.network.apply(params, images, method="encode")
         quantized = self.learner.quantize(learner_state, latents)
@@ -215,7 +217,7 @@ class RqVaeTask:
             return self.learner.update(learner_state, latents, quantized, use["update"])
 
         return jax.lax.switch(
-            jnp.clip(state.step - self.loss.start_step + 2, 0, 2),
+            jnp.clip(state.step - self._start_step + 2, 0, 2),
             [lambda same: same, start, update],
             learner_state,
         )

@@ -126,6 +126,19 @@ def test_k_means_starts_the_codebooks_one_step_before(task, run, batch, encode):
     )
 
 
+@pytest.mark.parametrize("start_step", [0, 1])
+def test_the_first_step_is_the_earliest_to_start_the_codebooks(start_step, batch, encode):
+    task = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=start_step))
+    before = jax.jit(task.init)(jax.random.key(0))
+    after, metrics = jax.jit(task.step)(before, batch, jax.random.key(1))
+    assert metrics["loss"] == metrics["reconstruction_loss"]  # nothing was quantized yet
+    codes = quantize(encode(before.params, batch["images"]), codebooks_of(task, after))[0][..., 0]
+    counts = np.bincount(codes.reshape(-1), minlength=8)
+    np.testing.assert_allclose(
+        after.statistics["quantizer"].counts[0], np.maximum(counts, 1), rtol=1e-5
+    )
+
+
 def test_from_the_start_on_the_decoder_sees_quantized_latents(task, run, batch, encode, decode):
     states, history = run
     state = states[START]
