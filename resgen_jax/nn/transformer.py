@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 from resgen_jax.core import build, errors
 from resgen_jax.nn import attention, dropout, linear, modulation, positions
@@ -82,18 +82,18 @@ class Block(nnx.Module):
         values: Float[Array, "b l d"],
         vectors: Float[Array, "b l six d"],
         angles: Float[Array, "l half"] | None,
-        key: PRNGKeyArray | None,
+        keys: Key[Array, "b"] | None,
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
-        keys = (None, None) if key is None else jax.random.split(key)
+        first, second = (None, None) if keys is None else split_rows(keys, 2)
         offset = self.offset[...].astype(vectors.dtype)
         vectors = vectors + offset[None, None, :, :]
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = jnp.moveaxis(vectors, -2, 0)
         mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles)
-        values = values + gate_a * dropout.dropout(keys[0], mixed, rate)
+        values = values + gate_a * dropout.of_rows(first, mixed, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
         hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
-        return values + gate_f * dropout.dropout(keys[1], hidden, rate)
+        return values + gate_f * dropout.of_rows(second, hidden, rate)
 
 
 class Transformer(nnx.Module):
@@ -122,9 +122,9 @@ class Transformer(nnx.Module):
         self,
         tokens: Float[Array, "b l d"],
         condition: Float[Array, "b l e"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """`key` turns dropout on; hidden states come out in float32."""
+        """`keys`, one for each row, turn dropout on; hidden states come out in float32."""
         dtype = jnp.dtype(self.spec.compute_dtype)
         values, angles = tokens.astype(dtype), None
         if self.spec.positions == "learned":
@@ -133,13 +133,18 @@ class Transformer(nnx.Module):
             angles = positions.rotary_angles(self.grid, self.spec.width // self.spec.num_heads)
         vectors = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
-        keys = None if key is None else jax.random.split(key, self.spec.num_layers)
+        layer_keys = None if keys is None else split_rows(keys, self.spec.num_layers)
 
-        def layer(values, weights_and_key):
-            weights, layer_key = weights_and_key
+        def layer(values, weights_and_keys):
+            weights, row_keys = weights_and_keys
             block = nnx.merge(graph, weights)
-            return block(values, vectors[:, :, :6], angles, layer_key), None
+            return block(values, vectors[:, :, :6], angles, row_keys), None
 
-        values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, keys))
+        values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, layer_keys))
         shift, scale = vectors[:, :, 6], vectors[:, :, 7]
         return modulation.modulate(values, shift, scale).astype(jnp.float32)
+
+
+def split_rows(keys: Key[Array, "b"], num: int) -> Key[Array, "num b"]:
+    """`num` keys for each row out of its own."""
+    return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)

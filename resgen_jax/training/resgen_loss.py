@@ -2,12 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
-from jaxtyping import Array, Float
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.processes import mask_schedules
+from resgen_jax.generators import conditioning, interface
+from resgen_jax.losses import masked
+from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.training.state import Batch, Metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,3 +81,106 @@ def weighted(
 
 
 OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": weighted}
+
+
+def draw(
+    batch: Batch,
+    key: PRNGKeyArray,
+    spec: LossSpec,
+    space: interface.CodeSpace,
+    is_training: bool = True,
+) -> Batch:
+    """The batch with a mask for each row; in training with labels dropped and keys of dropout.
+
+    Each row draws by its number in the batch, so that what it gets does not depend on the rows
+    that are computed together with it.
+    """
+    labels = batch["labels"]
+    use = keys.named_keys(key, "mask", "drop", "dropout")
+    row = {name: keys.example_keys(use[name], jnp.arange(len(labels))) for name in use}
+    schedule = mask_schedules.by_name(spec.mask_schedule)
+    drawn = {
+        "codes": batch["codes"],
+        "labels": labels,
+        "is_valid": batch.get("is_valid", jnp.ones(labels.shape, bool)),
+        "is_masked": rvq_masking.sample_mask(
+            row["mask"], schedule, space.length, space.depth, spec.max_mask_rate
+        ),
+    }
+    if is_training:
+        rate = spec.condition_drop_rate
+        dropped = conditioning.drop_labels(row["drop"], labels, rate, space.num_classes)
+        drawn |= {"labels": dropped, "dropout": row["dropout"]}
+    return drawn
+
+
+class Counts(NamedTuple):
+    """Of a whole batch: what its sums are divided by, at least 1."""
+
+    num_tokens: Float[Array, ""]  # masked
+    num_positions: Float[Array, ""]
+
+
+class Sums(NamedTuple):
+    """Over the valid rows of a batch or of a part of it: those of parts add up."""
+
+    mixture: Float[Array, ""]  # losses of the masked embeddings
+    code_nll: Float[Array, ""]  # of the masked codes; 0 without the code loss
+    log_scale: Float[Array, ""]
+    prior: Float[Array, "m"]  # how much of each component
+
+
+def counts(drawn: Batch) -> Counts:
+    """Those of a batch out of `draw`."""
+    num_valid = jnp.sum(drawn["is_valid"]).astype(jnp.float32)
+    return Counts(
+        masked.num_masked(drawn["is_masked"], drawn["is_valid"]),
+        jnp.maximum(num_valid, 1) * drawn["codes"].shape[1],
+    )
+
+
+def sums(
+    drawn: Batch,
+    density: mixture.Params,
+    basis: mixture.Basis,
+    target: Float[Array, "b l c"],
+    logits: Float[Array, "b l q v"] | None,
+    spec: LossSpec,
+) -> Sums:
+    """Those of rows out of `draw`; `logits` of their codes, or None without the code loss."""
+    is_masked, is_valid = drawn["is_masked"], drawn["is_valid"]
+    is_scored = jnp.broadcast_to(is_valid[:, None], is_masked.shape[:2])
+    position_loss = OBJECTIVES[spec.objective](density, basis, target, spec)
+    prior = jax.nn.softmax(density.component_logits, axis=-1)
+    code_nll = jnp.zeros(())
+    if logits is not None:
+        nll = masked.code_nll(logits, drawn["codes"])
+        code_nll = jnp.sum(nll, where=is_masked & is_valid[:, None, None])
+    return Sums(
+        mixture=masked.masked_sum(position_loss, is_masked, is_valid),
+        code_nll=code_nll,
+        log_scale=jnp.sum(density.log_scale, where=is_scored),
+        prior=jnp.sum(prior, axis=(0, 1), where=is_scored[..., None]),
+    )
+
+
+def per_token(sums: Sums, counts: Counts, spec: LossSpec) -> Float[Array, ""]:
+    """The loss of a masked token; of the sums of a part, its part of the loss."""
+    return (sums.mixture + spec.code_loss_weight * sums.code_nll) / counts.num_tokens
+
+
+def metrics(sums: Sums, counts: Counts, spec: LossSpec) -> Metrics:
+    """What a batch tells of its loss."""
+    found = {
+        "mixture_loss": sums.mixture / counts.num_tokens,
+        "log_scale": sums.log_scale / counts.num_positions,
+        "component_perplexity": _perplexity(sums.prior / counts.num_positions),
+    }
+    if spec.code_loss_weight:
+        found["code_loss"] = sums.code_nll / counts.num_tokens
+    return found
+
+
+def _perplexity(share: Float[Array, "m"]) -> Float[Array, ""]:
+    """How many components the prior uses over the batch."""
+    return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))

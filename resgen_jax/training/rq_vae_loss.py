@@ -4,17 +4,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from resgen_jax.core import build, errors
 from resgen_jax.features import lpips
 from resgen_jax.losses import quantization, reconstruction
-from resgen_jax.nn import flops, functional
+from resgen_jax.nn import flops
 from resgen_jax.quantizers import gradients
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import adversary
-from resgen_jax.training.state import Metrics, PyTree, TrainState
+from resgen_jax.training.state import Metrics, PyTree
 
 DISCRIMINATOR = "discriminator"
 
@@ -67,17 +65,10 @@ class LossSpec:
 
 
 class ImageLoss:
-    """Fidelity of the images made, in pixels and to the eye, and the adversary's say."""
+    """Fidelity of the images made, in pixels and to the eye."""
 
-    def __init__(
-        self,
-        spec: LossSpec,
-        model: rq_vae.Spec,
-        network: functional.Network,
-        opponent: adversary.Adversary | None,
-        perceptual_params: PyTree,
-    ):
-        self.spec, self.model, self.network, self.opponent = spec, model, network, opponent
+    def __init__(self, spec: LossSpec, model: rq_vae.Spec, perceptual_params: PyTree):
+        self.spec, self.model = spec, model
         self.has_frozen = bool(spec.perceptual)
         self._lpips = lpips.make(spec.perceptual) if self.has_frozen else None
         self._params = perceptual_params
@@ -91,33 +82,20 @@ class ImageLoss:
 
     def __call__(
         self,
-        params: PyTree,
-        state: TrainState,
-        features: Float[Array, "b h w d"],
-        made: Float[Array, "b h2 w2 c"],
-        images: Float[Array, "b h2 w2 c"],
+        made: Float[Array, "b h w c"],
+        images: Float[Array, "b h w c"],
+        statistics: PyTree,
+        num_images: int,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The loss and its parts; `features` are what the decoder's last layer made `made` from.
-
-        The gradients are taken once, at the images: the adaptive weight compares them at the last
-        layer, and their weighted sum goes back through the networks.
-        """
-        fixed, features = jax.lax.stop_gradient((made, features))
-        (loss, metrics), pull = jax.value_and_grad(self._fidelity, has_aux=True)(
-            fixed, images, state.statistics
-        )
-        if self.opponent:
-            more, found, push = self.opponent.pull(
-                state.params[DISCRIMINATOR],
-                fixed,
-                pull,
-                lambda gradient: self._norm_at_last_layer(params, features, gradient),
-                state.step,
-            )
-            loss, metrics, pull = loss + more, {**metrics, **found}, pull + push
-        passed_back = jnp.sum(jax.lax.stop_gradient(pull) * made)
-        value = jax.lax.stop_gradient(loss)
-        return value + (passed_back - jax.lax.stop_gradient(passed_back)), metrics
+        """What these images add to the loss of a batch of `num_images`, and to its parts."""
+        pixel_loss = jnp.sum(reconstruction.KINDS[self.spec.reconstruction](made, images))
+        metrics = {"reconstruction_loss": pixel_loss / num_images}
+        loss = self.spec.reconstruction_weight * metrics["reconstruction_loss"]
+        if self.has_frozen:
+            distance = jnp.sum(self.distance(made, images, statistics)) / num_images
+            metrics[f"lpips_{self.spec.perceptual}"] = distance
+            loss = loss + self.spec.perceptual_weight * distance
+        return loss, metrics
 
     def distance(
         self, made: Float[Array, "b h w c"], images: Float[Array, "b h w c"], statistics: PyTree
@@ -135,24 +113,3 @@ class ImageLoss:
         image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
         params = jax.eval_shape(self._lpips.init, jax.random.key(0))
         return 1.5 * flops.count(self._lpips.distance, params, image, image)
-
-    def _fidelity(self, made, images, statistics):
-        pixel_loss = jnp.mean(reconstruction.KINDS[self.spec.reconstruction](made, images))
-        metrics = {"reconstruction_loss": pixel_loss}
-        loss = self.spec.reconstruction_weight * pixel_loss
-        if self.has_frozen:
-            distance = jnp.mean(self.distance(made, images, statistics))
-            metrics[f"lpips_{self.spec.perceptual}"] = distance
-            loss = loss + self.spec.perceptual_weight * distance
-        return loss, metrics
-
-    def _norm_at_last_layer(self, params, features, gradient) -> Float[Array, ""]:
-        """Norm of a gradient at the images, brought to the kernel of the decoder's last layer."""
-        last = params["decoder"]["conv_out"]
-
-        def finish(kernel):
-            decoder = {**params["decoder"], "conv_out": {**last, "kernel": kernel}}
-            return self.network.apply({**params, "decoder": decoder}, features, method="finish")
-
-        _, back = jax.vjp(finish, last["kernel"])
-        return optax.tree.norm(back(gradient)[0])

@@ -15,10 +15,10 @@ from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.losses import reconstruction
 from resgen_jax.metrics import pixels
-from resgen_jax.quantizers import codebook, gradients, learning, rvq
+from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.quantizers import interface as quantizer_interface
 from resgen_jax.tokenizers import interface, rq_vae
-from resgen_jax.training import adversary, optimizer, rq_vae_loss
+from resgen_jax.training import adversary, optimizer, rq_vae_gradients, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 VALUE_RANGE = 2.0  # images lie in [-1, 1]
@@ -60,13 +60,20 @@ class RqVaeTask:
             if adversarial
             else None
         )
-        self.image_loss = rq_vae_loss.ImageLoss(
-            loss, model, self.network, self.adversary, perceptual_params
-        )
-        self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
-        self._optimizer_spec = optimizer_spec
+        self.image_loss = rq_vae_loss.ImageLoss(loss, model, perceptual_params)
         # The codebooks start from latents, which the first step is the first to see.
         self._start_step = max(loss.start_step, 1)
+        self.gradients = rq_vae_gradients.Gradients(
+            loss,
+            self.network,
+            learner,
+            self.image_loss,
+            self.adversary,
+            depth=quantizer.depth,
+            start_step=self._start_step,
+            num_microbatches=optimizer_spec.num_microbatches,
+        )
+        self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
         self.tokenizer = interface.Tokenizer(
             encode=self._encode,
@@ -111,39 +118,28 @@ class RqVaeTask:
         self, state: TrainState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
         """One step of the networks (of both sides), then of the codebooks on the same batch."""
-        use = keys.named_keys(key, "loss", "start", "update", DISCRIMINATOR)
-        params = {name: part for name, part in state.params.items() if name != DISCRIMINATOR}
-
-        def loss_fn(params, batch, key):
-            return self._loss(params, state, batch, key)
-
-        microbatches = self._optimizer_spec.num_microbatches
-        (loss, (metrics, (latents, codes, made))), found = optimizer.value_and_grad(
-            loss_fn, params, batch, use["loss"], microbatches
-        )
-        statistics = dict(state.statistics)
+        use = keys.named_keys(key, "loss", "start", "update")
+        found = self.gradients(state, batch, use["loss"])
+        of_params, metrics, statistics = found.gradients, found.metrics, dict(state.statistics)
         if self.adversary:
-            real = image_data.to_unit(batch["images"])
-            found[DISCRIMINATOR], more, statistics["scores"] = self.adversary.gradients(
+            of_params[DISCRIMINATOR], more, statistics["scores"] = self.adversary.gradients(
                 state.params[DISCRIMINATOR],
                 statistics["scores"],
-                real,
-                jax.lax.stop_gradient(made),
-                use[DISCRIMINATOR],
+                image_data.to_unit(batch["images"]),
+                jax.lax.stop_gradient(found.made),
                 state.step,
-                microbatches,
             )
             metrics = {**metrics, **more}
-        statistics["quantizer"] = self._learn(state, latents, codes, use)
+        statistics["quantizer"] = self._learn(state, found.latents, found.codes, use)
         state, more = optimizer.apply_gradients(
             state,
-            found,
+            of_params,
             self.optimizer,
             rate=self._rate,
             average_decay=self.loss.average_decay,
             statistics=statistics,
         )
-        return state, {"loss": loss, **metrics, **self._code_use(codes), **more}
+        return state, {"loss": found.loss, **metrics, **self._code_use(found.codes), **more}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Fidelity, and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
@@ -178,30 +174,6 @@ class RqVaeTask:
     def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
         """Both networks' forward pass and its abstract arguments, parameters first."""
         return rq_vae.forward_program(self.model, batch_size)
-
-    def _loss(self, params, state: TrainState, batch, key):
-        learner_state = state.statistics["quantizer"]
-        is_quantizing = state.step >= self._start_step
-        images = image_data.to_unit(batch["images"])
-        latents = self.network.apply(params, images, method="encode")
-        quantized = self.learner.quantize(learner_state, latents)
-        codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))
-        seen = quantized.quantized
-        if self.loss.depth_drop_rate:
-            seen, _ = learning.drop_depth(
-                key, quantized.codes, codebooks, self.loss.depth_drop_rate
-            )
-        estimate = gradients.GRADIENTS[self.loss.gradient]
-        seen = jnp.where(is_quantizing, estimate(latents, seen), latents)
-        features = self.network.apply(params, seen, method="features")
-        made = self.network.apply(params, features, method="finish")
-        image_loss, metrics = self.image_loss(params, state, features, made, images)
-        sums = rvq.partial_sums(quantized.codes, codebooks)
-        commitment_loss = jnp.mean(rq_vae_loss.COMMITMENTS[self.loss.commitment](latents, sums))
-        weight = jnp.where(is_quantizing, self.loss.commitment_weight, 0.0)
-        metrics["commitment_loss"] = commitment_loss
-        loss = image_loss + weight * commitment_loss
-        return loss, (metrics, (latents, quantized.codes, made))
 
     def _learn(self, state: TrainState, latents, codes, use):
         """The codebooks' statistics after this step: untouched, begun by k-means, or moved."""

@@ -25,3 +25,11 @@ def test_the_key_decides(key):
     first = dropout.dropout(key, values, 0.5)
     np.testing.assert_array_equal(dropout.dropout(key, values, 0.5), first)
     assert np.any(dropout.dropout(jax.random.fold_in(key, 1), values, 0.5) != first)
+
+
+def test_rows_with_keys_of_their_own_do_not_depend_on_each_other(key):
+    keys, values = jax.random.split(key, 6), jnp.ones((6, 10, 3))
+    dropped = dropout.of_rows(keys, values, 0.5)
+    np.testing.assert_array_equal(dropout.of_rows(keys[3:], values[3:], 0.5), dropped[3:])
+    assert len(np.unique(np.asarray(dropped).reshape(6, -1), axis=0)) == 6
+    assert dropout.of_rows(None, values, 0.5) is values

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import toy_task
 
 from resgen_jax.core import errors
 from resgen_jax.training import average, optimizer
@@ -76,49 +75,6 @@ def test_schedule_warms_up_and_ends_at_the_final_ratio(decay):
 def test_settings_that_make_no_sense_are_refused(change, message):
     with pytest.raises(errors.UserError, match=message):
         optimizer.make(optimizer.Spec(**change), 20)
-
-
-@pytest.mark.parametrize("num_microbatches", [2, 4])
-def test_accumulated_gradients_equal_those_of_the_whole_batch(key, num_microbatches):
-    task = toy_task.ToyTask(noise=0.0)
-    params = toy_task.first_state(task).params
-    batch = jax.tree.map(jnp.asarray, toy_task.batch())
-    whole = jax.jit(lambda: optimizer.value_and_grad(task.loss, params, batch, key))()
-    parts = jax.jit(
-        lambda: optimizer.value_and_grad(task.loss, params, batch, key, num_microbatches)
-    )()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole, parts)
-
-
-def test_microbatches_draw_different_numbers(key):
-    def loss(params, batch, key):
-        draw = jax.random.normal(key)
-        return params * draw, ({"square": draw**2}, {})
-
-    batch = {"x": jnp.zeros(4)}
-    (value, (metrics, _)), _ = optimizer.value_and_grad(loss, jnp.float32(1), batch, key, 4)
-    # One number drawn four times would have mean(square) == mean^2.
-    assert float(metrics["square"]) > 1.01 * float(value) ** 2
-
-
-@pytest.mark.parametrize("num_microbatches", [1, 2, 3])
-def test_rows_come_back_in_their_order(key, num_microbatches):
-    def loss(params, batch, key):
-        rows = {"sum": params * jnp.sum(batch["x"], axis=-1), "codes": batch["codes"]}
-        return jnp.mean(rows["sum"]), ({"largest": jnp.max(batch["x"])}, rows)
-
-    random = np.random.default_rng(0)
-    x = random.normal(size=(6, 4)).astype(np.float32)
-    batch = {"x": jnp.asarray(x), "codes": jnp.arange(12).reshape(6, 2)}
-    (value, (metrics, rows)), gradient = jax.jit(
-        lambda: optimizer.value_and_grad(loss, jnp.float32(2), batch, key, num_microbatches)
-    )()
-    np.testing.assert_allclose(rows["sum"], 2 * x.sum(axis=-1), rtol=1e-5)
-    np.testing.assert_array_equal(rows["codes"], batch["codes"])
-    np.testing.assert_allclose(value, 2 * x.sum() / 6, rtol=1e-5)
-    np.testing.assert_allclose(gradient, x.sum() / 6, rtol=1e-5)
-    parts = [x[i::num_microbatches].max() for i in range(num_microbatches)]
-    np.testing.assert_allclose(metrics["largest"], np.mean(parts), rtol=1e-6)
 
 
 def test_average_follows_its_recursion():
