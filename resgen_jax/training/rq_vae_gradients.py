@@ -117,7 +117,7 @@ class Gradients:
         return state.step >= self.start_step
 
     def _forward(self, params: PyTree, state: TrainState, rows: Batch) -> _Passed:
-        learner_state, images = state.statistics["quantizer"], image_data.to_unit(rows["images"])
+        learner_state, images = state.statistics["learner"], image_data.to_unit(rows["images"])
         latents = self.network.apply(params, images, method="encode")
         quantized = self.learner.quantize(learner_state, latents)
         codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))

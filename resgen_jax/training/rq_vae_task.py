@@ -18,7 +18,7 @@ from resgen_jax.metrics import pixels
 from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.quantizers import interface as quantizer_interface
 from resgen_jax.tokenizers import interface, rq_vae
-from resgen_jax.training import adversary, optimizer, rq_vae_gradients, rq_vae_loss
+from resgen_jax.training import adversary, average, optimizer, rq_vae_gradients, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 VALUE_RANGE = 2.0  # images lie in [-1, 1]
@@ -32,7 +32,9 @@ class RqVaeTask:
     """The RQ-VAE as a `Task`; batches hold "images" UInt8 "b h w c" and "index".
 
     `perceptual_params` are the frozen LPIPS weights, kept among the statistics so that a run goes
-    on without their file; None stands for a state that is restored, not begun.
+    on without their file; None stands for a state that is restored, not begun. Also among them are
+    the "learner" of the codebooks, and the "quantizer", its average, whose codebooks fit
+    `average_params`: what the tokenizer encodes and decodes with.
     """
 
     name = "rq_vae"
@@ -91,7 +93,8 @@ class RqVaeTask:
         """Fresh networks and random codebooks."""
         use = keys.named_keys(key, "params", "quantizer", DISCRIMINATOR)
         params = self.network.init(use["params"])
-        statistics = {"quantizer": self.learner.init(use["quantizer"])}
+        learner_state = self.learner.init(use["quantizer"])
+        statistics = {"learner": learner_state, "quantizer": learner_state}
         if self.adversary:
             params[DISCRIMINATOR] = self.adversary.network.init(use[DISCRIMINATOR])
             statistics["scores"] = self.adversary.init_scores()
@@ -106,7 +109,7 @@ class RqVaeTask:
 
     def statistics_axes(self) -> PyTree:
         """Logical axes of the codebook statistics, and of what is frozen."""
-        axes = {"quantizer": self.learner.axes}
+        axes = {"learner": self.learner.axes, "quantizer": self.learner.axes}
         if self.adversary:
             axes["scores"] = {"real": (), "made": ()}
         if self.image_loss.has_frozen:
@@ -130,7 +133,8 @@ class RqVaeTask:
                 state.step,
             )
             metrics = {**metrics, **more}
-        statistics["quantizer"] = self._learn(state, found.latents, found.codes, use)
+        statistics["learner"] = self._learn(state, found.latents, found.codes, use)
+        statistics["quantizer"] = self._average(state, statistics["learner"])
         state, more = optimizer.apply_gradients(
             state,
             of_params,
@@ -142,7 +146,7 @@ class RqVaeTask:
         return state, {"loss": found.loss, **metrics, **self._code_use(found.codes), **more}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        """Fidelity, and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
+        """Fidelity, and PSNR in dB with 1, 2, ... levels, of averaged networks and codebooks."""
         del key
         images, is_valid = image_data.to_unit(batch["images"]), batch["is_valid"]
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
@@ -177,7 +181,7 @@ class RqVaeTask:
 
     def _learn(self, state: TrainState, latents, codes, use):
         """The codebooks' statistics after this step: untouched, begun by k-means, or moved."""
-        learner_state = state.statistics["quantizer"]
+        learner_state = state.statistics["learner"]
         quantized = quantizer_interface.Quantized(
             codes=codes, quantized=rvq.decode(codes, self.learner.codebooks(learner_state))
         )
@@ -192,6 +196,19 @@ class RqVaeTask:
             jnp.clip(state.step - self._start_step + 2, 0, 2),
             [lambda same: same, start, update],
             learner_state,
+        )
+
+    def _average(self, state: TrainState, learner_state: quantizer_interface.State):
+        """What evaluates and encodes beside the averaged networks, and lags as far behind as they.
+
+        Codebooks that follow the latents of this step's encoder are not those of the averaged one.
+        """
+        averaged = average.update(
+            state.statistics["quantizer"], learner_state, self.loss.average_decay, state.step
+        )
+        has_started = state.step >= self._start_step  # random codebooks have no part in it
+        return jax.tree.map(
+            lambda average, new: jnp.where(has_started, average, new), averaged, learner_state
         )
 
     def _code_use(self, codes: Int[Array, "b l q"]) -> Metrics:

@@ -22,7 +22,7 @@ class TrainState(struct.PyTreeNode):
     params: PyTree
     opt_state: PyTree
     average_params: PyTree  # moving average of params, used for evaluation and sampling
-    statistics: PyTree  # what learns without gradients, or is frozen; {} if none
+    statistics: PyTree  # what learns without gradients, its average, what is frozen; {} if none
 
 
 @runtime_checkable

@@ -107,7 +107,7 @@ def test_the_pull_is_the_gradient_of_the_sum(task, run, batch):
 
     def parts(params):
         latents = task.network.apply(params, images, method="encode")
-        quantized = task.learner.quantize(state.statistics["quantizer"], latents).quantized
+        quantized = task.learner.quantize(state.statistics["learner"], latents).quantized
         seen = latents + jax.lax.stop_gradient(quantized - latents)
         made = task.network.apply(params, seen, method="decode")
         scores = task.adversary.network.apply(state.params["discriminator"], made)

@@ -80,12 +80,12 @@ def test_settings_that_make_no_sense_are_refused(change, message):
 def test_average_follows_its_recursion():
     random = np.random.default_rng(0)
     expected = random.normal(size=5)
-    averaged = {"kernel": jnp.asarray(expected, jnp.float32)}
+    averaged = {"kernel": jnp.asarray(expected, jnp.float32), "count": jnp.int32(0)}
     for step in range(30):
         new = random.normal(size=5)
         decay = min(0.7, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * new
-        averaged = average.update(
-            averaged, {"kernel": jnp.asarray(new, jnp.float32)}, 0.7, jnp.int32(step)
-        )
+        trained = {"kernel": jnp.asarray(new, jnp.float32), "count": jnp.int32(step)}
+        averaged = average.update(averaged, trained, 0.7, jnp.int32(step))
     np.testing.assert_allclose(averaged["kernel"], expected, rtol=1e-5)
+    assert averaged["count"] == 29  # what is no float is the newest

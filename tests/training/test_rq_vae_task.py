@@ -1,7 +1,5 @@
 """Laws of training the RQ-VAE: when it quantizes, what its codebooks learn, what it measures."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +9,7 @@ import tiny_tasks
 from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.quantizers import gradients
-from resgen_jax.quantizers import interface as quantizers
-from resgen_jax.training import adversary, rq_vae_loss, rq_vae_task
-from resgen_jax.training import mesh as meshes
+from resgen_jax.training import rq_vae_loss, rq_vae_task
 from resgen_jax.training.state import Task
 
 # Loss of the first steps from seed 0, before, at and after the start of the codebooks. A change of
@@ -68,6 +64,10 @@ def decode(task):
 
 
 def codebooks_of(task, state):
+    return np.asarray(task.learner.codebooks(state.statistics["learner"]))
+
+
+def averaged_codebooks_of(task, state):
     return np.asarray(task.tokenizer.codebooks(state.statistics))
 
 
@@ -129,7 +129,7 @@ def test_k_means_starts_the_codebooks_one_step_before(task, run, batch, encode):
     codes = quantize(latents, after)[0][..., 0]
     counts = np.bincount(codes.reshape(-1), minlength=8)
     np.testing.assert_allclose(
-        states[START].statistics["quantizer"].counts[0], np.maximum(counts, 1), rtol=1e-5
+        states[START].statistics["learner"].counts[0], np.maximum(counts, 1), rtol=1e-5
     )
 
 
@@ -142,7 +142,7 @@ def test_the_first_step_is_the_earliest_to_start_the_codebooks(start_step, batch
     codes = quantize(encode(before.params, batch["images"]), codebooks_of(task, after))[0][..., 0]
     counts = np.bincount(codes.reshape(-1), minlength=8)
     np.testing.assert_allclose(
-        after.statistics["quantizer"].counts[0], np.maximum(counts, 1), rtol=1e-5
+        after.statistics["learner"].counts[0], np.maximum(counts, 1), rtol=1e-5
     )
 
 
@@ -167,7 +167,7 @@ def test_afterwards_statistics_are_a_moving_average(task, run, batch, encode):
     latents = np.asarray(encode(state.params, batch["images"]), np.float64).reshape(-1, 4)
     codebooks = codebooks_of(task, state)
     codes, _ = quantize(latents, codebooks)
-    old, new = (s.statistics["quantizer"] for s in (state, states[START + 1]))
+    old, new = (s.statistics["learner"] for s in (state, states[START + 1]))
     residual = latents
     for level in range(2):
         chosen = np.eye(8)[codes[:, level]]
@@ -179,6 +179,26 @@ def test_afterwards_statistics_are_a_moving_average(task, run, batch, encode):
         np.testing.assert_allclose(new.counts[level][is_alive], counts[is_alive], rtol=1e-4)
         np.testing.assert_allclose(new.sums[level][is_alive], sums[is_alive], atol=1e-4)
         residual = residual - codebooks[level][codes[:, level]]
+
+
+def test_the_quantizer_is_the_average_of_the_learner_from_its_start_on(task, run):
+    states, _ = run
+    learners, averages = (
+        [state.statistics[name] for state in states] for name in ("learner", "quantizer")
+    )
+    for step in range(START + 1):
+        jax.tree.map(np.testing.assert_array_equal, averages[step], learners[step])
+    for step in (START, START + 1):
+        share = 1 - (1 + step) / (10 + step)  # as far behind as the networks are
+        jax.tree.map(
+            lambda after, old, new, share=share: np.testing.assert_allclose(
+                after, old + share * (new - old), rtol=1e-5, atol=1e-6
+            ),
+            averages[step + 1],
+            averages[step],
+            learners[step + 1],
+        )
+    assert np.any(averaged_codebooks_of(task, states[-1]) != codebooks_of(task, states[-1]))
 
 
 def test_usage_and_perplexity_are_those_of_the_counts(task, run, batch, encode):
@@ -256,7 +276,7 @@ def test_the_encoder_is_moved_through_the_estimator(task, run, batch, name):
 
     def by_hand(params):
         latents = task.network.apply(params, images, method="encode")
-        quantized = task.learner.quantize(state.statistics["quantizer"], latents).quantized
+        quantized = task.learner.quantize(state.statistics["learner"], latents).quantized
         seen = gradients.GRADIENTS[name](latents, quantized)
         return jnp.mean(jnp.abs(task.network.apply(params, seen, method="decode") - images))
 
@@ -290,7 +310,7 @@ def test_held_out_psnr_is_that_of_clipped_reconstructions(
     metrics = evaluate(state, batch | {"is_valid": jnp.asarray(is_valid)}, key)
     images = np.asarray(image_data.to_unit(batch["images"]), np.float64)
     latents = encode(state.average_params, batch["images"])
-    codebooks = codebooks_of(task, state)
+    codebooks = averaged_codebooks_of(task, state)
     for depth in (1, 2):
         _, quantized = quantize(latents, codebooks[:depth])
         decoded = np.asarray(decode(state.average_params, jnp.asarray(quantized, jnp.float32)))
@@ -326,64 +346,13 @@ def test_encoding_and_decoding_are_those_of_evaluation(task, run, batch, encode,
     door = task.tokenizer
     images = image_data.to_unit(batch["images"])
     codes = jax.jit(door.encode)(state.params, state.statistics, images)
-    expected, quantized = quantize(encode(state.params, batch["images"]), codebooks_of(task, state))
+    latents = encode(state.params, batch["images"])
+    expected, quantized = quantize(latents, averaged_codebooks_of(task, state))
     np.testing.assert_array_equal(codes, expected)
     decoded = jax.jit(door.decode)(state.params, state.statistics, codes)
     np.testing.assert_allclose(
         decoded, decode(state.params, jnp.asarray(quantized, jnp.float32)), rtol=1e-3, atol=1e-4
     )
-
-
-@pytest.mark.parametrize("adversarial", [None, adversary.Spec(width=4, num_layers=1)])
-def test_microbatches_are_one_batch(batch, adversarial):
-    """From the start of the codebooks on, some images decoded from fewer levels.
-
-    The discriminator normalises over the batch, and its weight is that of two norms.
-    """
-    loss = rq_vae_loss.LossSpec(start_step=1, depth_drop_rate=0.5)
-
-    def stepped(num_microbatches):
-        spec = dataclasses.replace(
-            tiny_tasks.OPTIMIZER, b1=0.0, num_microbatches=num_microbatches, clip_norm=0.0
-        )
-        task = tiny_tasks.tokenizer(loss, spec, adversarial=adversarial)
-        step, state = jax.jit(task.step), jax.jit(task.init)(jax.random.key(0))
-        for number in range(2):
-            # From the same state, lest Adam makes much of small differences.
-            state, metrics = step(states.setdefault(number, state), batch, jax.random.key(number))
-        # With b1 = 0, Adam's first moment is the gradient.
-        return state.opt_state, state.statistics, metrics
-
-    states = {}
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
-        stepped(1),
-        stepped(4),
-    )
-
-
-@pytest.mark.parametrize("learner", quantizers.LEARNERS)
-def test_a_step_keeps_the_state_of_every_learner(learner, batch, single):
-    task = tiny_tasks.tokenizer(learner=learner, codebook_size=16, num_beams=2)
-    state = meshes.abstract_state(single, task)  # with the axes of every array
-    after, _ = jax.eval_shape(task.step, state, batch, jax.random.key(0))
-    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (state, after)]
-    assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize("learner", ["gradient", "sim_vq"])
-def test_gradients_move_the_codebooks_from_their_start_on(learner, batch):
-    loss = rq_vae_loss.LossSpec(start_step=1)
-    task = tiny_tasks.tokenizer(loss, learner=learner, learning_rate=0.02, restart_threshold=0.0)
-    step, states = jax.jit(task.step), [jax.jit(task.init)(jax.random.key(0))]
-    for number in range(2):
-        state, metrics = step(states[-1], batch, keys.step_key(jax.random.key(1), number))
-        states.append(state)
-        assert np.isfinite(metrics["loss"])
-    assert [int(state.statistics["quantizer"].moments.num_steps) for state in states] == [0, 0, 1]
-    random, started, moved = (codebooks_of(task, state) for state in states)
-    assert (started != random).any(axis=-1).all()
-    assert (moved != started).any(axis=(1, 2)).all()
 
 
 def test_bytes_come_back_from_floats():
