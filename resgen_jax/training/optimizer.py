@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from resgen_jax.core import build, errors
-from resgen_jax.training import average
+from resgen_jax.training import average, clipping
 from resgen_jax.training.state import Metrics, PyTree, TrainState
 
 Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
@@ -36,7 +36,7 @@ class Spec:
 def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
     """The optimizer of `spec` for a run of `num_steps`; raises UserError if it makes no sense."""
     rate = schedule(spec, num_steps)
-    clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
+    clip = [clipping.by_norm(spec.clip_norm)] if spec.clip_norm else []
     decay = optax.add_decayed_weights(spec.weight_decay, mask=is_decayed)
     return optax.chain(
         *clip,
@@ -107,9 +107,10 @@ def apply_gradients(
     average_decay: float,
     statistics: Any = None,
 ) -> tuple[TrainState, Metrics]:
-    """The state one step on, and the metrics "learning_rate" and "grad_norm" (before clipping).
+    """The state one step on, its learning rate and what `clipping.metrics` tells.
 
-    `statistics` replaces those of the state where given.
+    "grad_norm" is that of all gradients, before clipping. `statistics` replaces those of the state
+    where given.
     """
     # optax raises floats to integer counts.
     with jax.numpy_dtype_promotion("standard"):
@@ -117,6 +118,7 @@ def apply_gradients(
     params = optax.apply_updates(state.params, updates)
     averaged = average.update(state.average_params, params, average_decay, state.step)
     metrics = {"learning_rate": rate(state.step), "grad_norm": optax.tree.norm(gradients)}
+    metrics |= clipping.metrics(opt_state)
     new_state = TrainState(
         step=state.step + 1,
         params=params,

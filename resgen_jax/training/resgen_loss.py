@@ -1,7 +1,7 @@
 """What ResGen's training minimises: the masked embedding's density, and each hidden code."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,9 @@ from resgen_jax.generators import conditioning, interface
 from resgen_jax.losses import masked
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.training.state import Batch, Metrics
+
+DEAD_SHARE = 0.1  # of an even share of the prior: a component with less is dead
+TOO_MANY_DEAD = 0.25  # of the components: more are worth a warning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,10 +178,28 @@ def metrics(sums: Sums, counts: Counts, spec: LossSpec) -> Metrics:
         "mixture_loss": sums.mixture / counts.num_tokens,
         "log_scale": sums.log_scale / counts.num_positions,
         "component_perplexity": _perplexity(sums.prior / counts.num_positions),
+        "dead_components": dead_components(sums.prior / counts.num_positions),
     }
     if spec.code_loss_weight:
         found["code_loss"] = sums.code_nll / counts.num_tokens
     return found
+
+
+def dead_components(share: Float[Array, "m"]) -> Float[Array, ""]:
+    """The share of components with less than a tenth of an even share of the prior, 1 / (10 M)."""
+    return jnp.mean((share < DEAD_SHARE / len(share)).astype(jnp.float32))
+
+
+def remarks(found: Mapping[str, float], num_components: int) -> dict[str, str]:
+    """What a user should know of these metrics, by what it is about."""
+    dead = float(found.get("dead_components", 0.0))
+    if dead < TOO_MANY_DEAD:
+        return {}
+    return {
+        "dead_components": f"{round(dead * num_components):,} of {num_components:,} components "
+        "of the mixture are dead: each has less than a tenth of an even share of the prior; lower "
+        "model.num_components or try another loss.objective"
+    }
 
 
 def _perplexity(share: Float[Array, "m"]) -> Float[Array, ""]:

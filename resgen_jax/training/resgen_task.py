@@ -1,6 +1,6 @@
 """Training ResGen on cached codes: masks, the mixture losses, and what is measured held out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +121,10 @@ class ResGenTask:
             metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.depth)}
             metrics[f"{name}/mean"] = jnp.mean(values)
         return {"loss": loss, **metrics, "num_examples": num_examples}
+
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """A warning where many components of the mixture are dead."""
+        return resgen_loss.remarks(metrics, self.model.num_components)
 
     def flops_per_example(self) -> float:
         """Forward, and twice as much for the backward pass."""

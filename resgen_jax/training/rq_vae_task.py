@@ -4,7 +4,7 @@ With an adversary the discriminator is part of the parameters, with an optimizer
 both sides take their step in one program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -169,6 +169,11 @@ class RqVaeTask:
             distance = self.image_loss.distance(shown, images, state.statistics)
             metrics[f"lpips_{self.loss.perceptual}"] = mean(distance)
         return {**metrics, "num_examples": num_examples}
+
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """None."""
+        del metrics
+        return {}
 
     def flops_per_example(self) -> float:
         """Forward, and twice as much for the backward pass; and what judges the images."""

@@ -92,6 +92,9 @@ class ToyTask:
         count = jnp.sum(weight)
         return {"error": jnp.sum(rows * weight) / count, "num_examples": count}
 
+    def remarks(self, metrics):
+        return {}
+
     def flops_per_example(self):
         return 6.0 * self.hidden * (IN_DIM + OUT_DIM)
 

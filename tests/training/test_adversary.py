@@ -100,6 +100,18 @@ def test_each_side_has_its_own_pace(run, batch):
     np.testing.assert_allclose(largest, rate * correction, rtol=2e-2)
 
 
+def test_each_side_is_clipped_by_itself(batch):
+    """The norm of both together decides nothing."""
+    clipped = dataclasses.replace(SPEC, optimizer=optimizer.Spec(clip_norm=1e-3), start_step=0)
+    spec = dataclasses.replace(tiny_tasks.OPTIMIZER, clip_norm=1e3)
+    task = tiny_tasks.tokenizer(LOSS, spec, adversarial=clipped)
+    _, metrics = jax.jit(task.step)(jax.jit(task.init)(jax.random.key(0)), batch, jax.random.key(1))
+    assert metrics["clipped_share/autoencoder"] == 0
+    assert metrics["clipped_share/discriminator"] == 1
+    sides = [metrics[f"grad_norm/{side}"] for side in ("autoencoder", "discriminator")]
+    np.testing.assert_allclose(metrics["grad_norm"], np.linalg.norm(sides), rtol=1e-5)
+
+
 def test_the_pull_is_the_gradient_of_the_sum(task, run, batch):
     """Gradients taken at the images and sent back once are those of the weighted losses."""
     state = run[0][START]

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from resgen_jax.core import errors
-from resgen_jax.training import average, optimizer
+from resgen_jax.training import average, clipping, optimizer
 
 
 def adamw(spec, params, gradients_of_step, rates):
@@ -39,16 +40,34 @@ def test_updates_equal_a_numpy_adamw_with_decay_on_kernels_only():
     ]
     transform, rate = optimizer.make(spec, 5), optimizer.schedule(spec, 5)
     state = optimizer.initial_state(jax.tree.map(jnp.asarray, params), transform)
+    gradients[2] = jax.tree.map(lambda leaf: 0.1 * leaf, gradients[2])  # too short to be clipped
+    are_clipped = []
     for gradient in gradients:
         state, metrics = optimizer.apply_gradients(
             state, gradient, transform, rate=rate, average_decay=0.9
         )
         norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
         np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-6)
+        are_clipped.append(norm > spec.clip_norm)
+        np.testing.assert_allclose(metrics["clipped_share"], np.mean(are_clipped), rtol=1e-5)
+    assert are_clipped == [True, True, False, True, True]
     expected = adamw(spec, params, gradients, [float(rate(jnp.int32(step))) for step in range(5)])
     for name in params:
         np.testing.assert_allclose(state.params[name], expected[name], rtol=1e-4, atol=1e-5)
     assert int(state.step) == 5
+
+
+def test_the_clipped_share_forgets_after_a_hundred_steps():
+    transform = clipping.by_norm(1.0)
+    state = transform.init(None)
+    shares = []
+    for step in range(600):
+        _, state = transform.update({"x": jnp.float32(2.0 if step < 100 else 0.5)}, state)
+        shares.append(float(clipping.metrics(state)["clipped_share"]))
+    np.testing.assert_allclose(shares[:100], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(shares[199], 0.99**100, rtol=1e-3)
+    assert shares[-1] < 0.01
+    assert clipping.metrics(optax.scale(1.0).init(None)) == {}
 
 
 @pytest.mark.parametrize("decay", ["constant", "cosine", "linear"])

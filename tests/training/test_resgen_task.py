@@ -11,7 +11,7 @@ import tiny_tasks
 
 from resgen_jax.core import errors, keys
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.training import resgen_task
+from resgen_jax.training import resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
 # Loss of the first steps from seed 0. A change of the model, its losses or its random numbers moves
@@ -286,6 +286,25 @@ def test_the_level_nll_shows_shallower_levels_and_hides_the_rest(evaluate, state
         np.testing.assert_allclose(deepest[name], base[name], rtol=1e-5)
     first = evaluate(state, rows | {"codes": (batch["codes"].at[..., 0].add(1)) % 8}, key)
     assert abs(first["code_head_nll/level_1"] - base["code_head_nll/level_1"]) > 1e-4
+
+
+def test_dead_components_are_counted_and_named():
+    share = jnp.array([0.5, 0.4 - 0.0265, 0.1, 0.024, 0.0025])  # an even share is 0.2
+    assert resgen_loss.dead_components(share) == pytest.approx(1 / 5)
+    assert resgen_loss.dead_components(jnp.full(7, 1 / 7)) == 0
+    assert resgen_loss.remarks({"dead_components": 0.2}, 5) == {}
+    assert resgen_loss.remarks({"loss": 1.0}, 5) == {}
+    message = resgen_loss.remarks({"dead_components": 0.5}, 1024)["dead_components"]
+    assert message.startswith("512 of 1,024 components of the mixture are dead")
+
+
+def test_the_prior_that_is_watched_is_that_of_the_batch(state, batch, by_hand):
+    _, metrics = jax.jit(lambda: loss_of(kept_labels(), state.params, state, batch))()
+    prior = numpy_networks.softmax(by_hand[1].component_logits.astype(np.float64))
+    share = prior.mean(axis=(0, 1))
+    perplexity = np.exp(-np.sum(share * np.log(share)))
+    np.testing.assert_allclose(metrics["component_perplexity"], perplexity, rtol=1e-4)
+    np.testing.assert_allclose(metrics["dead_components"], np.mean(share < 0.1 / len(share)))
 
 
 def test_microbatches_are_one_batch(state, batch, key):
