@@ -39,10 +39,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             num_heads=6,
             mlp_width=768,
             modulation_width=192,
-            positions="rotary",
+            rotary_base=100.0,
             activation="gelu",
             dropout_rate=0.1,
-            remat="none",
+            remat="matmuls",
         ),
     )
     config.loss = dict(

@@ -28,10 +28,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             num_heads=4,
             mlp_width=384,
             modulation_width=96,
-            positions="learned",
+            rotary_base=100.0,
             activation="relu",
             dropout_rate=0.1,
-            remat="none",
+            remat="matmuls",
         ),
     )
     config.loss = dict(objective="exact", code_loss_weight=1.0, average_decay=0.995)

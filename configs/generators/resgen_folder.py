@@ -29,10 +29,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
             num_heads=4,
             mlp_width=512,
             modulation_width=128,
-            positions="rotary",
+            rotary_base=100.0,
             activation="gelu",
             dropout_rate=0.1,
-            remat="none",
+            remat="matmuls",
         ),
     )
     config.loss = dict(

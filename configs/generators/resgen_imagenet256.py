@@ -49,7 +49,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         rank=64,
         trunk=dict(
             **SIZES["1b" if "1b" in words else "576m"],
-            positions="rotary",
+            rotary_base=100.0,
             activation="gelu",
             dropout_rate=0.1,
             remat="full",

@@ -171,6 +171,7 @@ def _print(rows: Sequence[figures.Figure], phases: Sequence[report.Phase]) -> No
     for phase in phases:
         progress.result(
             f"{phase.name + ':':<26}{phase.seconds:7.1f} s  "
-            f"(of it compiling {phase.compile_seconds:.1f} s)"
+            f"(of it compiling {phase.compile_seconds:.1f} s; CPU time {phase.cpu_seconds:.1f} s)"
         )
-    progress.result(f"{'all:':<26}{sum(phase.seconds for phase in phases):7.1f} s")
+    total, cpu = (sum(getattr(p, name) for p in phases) for name in ("seconds", "cpu_seconds"))
+    progress.result(f"{'all:':<26}{total:7.1f} s  (CPU time {cpu:.1f} s)")

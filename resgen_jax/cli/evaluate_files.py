@@ -7,7 +7,7 @@ from typing import Any
 
 from resgen_jax.cli import flags, measuring, progress, trained
 from resgen_jax.core import errors
-from resgen_jax.data import sources
+from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import archive, distances, features, reference, samples
 from resgen_jax.metrics import frechet
 from resgen_jax.training import mesh as meshes
@@ -21,7 +21,7 @@ def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
     source = samples.open_images(values.samples)
     shape = source.image_shape
     if values.num_images:
-        source = sources.Spread(source, values.num_images)
+        source = spread.Spread(source, values.num_images)
     _check_count("samples", source)
     extractor = open_extractor(values)
     compared, described = read_reference(values, extractor, shape, values.crop or CROP)

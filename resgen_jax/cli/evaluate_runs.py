@@ -16,8 +16,8 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.convert import weights
-from resgen_jax.data import sources
-from resgen_jax.evaluation import distances, protocol
+from resgen_jax.data import sources, spread
+from resgen_jax.evaluation import distances, probe, protocol
 
 
 def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
     dataset = reconstruct.measured_images(tokenizer, values.images, crop)
     source: sources.Source = dataset.held_out
     if values.num_images:
-        source = sources.Spread(source, values.num_images)
+        source = spread.Spread(source, values.num_images)
     door, weights_of = tokenizer.task.tokenizer, {}
     lpips = None
     if measuring.has_lpips(values.weights, door.image_size):
@@ -93,7 +93,11 @@ def reconstructions(values: argparse.Namespace) -> dict[str, Any]:
 
 
 def generated(values: argparse.Namespace) -> dict[str, Any]:
-    """Metrics of new samples against the training images, or `--reference`."""
+    """Metrics of new samples against the training images, or `--reference`.
+
+    Against images whose classes are known, a judge of these says how many samples are of the class
+    asked for, and how many held-out images it gets right.
+    """
     generator = trained.open_generator(values.workdir, progress.say)
     knobs = {name: getattr(values, name) for name in sampling.KNOBS}
     spec = sampling.spec_with(generator.config, knobs)
@@ -112,7 +116,7 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
         values.batch_size,
         order=order,
     )
-    meta = generator.meta
+    meta, judge, judge_accuracy = generator.meta, None, {}
     if values.reference:
         shape = (meta.image_size, meta.image_size, meta.channels)
         crop = values.crop or evaluate_files.CROP
@@ -120,10 +124,11 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
     else:
         data = sections.read(tokenizer.config, "data")
         crop = values.crop or data.crop
+        dataset = reconstruct.measured_images(tokenizer, values.images, crop)
         compared = measuring.reference_of(
             values.workdir,
             "train",
-            reconstruct.measured_images(tokenizer, values.images, crop),
+            dataset,
             extractor,
             num_images=values.num_images,
             batch_size=values.batch_size,
@@ -131,10 +136,30 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
             crop=crop,
         )
         described = {"what": "the tokenizer's training images", **compared.facts}
+        if num_classes > 1:
+            judge, judge_accuracy = measuring.judge_of(
+                dataset,
+                compared,
+                extractor,
+                num_images=values.num_images,
+                batch_size=values.batch_size,
+                num_threads=data.num_threads,
+            )
     with progress.phase("sample", len(labels)) as report:
         collected = measuring.collect_samples(
             extractor, batches, keeps_features=compared.features is not None, report=report
         )
+    metrics = distances.measure(
+        extractor,
+        collected,
+        compared,
+        note=progress.say,
+        sharding=measuring.batch_sharding(extractor),
+    )
+    if judge is not None:
+        end = distances.suffix(extractor.network.distance_name)
+        agreement = probe.agreement(judge, collected.features, labels[order])
+        metrics |= {f"class_agreement{end}": agreement, **judge_accuracy}
     return {
         "measured": "samples of a generator",
         "workdir": values.workdir,
@@ -147,13 +172,7 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
         },
         "sampler": dataclasses.asdict(spec),
         "seed": values.seed,
-        "metrics": distances.measure(
-            extractor,
-            collected,
-            compared,
-            note=progress.say,
-            sharding=measuring.batch_sharding(extractor),
-        ),
+        "metrics": metrics,
         "reference": described,
         "features": evaluate_files.describe(extractor),
     }

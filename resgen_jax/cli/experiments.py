@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths, pipeline, sources, stream
+from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
 from resgen_jax.generators import interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
@@ -30,7 +30,7 @@ class Experiment(NamedTuple):
     mesh: Mesh
     task: Any
     iterator: stream.Batches
-    held_out: Callable[[], Iterator[pipeline.Batch]]
+    held_out: Callable[[int], Iterator[pipeline.Batch]]  # so many batches, 0 = all
 
 
 def open_experiment(
@@ -208,6 +208,7 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
     iterator = train_iterator(config, dataset.train, mesh, note)
+    _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
     return task, iterator, _held_out(dataset.held_out, spec, mesh)
 
 
@@ -217,18 +218,33 @@ def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
     run_directory.start_or_continue(workdir, config)
     _keep_description(workdir, config.data.codes, dataset)
     iterator = train_iterator(config, dataset.train, mesh, note)
+    _say_held_out(config, dataset.held_out, len(dataset.meta.class_names), note)
     return task, iterator, _held_out(dataset.held_out, sections.read(config, "data"), mesh)
 
 
 def _held_out(
     source: sources.Source, spec: Any, mesh: Mesh
-) -> Callable[[], Iterator[pipeline.Batch]]:
-    return lambda: pipeline.epoch(
-        source,
-        batch_size=spec.batch_size,
-        num_threads=spec.num_threads,
-        rows=meshes.rows_here(mesh, spec.batch_size),
-    )
+) -> Callable[[int], Iterator[pipeline.Batch]]:
+    """So many batches of records spread over all of the source, which may lie class by class."""
+
+    def batches(num_batches: int) -> Iterator[pipeline.Batch]:
+        count = num_batches * spec.batch_size or len(source)
+        return pipeline.epoch(
+            spread.Spread(source, count),
+            batch_size=spec.batch_size,
+            num_threads=spec.num_threads,
+            rows=meshes.rows_here(mesh, spec.batch_size),
+        )
+
+    return batches
+
+
+def _say_held_out(config, source: sources.Source, num_classes: int, note: Note) -> None:
+    """Tells how many records, of how many classes, held-out figures are of, where not of all."""
+    count = sections.read(config, "train").num_held_out_batches * config.data.batch_size
+    if 0 < count < len(source) and jax.process_index() == 0:
+        chosen = spread.Spread(source, count)
+        note(f"held-out figures while training: {chosen.describe(num_classes)}")
 
 
 def _keep_description(workdir: paths.Path, place: str, dataset: codes.CodesDataset) -> None:

@@ -11,14 +11,15 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, reconstruct, sampling, trained
 from resgen_jax.convert import weights
-from resgen_jax.data import paths, sources
-from resgen_jax.evaluation import distances, features, reconstruction, reference
+from resgen_jax.data import paths, sources, spread
+from resgen_jax.evaluation import distances, features, probe, reconstruction, reference
 from resgen_jax.features import lpips
 from resgen_jax.training import mesh as meshes
 
 LPIPS_BACKBONE = "squeeze"
 # The names of figures of `reconstruction`, as a record has them.
 NAMES = {"psnr": "PSNR", "ssim": "SSIM", f"lpips_{LPIPS_BACKBONE}": f"LPIPS-{LPIPS_BACKBONE}"}
+NUM_JUDGED = 2000  # held-out images that say how far a judge can be trusted
 Report = Callable[[int], None]
 Phase = Callable[[str, int], Any]  # name and total -> a context that gives a Report
 
@@ -69,7 +70,7 @@ def reference_of(
     held_out, with none.
     """
     images = {"train": dataset.train, "held_out": dataset.held_out}[split]
-    source = sources.Spread(images, num_images) if num_images else images
+    source = spread.Spread(images, num_images) if num_images else images
     size = trained.batch_for(extractor.mesh, batch_size, len(source))
 
     def build() -> features.Collected:
@@ -93,6 +94,32 @@ def reference_of(
     )
     path = paths.of(workdir) / f"reference_{extractor.network.name}_{split}.npz"
     return reference.cached(path, extractor, facts, build)
+
+
+def judge_of(
+    dataset: sources.Dataset,
+    compared: reference.Reference,
+    extractor: features.Extractor,
+    *,
+    num_images: int = 0,
+    batch_size: int,
+    num_threads: int = 0,
+) -> tuple[probe.Probe, dict[str, float]]:
+    """A judge of classes by the features that `reference_of` kept, and its held-out accuracy."""
+    train = spread.Spread(dataset.train, num_images or len(dataset.train))
+    numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
+    judge = probe.fit(
+        compared.features, np.array([dataset.train.label(int(number)) for number in numbers])
+    )
+    held_out = spread.Spread(dataset.held_out, NUM_JUDGED)
+    size = trained.batch_for(extractor.mesh, batch_size, len(held_out))
+    with progress.phase("judge", -(-len(held_out) // size)) as report:
+        found = features.collect(
+            extractor, held_out, batch_size=size, num_threads=num_threads, report=report
+        )
+    labels = np.array([dataset.held_out.label(number) for number in held_out.chosen])
+    end = distances.suffix(extractor.network.distance_name)
+    return judge, {f"judge_accuracy{end}": probe.agreement(judge, found.features, labels)}
 
 
 class Reconstructions:

@@ -11,7 +11,7 @@ import ml_collections
 
 from resgen_jax.cli import experiments, measuring, sampling, sections, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, sources
+from resgen_jax.data import codes, sources, spread
 from resgen_jax.evaluation import distances, features, online
 from resgen_jax.training import interruption, loop
 from resgen_jax.training.state import TrainState
@@ -97,7 +97,7 @@ class TokenizerEvaluator:
         run = trained.TokenizerRun(self._config, self._task, self._mesh, 0, None, None)
         return measuring.Reconstructions(
             run,
-            sources.Spread(dataset.held_out, spec.num_samples),
+            spread.Spread(dataset.held_out, spec.num_samples),
             batch_size=spec.batch_size,
             depths=(self._task.tokenizer.depth,),
             extractor=self._extractor,

@@ -13,6 +13,7 @@ import jax
 from resgen_jax.cli import run_directory
 from resgen_jax.evaluation import report
 
+SECONDS = ("seconds", "compile_seconds", "cpu_seconds")
 COMPILING = "/jax/core/compile/"
 
 
@@ -41,6 +42,7 @@ class Phases:
         if not (goes_on and before.get("settings") == settings):
             before = {}
         compiling, started = compile_seconds(), time.perf_counter()
+        cpu_started = time.process_time()
         is_done = False
         try:
             yield
@@ -51,6 +53,7 @@ class Phases:
                 "seconds": before.get("seconds", 0.0) + seconds,
                 "compile_seconds": before.get("compile_seconds", 0.0)
                 + min(compile_seconds() - compiling, seconds),
+                "cpu_seconds": before.get("cpu_seconds", 0.0) + time.process_time() - cpu_started,
                 "settings": settings,
                 "is_done": is_done,
             }
@@ -59,7 +62,7 @@ class Phases:
     def all(self) -> list[report.Phase]:
         """The phases so far, as the report shows them."""
         return [
-            report.Phase(name, entry["seconds"], entry["compile_seconds"])
+            report.Phase(name, *(entry[part] for part in SECONDS))
             for name, entry in self._record.items()
         ]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from resgen_jax.cli import flags, progress, run_directory, sections, trained
 from resgen_jax.data import images as image_files
-from resgen_jax.data import paths, patterns, pipeline, sources
+from resgen_jax.data import paths, patterns, pipeline, sources, spread
 from resgen_jax.evaluation import pictures, reconstruction
 from resgen_jax.quantizers import rvq
 from resgen_jax.training import mesh as meshes
@@ -69,7 +69,7 @@ def reconstruct(
             depth=tokenizer.task.tokenizer.depth,
             codebook_size=tokenizer.task.tokenizer.codebook_size,
         )
-    shown = spread(source, NUM_SHOWN)
+    shown = _shown(source, NUM_SHOWN)
     rebuilt = _rebuilt(tokenizer, by_depth, shown)
     picture = pictures.reconstructions(shown, rebuilt, figures["psnr_by_depth"])
     run_directory.save_picture(paths.of(workdir) / PICTURE, picture)
@@ -162,6 +162,6 @@ def _spec_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Spe
     )
 
 
-def spread(source: sources.Source, count: int) -> np.ndarray:
+def _shown(source: sources.Source, count: int) -> np.ndarray:
     """`count` images evenly spread over the source, so that all classes have a chance."""
-    return np.stack([element["images"] for element in sources.Spread(source, count)])
+    return np.stack([element["images"] for element in spread.Spread(source, count)])

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from resgen_jax.cli import progress, sampling, sections, trained
-from resgen_jax.data import codes, pipeline, sources
+from resgen_jax.data import codes, pipeline, sources, spread
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
 
@@ -58,7 +58,7 @@ def train(plan: "Plan") -> Referee:
 def _reconstructions(plan: "Plan") -> image_measures.Labelled:
     """What the tokenizer makes of the training images."""
     tokenizer = trained.open_tokenizer(plan.tokenizer_dir, progress.say)
-    encoded = list(sources.Spread(codes.read(plan.codes_dir).train, MAX_JUDGED))
+    encoded = list(spread.Spread(codes.read(plan.codes_dir).train, MAX_JUDGED))
     images = sampling.decode_all(tokenizer, [element["codes"] for element in encoded])
     labels = np.array([element["labels"] for element in encoded], np.int32)
     return image_measures.Labelled(images, labels)
@@ -70,7 +70,7 @@ def _in_memory(
     """Up to MAX_JUDGED images, evenly spread."""
     batches = list(
         pipeline.epoch(
-            sources.Spread(source, MAX_JUDGED),
+            spread.Spread(source, MAX_JUDGED),
             batch_size=256,
             num_threads=spec.num_threads,
             max_unreadable=max_unreadable,

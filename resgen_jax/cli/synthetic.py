@@ -51,7 +51,7 @@ def open_experiment(
     mesh, task = experiments.mesh_of(config), task_of(config)
     run_directory.start_or_continue(workdir, config)
     made = [rows(task, mesh, config.data.batch_size, seed) for seed in range(NUM_BATCHES)]
-    return experiments.Experiment(mesh, task, Batches(made), lambda: _held_out(made))
+    return experiments.Experiment(mesh, task, Batches(made), lambda count: _held_out(made))
 
 
 def task_of(config: ml_collections.ConfigDict) -> Task:

@@ -116,6 +116,10 @@ class CodesSource:
             "index": np.int32(index),
         }
 
+    def label(self, index: int) -> int:
+        """The class of a record."""
+        return int(label_of(self._records[int(index)]))
+
     @functools.cached_property
     def labels(self) -> Int32[np.ndarray, "n"]:
         """The label of every record; reads all of them once."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, views
+from resgen_jax.data import images, spread, views
 
 Element = Mapping[str, np.ndarray | np.generic]
 HELD_OUT_EVERY = 10
@@ -73,6 +73,10 @@ class ImageSource:
         )
         return pixels, np.int32(label)
 
+    def label(self, index: int) -> int:
+        """The class of a record, not decoded."""
+        return self.records[int(index)].label
+
     def fingerprint(self) -> str:
         """Tells these images, at this size, from others."""
         how = (self._image_size, self._channels, self._crop)
@@ -100,15 +104,14 @@ class Chosen:
 
 
 def hold_out(records: EncodedImages, where: str) -> tuple[Chosen, Chosen]:
-    """Records to train on, and every tenth held out; of fewer than ten the last one."""
+    """Records to train on, and one of each ten held out; of fewer than ten one."""
     if len(records) < 2:
         raise errors.UserError(
             f"{where} holds {len(records)} images, too few to hold some out for measuring"
         )
     numbers = np.arange(len(records))
-    is_held_out = numbers % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-    if not is_held_out.any():
-        is_held_out[-1] = True
+    chosen = spread.places(len(records), max(1, len(records) // HELD_OUT_EVERY))
+    is_held_out = np.isin(numbers, chosen)
     return Chosen(records, numbers[~is_held_out]), Chosen(records, numbers[is_held_out])
 
 

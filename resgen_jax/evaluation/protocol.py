@@ -19,6 +19,10 @@ WORDS = {
     f"k = {precision_recall.NUM_NEIGHBOURS} (ADM), float32",
     "recall": f"share of those reference images in the manifold of all samples, "
     f"k = {precision_recall.NUM_NEIGHBOURS}",
+    "class_agreement": "share of samples that a logistic regression on this network's features of "
+    "up to 10,000 real training images takes for the class asked for",
+    "judge_accuracy": "share of up to 2,000 held-out real images that the same regression gets "
+    "right",
     "PSNR": "dB, mean over images, pixels cut to [-1, 1], value range 2, not rounded to bytes",
     "SSIM": "Gaussian window 11 x 11, sigma 1.5, K1 0.01, K2 0.03, each colour by itself, value "
     "range 2, mean over images",

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths, pipeline, sources
+from resgen_jax.data import paths, pipeline, sources, spread
 from resgen_jax.evaluation import archive, features, samples
 from resgen_jax.metrics import frechet
 
@@ -61,7 +61,7 @@ def facts_of(extractor: features.Extractor, image_shape: tuple[int, ...], **more
 
 def kept_rows(num_images: int) -> tuple[int, ...]:
     """The rows whose features are kept: up to 10,000, evenly spread."""
-    return sources.Spread(range(num_images), NUM_KEPT).chosen  # type: ignore[arg-type]
+    return spread.Spread(range(num_images), NUM_KEPT).chosen  # type: ignore[arg-type]
 
 
 def write(path: paths.Path, reference: Reference, source: sources.Source | None = None) -> None:
@@ -194,7 +194,7 @@ def _check_network(
 
 
 def _write_images(out: archive.Writer, source: sources.Source) -> None:
-    chosen = sources.Spread(source, NUM_KEPT)
+    chosen = spread.Spread(source, NUM_KEPT)
     shape = (len(chosen), *np.shape(chosen[0]["images"]))
     with out.rows(IMAGES, np.uint8, shape) as append:
         for batch in pipeline.epoch(chosen, batch_size=64):

@@ -33,11 +33,12 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Wall seconds of one phase; those of compiling are part of `seconds` and shown apart."""
+    """Seconds of one phase: by the clock, of them compiling, and of all processors together."""
 
     name: str
     seconds: float | int
     compile_seconds: float | int = 0.0
+    cpu_seconds: float | int = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,23 +124,16 @@ def _figures(figures: Sequence[Figure]) -> Markup:
 
 
 def _phases(phases: Sequence[Phase]) -> Markup:
-    def row(
-        name: str, seconds: float | int, compile_seconds: float | int, tone: str = ""
-    ) -> Markup:
-        compiling = duration(compile_seconds) if compile_seconds else "–"
-        return element(
-            "tr",
-            element("td", name),
-            element("td", duration(seconds), class_="number"),
-            element("td", compiling, class_="number"),
-            class_=tone,
-        )
+    def row(name: str, seconds: Sequence[float | int], tone: str = "") -> Markup:
+        cells = [duration(value) if value else "–" for value in seconds]
+        numbers = [element("td", cell, class_="number") for cell in cells]
+        return element("tr", element("td", name), *numbers, class_=tone)
 
-    rows = [row(phase.name, phase.seconds, phase.compile_seconds) for phase in phases]
-    total = sum(phase.seconds for phase in phases)
-    compiling = sum(phase.compile_seconds for phase in phases)
-    rows.append(row("All", total, compiling, "total"))
-    return page.table(("Phase", "Wall time", "of it compiling"), rows, numbers=(1, 2))
+    columns = [(p.seconds, p.compile_seconds, p.cpu_seconds) for p in phases]
+    rows = [row(phase.name, column) for phase, column in zip(phases, columns, strict=True)]
+    rows.append(row("All", [sum(column) for column in zip(*columns, strict=True)], "total"))
+    names = ("Phase", "Wall time", "of it compiling", "CPU time")
+    return page.table(names, rows, numbers=(1, 2, 3))
 
 
 def _command(command: Command) -> Markup:

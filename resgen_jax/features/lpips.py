@@ -1,7 +1,8 @@
 """LPIPS v0.1: how different two images look, by the features of a frozen classifier."""
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,9 @@ SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 POOL = "pool"
+# Of `Lpips.loss`: pixels mirrored at every edge, and the least side of a map that is compared.
+BORDER = 4
+LEAST_SIDE = 3
 
 
 class Lpips(NamedTuple):
@@ -25,6 +29,7 @@ class Lpips(NamedTuple):
 
     init: Callable[[jax.Array], PyTree]  # key -> params
     distance: Callable[..., jax.Array]  # params, images, images -> float32 "b"
+    loss: Callable[..., jax.Array]  # the same, to be minimised
 
 
 class Layer(NamedTuple):
@@ -53,7 +58,7 @@ def make(backbone: str) -> Lpips:
     """LPIPS v0.1 on a backbone of `BACKBONES`, with a learned weight for each channel.
 
     Zhang et al., arXiv 1801.03924, and the `lpips` package, version 0.1. Raises UserError for an
-    unknown name; `distance` does for images too small for the backbone.
+    unknown name; `distance` and `loss` do for images too small for the backbone.
     """
     chosen = _look_up(backbone)
 
@@ -61,18 +66,32 @@ def make(backbone: str) -> Lpips:
         params: PyTree, images_a: Float[Array, "b h w 3"], images_b: Float[Array, "b h w 3"]
     ) -> Float[Array, "b"]:
         """Sum over the maps of the mean squared difference, weighted by channel."""
-        if min(images_a.shape[1:3]) < chosen.smallest_side:
-            raise errors.UserError(
-                f"images are {images_a.shape[1]} x {images_a.shape[2]} pixels; LPIPS with "
-                f"{backbone!r} needs at least {chosen.smallest_side} on each side"
-            )
+        _check_size(backbone, images_a)
         # One pass for each image, not one for both: where no gradient is asked for, none is paid.
-        maps_a = _maps(chosen, params["backbone"], _scaled(images_a))
-        maps_b = _maps(chosen, params["backbone"], _scaled(images_b))
-        heads = [params["heads"][str(index)]["weight"] for index in range(len(maps_a))]
-        return sum(map(_map_distance, heads, maps_a, maps_b))
+        maps = (_maps(chosen, params["backbone"], _scaled(part)) for part in (images_a, images_b))
+        return _sum_distances(params["heads"], *maps)
 
-    return Lpips(init=functools.partial(_init, chosen), distance=distance)
+    def loss(
+        params: PyTree, images_a: Float[Array, "b h w 3"], images_b: Float[Array, "b h w 3"]
+    ) -> Float[Array, "b"]:
+        """`distance` over the maps that have places to compare, with mirrored edges.
+
+        Maps of a place or two are left out: by maximum pooling one mark anywhere stands for the
+        whole image there, and a decoder learns to paint it. SqueezeNet's last four maps of a 32x32
+        image are such. Unpadded strides never see its last row and column; mirrored pixels give the
+        edges the weight of the rest.
+        """
+        _check_size(backbone, images_a)
+        maps = (
+            itertools.takewhile(
+                lambda values: min(values.shape[1:3]) >= LEAST_SIDE,
+                _maps(chosen, params["backbone"], _scaled(_mirrored(part))),
+            )
+            for part in (images_a, images_b)
+        )
+        return _sum_distances(params["heads"], *maps)
+
+    return Lpips(functools.partial(_init, chosen), distance, loss)
 
 
 def shapes(backbone: str) -> PyTree:
@@ -107,16 +126,36 @@ def _scaled(images: jax.Array) -> jax.Array:
     return (images - shift[None, None, None, :]) / scale[None, None, None, :]
 
 
-def _maps(chosen: Backbone, params: PyTree, values: jax.Array) -> list[jax.Array]:
-    maps = []
+def _check_size(backbone: str, images: jax.Array) -> None:
+    smallest = BACKBONES[backbone].smallest_side
+    if min(images.shape[1:3]) < smallest:
+        raise errors.UserError(
+            f"images are {images.shape[1]} x {images.shape[2]} pixels; LPIPS with "
+            f"{backbone!r} needs at least {smallest} on each side"
+        )
+
+
+def _mirrored(images: jax.Array) -> jax.Array:
+    border = (BORDER, BORDER)
+    return jnp.pad(images, ((0, 0), border, border, (0, 0)), mode="reflect")
+
+
+def _maps(chosen: Backbone, params: PyTree, values: jax.Array) -> Iterator[jax.Array]:
     for stage in chosen.stages:
         for name in stage:
             if name == POOL:
                 values = chosen.pool(values)
             else:
                 values = chosen.layers[name].apply(params[name], values)
-        maps.append(values)
-    return maps
+        yield values
+
+
+def _sum_distances(
+    heads: PyTree, maps_a: Iterable[jax.Array], maps_b: Iterable[jax.Array]
+) -> jax.Array:
+    """Over as many of the maps as there are."""
+    pairs = enumerate(zip(maps_a, maps_b, strict=True))
+    return sum(_map_distance(heads[str(index)]["weight"], *pair) for index, pair in pairs)
 
 
 def _map_distance(weight: jax.Array, maps_a: jax.Array, maps_b: jax.Array) -> jax.Array:

@@ -37,6 +37,7 @@ class SharedModulation(nnx.Module):
             hidden_dim, num_vectors * width, ("mlp", "embed"), dtype, rngs, init=linear.zeros
         )
 
-    def __call__(self, condition: Float[Array, "b l e"]) -> Float[Array, "b l n d"]:
+    def __call__(self, condition: Float[Array, "b l e"]) -> list[Float[Array, "b l d"]]:
+        """The vectors, each an array of its own: slices of one would be padded back together."""
         vectors = self.down(jax.nn.silu(self.up(condition)))
-        return vectors.reshape(*vectors.shape[:-1], self.num_vectors, -1)
+        return jnp.split(vectors, self.num_vectors, axis=-1)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ REMAT: dict[str, Callable] = {
     ),
     "full": jax.checkpoint,
 }
-POSITIONS = ("rotary", "learned")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Spec:
     num_heads: int = 4
     mlp_width: int = 512
     modulation_width: int = 256  # hidden width of the shared adaLN network
-    positions: str = "rotary"
+    rotary_base: float = 100.0  # of the angles that turn queries and keys; 0 = none
     activation: str = "gelu"
     dropout_rate: float = 0.0
     remat: str = "full"
@@ -51,8 +50,11 @@ class Spec:
             )
         if not 0 <= self.dropout_rate < 1:
             raise errors.UserError(f"dropout_rate {self.dropout_rate} is outside [0, 1)")
+        if self.rotary_base != 0 and self.rotary_base < 1:
+            raise errors.UserError(
+                f"rotary_base is {self.rotary_base}; expected 1 or more, or 0 for no rotary angles"
+            )
         for name, known in (
-            ("positions", POSITIONS),
             ("activation", ACTIVATIONS),
             ("remat", REMAT),
             ("compute_dtype", ("float32", "bfloat16")),
@@ -80,15 +82,16 @@ class Block(nnx.Module):
     def __call__(
         self,
         values: Float[Array, "b l d"],
-        vectors: Float[Array, "b l six d"],
+        vectors: Sequence[Float[Array, "b l d"]],
         angles: Float[Array, "l half"] | None,
         keys: Key[Array, "b"] | None,
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
         first, second = (None, None) if keys is None else split_rows(keys, 2)
-        offset = self.offset[...].astype(vectors.dtype)
-        vectors = vectors + offset[None, None, :, :]
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = jnp.moveaxis(vectors, -2, 0)
+        offset = self.offset[...].astype(vectors[0].dtype)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
+            vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
+        )
         mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles)
         values = values + gate_a * dropout.of_rows(first, mixed, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
@@ -106,10 +109,10 @@ class Transformer(nnx.Module):
         self.modulation = modulation.SharedModulation(
             condition_dim, spec.modulation_width, 8, spec.width, dtype, rngs
         )
-        if spec.positions == "learned":
-            self.positions = linear.table(
-                (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
-            )
+        # Rotary angles alone would leave positions alike where all is masked.
+        self.positions = linear.table(
+            (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
+        )
         make_block = nnx.vmap(
             lambda layer_rngs: Block(spec, layer_rngs),
             in_axes=0,
@@ -125,23 +128,21 @@ class Transformer(nnx.Module):
         keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
         """`keys`, one for each row, turn dropout on; hidden states come out in float32."""
-        dtype = jnp.dtype(self.spec.compute_dtype)
-        values, angles = tokens.astype(dtype), None
-        if self.spec.positions == "learned":
-            values = values + self.positions[...].astype(dtype)[None, :, :]
-        else:
-            angles = positions.rotary_angles(self.grid, self.spec.width // self.spec.num_heads)
-        vectors = self.modulation(condition.astype(dtype))
+        spec, dtype, angles = self.spec, jnp.dtype(self.spec.compute_dtype), None
+        values = tokens.astype(dtype) + self.positions[...].astype(dtype)[None, :, :]
+        if spec.rotary_base:
+            head_width = spec.width // spec.num_heads
+            angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)
+        *vectors, shift, scale = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
         layer_keys = None if keys is None else split_rows(keys, self.spec.num_layers)
 
         def layer(values, weights_and_keys):
             weights, row_keys = weights_and_keys
             block = nnx.merge(graph, weights)
-            return block(values, vectors[:, :, :6], angles, row_keys), None
+            return block(values, vectors, angles, row_keys), None
 
         values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, layer_keys))
-        shift, scale = vectors[:, :, 6], vectors[:, :, 7]
         return modulation.modulate(values, shift, scale).astype(jnp.float32)
 
 

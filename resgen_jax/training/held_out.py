@@ -1,6 +1,5 @@
 """Metrics over the held-out batches, each row counted once."""
 
-import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,18 +20,15 @@ def evaluate(
     *,
     mesh: Mesh,
     key: PRNGKeyArray,
-    num_batches: int = 0,
 ) -> dict[str, float]:
     """Mean of every metric, weighted by each batch's "num_examples", whose sum is returned too.
 
-    Batches are this process's rows; `num_batches` 0 takes all of them. The key of a batch is that
-    of its number, so that two evaluations differ by the state alone. Raises UserError if there is
-    none.
+    Batches are this process's rows. The key of a batch is that of its number, so that two
+    evaluations differ by the state alone. Raises UserError if there is none.
     """
     pending: Any = None
     sums: dict[str, float] = {}
-    taken = interruption.watched(itertools.islice(batches, num_batches or None))
-    for number, batch in enumerate(taken):
+    for number, batch in enumerate(interruption.watched(batches)):
         metrics = program(state, meshes.put_batch(mesh, batch), keys.step_key(key, number))
         _add(sums, pending)  # one batch behind, so that the device never waits
         pending = metrics

@@ -49,7 +49,7 @@ def run(
     *,
     mesh: Mesh,
     iterator: Any,
-    held_out: Callable[[], Iterable[Batch]] | None = None,
+    held_out: Callable[[int], Iterable[Batch]] | None = None,
     workdir: str | os.PathLike,
     seed: int,
     progress: Callable[[Progress], None] = lambda event: None,
@@ -60,7 +60,8 @@ def run(
     """Train `task` to `spec.num_steps`, from the newest good checkpoint of `workdir` if any.
 
     `iterator` gives this process's rows of each batch and has `get_state` and `set_state`;
-    `held_out` gives fresh held-out batches with "is_valid". After a resume the metrics are, bit for
+    `held_out` gives as many fresh held-out batches as it is asked for, 0 = all, with "is_valid", of
+    all kinds of records alike. After a resume the metrics are, bit for
     bit, those of a run that never stopped. `began`: when this start began, by time.perf_counter.
     Raises LossNotFinite, Stopped, or UserError.
     """
@@ -229,10 +230,9 @@ class _Training:
                     metrics = held_out.evaluate(
                         self._evaluated,
                         state,
-                        batches(),
+                        batches(self.spec.num_held_out_batches),
                         mesh=self.mesh,
                         key=self.held_out_key,
-                        num_batches=self.spec.num_held_out_batches,
                     )
                     measured.append(("held_out", metrics))
                 for evaluator in interruption.watched(evaluators):

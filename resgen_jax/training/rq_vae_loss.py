@@ -1,6 +1,7 @@
 """What the RQ-VAE's training minimises: images as they were, latents near their codes."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ class LossSpec:
 
     reconstruction: str = "l2"
     reconstruction_weight: float = 1.0
-    perceptual: str = ""  # an LPIPS backbone; "" = none
+    perceptual: str = ""  # an LPIPS backbone, as features.lpips' `loss`; "" = none
     perceptual_weight: float = 1.0
     weights: str = ""  # folder with the backbone's weights; "" = where weights are looked for
     commitment: str = "total"  # or "prefix": every depth pulls the latents
@@ -92,18 +93,16 @@ class ImageLoss:
         metrics = {"reconstruction_loss": pixel_loss / num_images}
         loss = self.spec.reconstruction_weight * metrics["reconstruction_loss"]
         if self.has_frozen:
-            distance = jnp.sum(self.distance(made, images, statistics)) / num_images
-            metrics[f"lpips_{self.spec.perceptual}"] = distance
-            loss = loss + self.spec.perceptual_weight * distance
+            perceived = self._lpips.loss(statistics["perceptual"], *self._colours(made, images))
+            metrics["perceptual_loss"] = jnp.sum(perceived) / num_images
+            loss = loss + self.spec.perceptual_weight * metrics["perceptual_loss"]
         return loss, metrics
 
     def distance(
         self, made: Float[Array, "b h w c"], images: Float[Array, "b h w c"], statistics: PyTree
     ) -> Float[Array, "b"]:
-        """The perceptual distance of each image; gray ones as three equal colours."""
-        if self.model.channels == 1:
-            made, images = (jnp.repeat(part, 3, axis=-1) for part in (made, images))
-        return self._lpips.distance(statistics["perceptual"], made, images)
+        """LPIPS of each image, as it is published; gray ones as three equal colours."""
+        return self._lpips.distance(statistics["perceptual"], *self._colours(made, images))
 
     def flops_per_example(self) -> float:
         """Of the perceptual distance: two images forward, and one of them back."""
@@ -112,4 +111,7 @@ class ImageLoss:
         size = self.model.image_size
         image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
         params = jax.eval_shape(self._lpips.init, jax.random.key(0))
-        return 1.5 * flops.count(self._lpips.distance, params, image, image)
+        return 1.5 * flops.count(self._lpips.loss, params, image, image)
+
+    def _colours(self, *images: Float[Array, "b h w c"]) -> Iterator[Float[Array, "b h w 3"]]:
+        return (jnp.repeat(part, 3 // self.model.channels, axis=-1) for part in images)

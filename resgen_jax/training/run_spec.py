@@ -18,7 +18,7 @@ class Spec:
     keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
     local_checkpoints: str = ""  # a fast disk of this machine: /dev/shm/resgen; empty = none there
     local_checkpoint_every: int = 0
-    num_held_out_batches: int = 0  # 0 = all
+    num_held_out_batches: int = 0  # spread over all classes; 0 = all
     stall_seconds: float = 600.0  # without progress, until the stacks are written; 0 = never
     stall_abort_seconds: float = 0.0  # without progress, until the process is killed; 0 = never
     wandb_project: str = ""  # of Weights & Biases; empty = not used

@@ -39,6 +39,7 @@ def plan(place):
         ),
         num_samples=40,
         judge_steps=20,
+        num_crops=1,
         is_digits=False,
         has_targets=False,
     )
@@ -90,7 +91,7 @@ def test_flags_choose_configs_and_places(place):
     assert plan.generator.data.codes == str(plan.codes_dir)
     assert not plan.has_targets
     digits = demo.make_plan(parser.parse([])[0])
-    assert digits.tokenizer.data.source == "digits"
+    assert digits.tokenizer.data.source == "mnist"
     assert str(digits.workdir) == "runs/demo"
     assert digits.num_samples == 1000
     assert digits.has_targets

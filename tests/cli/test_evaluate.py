@@ -12,6 +12,7 @@ import tiny_features
 from resgen_jax.cli import trained
 from resgen_jax.convert import weights
 from resgen_jax.data import images, sources
+from resgen_jax.evaluation import probe
 from resgen_jax.metrics import frechet
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
@@ -30,10 +31,13 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (80, 12, 12, 3), dtype=np.uint8)
 
 
-def moments(pixels):
+def features(pixels):
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
-    found = NETWORK.apply(PARAMS, pixels.astype(np.float32)).features
-    return frechet.accumulate(frechet.start(6), np.asarray(found))
+    return np.asarray(NETWORK.apply(PARAMS, pixels.astype(np.float32)).features)
+
+
+def moments(pixels):
+    return frechet.accumulate(frechet.start(6), features(pixels))
 
 
 def record(folder):
@@ -138,9 +142,16 @@ def test_a_generators_samples_against_the_training_images(runs, tmp_path):
     found = record(tmp_path)
     runs.succeed("sample", f"--workdir={runs.generator}", f"--output={tmp_path}", *few)
     with np.load(tmp_path / "samples.npz") as arrays:
-        drawn = arrays["images"]
-    dataset = sources.open_images(sources.Spec("digits", 8, 1, 16)).train
-    real = np.stack([dataset[index]["images"] for index in range(len(dataset))])
+        drawn, asked = arrays["images"], arrays["labels"]
+    train, held_out, _ = sources.open_images(sources.Spec("digits", 8, 1, 16))
+    real, labels = (np.stack([row[name] for row in train]) for name in ("images", "labels"))
+    judge = probe.fit(features(real), labels)
+    for name, images_of, labels_of in (
+        ("class_agreement", drawn, asked),
+        ("judge_accuracy", *(np.stack([row[n] for row in held_out]) for n in ("images", "labels"))),
+    ):
+        expected = probe.agreement(judge, features(images_of), labels_of)
+        assert abs(found["metrics"][f"{name}-mobilenet"] - expected) < 0.1, name
     expected = frechet.distance(moments(drawn), moments(real))
     np.testing.assert_allclose(found["metrics"]["FD-mobilenet"], expected, rtol=1e-3)
     assert found["reference"]["num_images"] == 1437

@@ -48,4 +48,5 @@ def test_compiling_is_part_of_the_seconds_and_counted_apart(tmp_path):
     compiling, sleeping = record.all()
     assert 0 < compiling.compile_seconds <= compiling.seconds
     assert sleeping.compile_seconds == 0
+    assert 0 <= sleeping.cpu_seconds < compiling.cpu_seconds
     assert sleeping.seconds >= 0.05

@@ -85,7 +85,7 @@ def test_its_batches_have_the_shapes_of_real_ones(place, tmp_path):
         assert {name: (x.shape, x.dtype) for name, x in batch.items()} == {
             name: (x.shape, x.dtype) for name, x in wanted.items()
         }
-    for batch in made.held_out():
+    for batch in made.held_out(0):
         assert batch["is_valid"].shape == (16,)
 
 

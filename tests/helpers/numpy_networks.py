@@ -31,7 +31,7 @@ def softmax(logits):
     return weight / weight.sum(axis=-1, keepdims=True)
 
 
-def rotary_angles(grid, head_width, base=10_000.0):
+def rotary_angles(grid, head_width, base):
     """One position and one channel pair at a time."""
     places = [(row, column) for row in range(grid[0]) for column in range(grid[1])]
     places = [place[1:] if grid[0] == 1 else place for place in places]
@@ -68,16 +68,15 @@ def dense(params, values):
     return values @ params["kernel"] + params["bias"]
 
 
-def transformer(params, tokens, condition, grid, num_heads):
-    """Transformer with shared adaLN, rotary or learned positions, and GELU; layer by layer."""
+def transformer(params, tokens, condition, grid, num_heads, rotary_base=100.0):
+    """Transformer with shared adaLN, learned and rotary positions, and GELU; layer by layer."""
     hidden = silu(dense(params["modulation"]["up"], condition))
     vectors = dense(params["modulation"]["down"], hidden)
     vectors = vectors.reshape(*tokens.shape[:2], 8, -1)
-    values, angles = tokens, None
-    if "positions" in params:
-        values = values + params["positions"]
-    else:
-        angles = rotary_angles(grid, tokens.shape[-1] // num_heads)
+    width, angles = tokens.shape[-1], None
+    values = tokens + params["positions"]
+    if rotary_base:
+        angles = rotary_angles(grid, width // num_heads, rotary_base)
     blocks = params["blocks"]
     for layer in range(len(blocks["offset"])):
         block = {

@@ -60,8 +60,10 @@ def main(process, num_processes, port, workdir, fsdp, terminate_at, until=20):
     )
     is_terminating = process == num_processes - 1
 
-    def held_out():
-        for batch in toy_task.held_out(BATCH_SIZE, num_rows=96 if terminate_at < 0 else 24):
+    def held_out(num_batches):
+        for batch in toy_task.held_out(
+            num_batches, BATCH_SIZE, num_rows=96 if terminate_at < 0 else 24
+        ):
             if terminate_at < 0:
                 if is_terminating:
                     os.kill(os.getpid(), signal.SIGTERM)

@@ -114,8 +114,9 @@ def iterator(batch_size=16, seed=0):
     return iter(dataset.batch(batch_size, drop_remainder=True).to_iter_dataset(here))
 
 
-def held_out(batch_size=16, num_rows=24):
-    """Batches in order, the last one padded."""
+def held_out(num_batches=0, batch_size=16, num_rows=24):
+    """Batches in order, the last one padded; `num_batches` of them, 0 = all."""
+    num_rows = min(num_rows, num_batches * batch_size or num_rows)
     examples = rows(num_rows, seed=1)
     for start in range(0, num_rows, batch_size):
         chosen = examples[start : start + batch_size]

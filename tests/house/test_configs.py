@@ -63,7 +63,7 @@ def train(tmp_path_factory, images):
 
     def data(name):
         if name in TOKENIZERS:
-            return [] if "digits" in name else [f"--config.data.path={images}"]
+            return [] if "digits" in name or "mnist" in name else [f"--config.data.path={images}"]
         written = runs / "codes"
         if not written.exists():
             workdir = run("tokenizers/rq_vae_digits.py")[0]

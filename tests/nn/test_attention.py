@@ -9,7 +9,7 @@ import pytest
 from resgen_jax.nn import attention, functional
 
 WIDTH, NUM_HEADS, GRID = 16, 2, (2, 3)
-TURN = numpy_networks.rotary_angles(GRID, WIDTH // NUM_HEADS).astype(np.float32)
+TURN = numpy_networks.rotary_angles(GRID, WIDTH // NUM_HEADS, 100.0).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,19 @@ def test_the_key_decides(key):
     assert np.any(dropout.dropout(jax.random.fold_in(key, 1), values, 0.5) != first)
 
 
+def test_neighbours_that_share_random_words_are_dropped_independently(key):
+    for width in (64, 63):
+        is_zero = np.asarray(dropout.dropout(key, jnp.ones((4000, width)), 0.5)) == 0
+        correlation = np.corrcoef(is_zero.T) - np.eye(width)
+        assert np.max(np.abs(correlation)) < 0.1
+
+
+def test_a_rate_too_small_for_a_byte_still_drops_the_least_share(key):
+    dropped = np.asarray(dropout.dropout(key, jnp.ones((500, 400)), 1e-4))
+    np.testing.assert_allclose(np.mean(dropped == 0), 1 / 256, rtol=0.2)
+    np.testing.assert_allclose(np.mean(dropped), 1, atol=1e-3)
+
+
 def test_rows_with_keys_of_their_own_do_not_depend_on_each_other(key):
     keys, values = jax.random.split(key, 6), jnp.ones((6, 10, 3))
     dropped = dropout.of_rows(keys, values, 0.5)

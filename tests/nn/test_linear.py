@@ -33,3 +33,17 @@ def test_parameters_are_float32_and_the_matmul_is_not(key):
 
 def test_normal_has_the_deviation_it_was_given(key):
     np.testing.assert_allclose(np.std(linear.normal(0.3)(key, (100, 100))), 0.3, rtol=0.05)
+
+
+def test_the_matmul_has_the_gradients_of_a_plain_product(key):
+    use = jax.random.split(key, 3)
+    values, kernel = jax.random.normal(use[0], (2, 3, 4)), jax.random.normal(use[1], (4, 5))
+    weight = jax.random.normal(use[2], (2, 3, 5))
+
+    def gradients(product):
+        return jax.grad(lambda *inputs: jnp.sum(weight * product(*inputs) ** 2), (0, 1))(
+            values, kernel
+        )
+
+    for got, want in zip(gradients(linear.matmul), gradients(lambda a, b: a @ b), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

@@ -17,26 +17,26 @@ def heads(key):
 
 @pytest.mark.parametrize("grid", [(1, 6), (2, 3), (6, 1)])
 def test_angles_are_those_of_rows_and_columns(grid):
-    expected = numpy_networks.rotary_angles(grid, 8)
-    np.testing.assert_allclose(positions.rotary_angles(grid, 8), expected, rtol=1e-6)
+    expected = numpy_networks.rotary_angles(grid, 8, 100.0)
+    np.testing.assert_allclose(positions.rotary_angles(grid, 8, 100.0), expected, rtol=1e-6)
 
 
 def test_a_grid_splits_its_pairs_between_row_and_column():
-    angles = np.asarray(positions.rotary_angles((3, 4), 8)).reshape(3, 4, 4)
+    angles = np.asarray(positions.rotary_angles((3, 4), 8, 100.0)).reshape(3, 4, 4)
     np.testing.assert_allclose(angles[:, :, :2], np.broadcast_to(angles[:, :1, :2], (3, 4, 2)))
     np.testing.assert_allclose(angles[:, :, 2:], np.broadcast_to(angles[:1, :, 2:], (3, 4, 2)))
-    np.testing.assert_allclose(angles[2, 3], [2, 2 / 100, 3, 3 / 100], rtol=1e-6)
+    np.testing.assert_allclose(angles[2, 3], [2, 2 / 10, 3, 3 / 10], rtol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(1, 6), (2, 3)])
 def test_rotation_turns_complex_numbers(heads, grid):
-    angles = positions.rotary_angles(grid, 8)
+    angles = positions.rotary_angles(grid, 8, 100.0)
     expected = numpy_networks.rotate(np.asarray(heads, np.float64), np.asarray(angles, np.float64))
     np.testing.assert_allclose(positions.rotate(heads, angles), expected, atol=1e-5)
 
 
 def test_rotation_keeps_norms(heads):
-    turned = positions.rotate(heads, positions.rotary_angles((2, 3), 8))
+    turned = positions.rotate(heads, positions.rotary_angles((2, 3), 8, 100.0))
     assert np.max(np.abs(turned - heads)) > 0.1
     pairs, before = turned.reshape(2, 6, 3, 4, 2), heads.reshape(2, 6, 3, 4, 2)
     np.testing.assert_allclose(
@@ -48,7 +48,7 @@ def test_products_depend_on_the_difference_of_places_alone(key):
     rows, columns = 3, 4
     # The same query and the same key stand at every place.
     query, key_vector = jax.random.normal(key, (2, 8))
-    angles = positions.rotary_angles((rows, columns), 8)
+    angles = positions.rotary_angles((rows, columns), 8, 100.0)
 
     def everywhere(vector):
         heads = jnp.broadcast_to(vector, (1, rows * columns, 1, 8))
@@ -63,7 +63,7 @@ def test_products_depend_on_the_difference_of_places_alone(key):
 
 
 def test_low_precision_heads_turn_in_float32(heads):
-    angles = positions.rotary_angles((2, 3), 8)
+    angles = positions.rotary_angles((2, 3), 8, 100.0)
     low = heads.astype(jnp.bfloat16)
     expected = positions.rotate(low.astype(jnp.float32), angles).astype(jnp.bfloat16)
     turned = positions.rotate(low, angles)
@@ -72,6 +72,6 @@ def test_low_precision_heads_turn_in_float32(heads):
 
 
 def test_a_head_too_narrow_is_refused():
-    with pytest.raises(errors.UserError, match="head width 6 .* multiple of 4, or learned"):
-        positions.rotary_angles((2, 3), 6)
-    assert positions.rotary_angles((1, 3), 6).shape == (3, 3)
+    with pytest.raises(errors.UserError, match="head width 6 .* multiple of 4, or rotary_base=0"):
+        positions.rotary_angles((2, 3), 6, 100.0)
+    assert positions.rotary_angles((1, 3), 6, 100.0).shape == (3, 3)

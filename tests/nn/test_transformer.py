@@ -75,18 +75,22 @@ def test_the_scan_over_layers_equals_a_loop(outputs, params, inputs):
     np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
 
 
-def test_learned_positions_are_added_to_the_tokens(inputs):
-    network = make(positions="learned")
+@pytest.mark.parametrize("rotary_base", [0.0, 9.0])
+def test_the_base_sets_the_rotary_angles(rotary_base, inputs):
+    network = make(rotary_base=rotary_base)
     params = random_params(network)
     outputs = jax.jit(network.apply)(params, *inputs)
-    np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
+    double = [np.asarray(array, np.float64) for array in inputs]
+    expected = numpy_networks.transformer(
+        numpy_networks.double(params), *double, GRID, SPEC.num_heads, rotary_base
+    )
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_closed_gates_hide_the_blocks_at_the_start(apply, start, params, inputs):
     first = apply(start, *inputs)
-    np.testing.assert_allclose(
-        first, numpy_networks.layer_norm(np.asarray(inputs[0], np.float64)), atol=1e-5
-    )
+    placed = np.asarray(inputs[0] + start["positions"][None], np.float64)
+    np.testing.assert_allclose(first, numpy_networks.layer_norm(placed), atol=1e-5)
     gates_closed = params["blocks"] | {"offset": start["blocks"]["offset"]}
     np.testing.assert_array_equal(apply(start | {"blocks": gates_closed}, *inputs), first)
     assert np.any(apply(start | {"blocks": params["blocks"]}, *inputs) != first)
@@ -191,7 +195,7 @@ def test_layers_differ_and_their_axis_is_named(network, start):
         ({"width": 9}, "width 9 is not a multiple of num_heads 2; use 8"),
         ({"width": 1}, "width 1 is not a multiple of num_heads 2; use 2"),
         ({"dropout_rate": 1.0}, "dropout_rate 1.0 is outside"),
-        ({"positions": "rotory"}, "positions is 'rotory'; did you mean 'rotary'"),
+        ({"rotary_base": -1.0}, "rotary_base is -1.0; expected 1 or more, or 0"),
         ({"activation": "gelo"}, "activation is 'gelo'; did you mean 'gelu'"),
         ({"remat": "some"}, "remat is 'some'; "),
         ({"compute_dtype": "bfloat"}, "did you mean 'bfloat16'"),

@@ -232,7 +232,7 @@ def test_perceptual_weights_are_frozen_and_travel_with_the_state(batch):
 
     def by_hand(made):
         colours = [jnp.repeat(part, 3, axis=-1) for part in (made, images)]
-        perceived = jnp.mean(distance.distance(weights, *colours))
+        perceived = jnp.mean(distance.loss(weights, *colours))
         return jnp.mean((made - images) ** 2) + 0.5 * perceived
 
     found, expected = (jax.jit(jax.value_and_grad(f))(made) for f in (total, by_hand))

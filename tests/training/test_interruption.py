@@ -80,8 +80,8 @@ def test_a_notice_while_measuring_is_obeyed_at_once_and_the_rest_is_owed(
     """The signal comes between held-out batches; the step is saved, and measured later."""
     taken = []
 
-    def held_out():
-        for batch in toy_task.held_out():
+    def held_out(num_batches):
+        for batch in toy_task.held_out(num_batches):
             taken.append(batch)
             if len(taken) == 1:
                 signal.raise_signal(signal.SIGTERM)

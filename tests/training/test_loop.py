@@ -72,6 +72,19 @@ def test_held_out_metrics_count_every_row_once(uninterrupted):
     assert last["step"] == 20
 
 
+def test_as_many_held_out_batches_are_asked_for_as_the_spec_says(tmp_path, single):
+    asked = []
+
+    def held_out(num_batches):
+        asked.append(num_batches)
+        return toy_task.held_out(num_batches)
+
+    train(tmp_path, single, held_out=held_out, num_steps=2, num_held_out_batches=1)
+    assert asked == [1]
+    (line,) = (line for line in writer.read(tmp_path) if line["split"] == "held_out")
+    assert line["num_examples"] == 16
+
+
 def test_a_bad_loss_names_step_records_and_checkpoint_and_is_not_saved(tmp_path, single):
     bad_step, bad_rows = next(
         (number, rows["index"])
