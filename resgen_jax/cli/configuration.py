@@ -117,9 +117,9 @@ def override(config: ml_collections.ConfigDict, field: str, text: str) -> None:
 
     Raises UserError, naming the nearest, for a field that is not there or text of another type.
     """
-    *sections, last = field.split(".")
+    *names, last = field.split(".")
     node, seen = config, "config"
-    for name in [*sections, last]:
+    for name in [*names, last]:
         if not isinstance(node, ml_collections.ConfigDict):
             raise errors.UserError(f"{CONFIG_FIELD}{field}: {seen} is a value, it has no fields")
         if name not in node:
@@ -131,8 +131,13 @@ def override(config: ml_collections.ConfigDict, field: str, text: str) -> None:
         raise errors.UserError(
             f"{CONFIG_FIELD}{field} is a section; set one of its fields: {', '.join(sorted(node))}"
         )
+    number = sections.number_per_step(config, field)
     try:
-        parent[last] = _parse(text, node)
+        if number is None:
+            parent[last] = _parse(text, node)
+        else:
+            with parent.ignore_type():  # one number or several
+                parent[last] = _parse_per_step(text, number)
     except (ValueError, KeyError, OverflowError) as failure:
         raise errors.UserError(
             f"{CONFIG_FIELD}{field} is {text!r}; expected {_type_name(node)} such as {node!r}"
@@ -155,6 +160,12 @@ def _parse(text: str, current: Any) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _parse_per_step(text: str, number: type) -> Any:
+    """One number, or several like 1,1.5,2."""
+    values = _parse_sequence(text, [number()])
+    return values if "," in text else values[0]
 
 
 def _whole(number: float) -> int:

@@ -180,6 +180,7 @@ def _meta(
         tokenizer=str(paths.absolute(workdir)),
         tokenizer_step=tokenizer.step,
         crop=spec.crop,
+        num_beams=sections.read(tokenizer.config, "quantizer").num_beams,
     )
 
 

@@ -15,7 +15,7 @@ from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
-from resgen_jax.generators import interface, resgen_sampler
+from resgen_jax.generators import choices, interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training import resgen_task, rq_vae_task
@@ -91,8 +91,9 @@ def generator_task(
     if codebooks is None:
         codebooks = np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
     # Refused now rather than after training.
-    resgen_sampler.plan(sections.read(config, "sampler"), space.num_tokens)
-    return resgen_task.ResGenTask(
+    sampler = sections.read(config, "sampler")
+    resgen_sampler.plan(sampler, space.num_tokens)
+    task = resgen_task.ResGenTask(
         sections.read(config, "model"),
         sections.read(config, "loss"),
         sections.read(config, "optimizer"),
@@ -100,6 +101,19 @@ def generator_task(
         space,
         codebooks,
     )
+    check_sampler(task, sampler)
+    return task
+
+
+def check_sampler(task: resgen_task.ResGenTask, sampler: resgen_sampler.Spec) -> None:
+    """Raises UserError for a sampler that asks what the task does not teach."""
+    has_code_head = task.loss.code_loss_weight > 0
+    choices.check_heads(sampler.choices, has_code_head=has_code_head)
+    if sampler.masks != task.loss.masks:
+        raise errors.UserError(
+            f"sampler.masks is {sampler.masks!r} but loss.masks {task.loss.masks!r}; a model knows "
+            "only the masks it was trained with: set both alike"
+        )
 
 
 def task_of(
@@ -157,6 +171,7 @@ def space_of(meta: codes.Meta) -> interface.CodeSpace:
         codebook_size=meta.codebook_size,
         code_dim=meta.code_dim,
         num_classes=len(meta.class_names),
+        num_beams=meta.num_beams,
     )
 
 

@@ -129,6 +129,20 @@ def integers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(","))
 
 
+def numbers(text: str) -> float | tuple[float, ...]:
+    """A flag's value like 1.5, or one for each step like 1,1.5,2."""
+    values = tuple(float(word) for word in text.split(","))
+    return values if "," in text else values[0]
+
+
+def whole_numbers(text: str) -> int | tuple[int, ...]:
+    """A flag's value like 20, or one for each step like 0,20,10."""
+    values = integers(text)
+    return values if "," in text else values[0]
+
+
+numbers.__name__ = "number, or comma-separated numbers"
+whole_numbers.__name__ = "integer, or comma-separated integers"
 integers.__name__ = "comma-separated integers"
 
 

@@ -12,6 +12,7 @@ from resgen_jax.core import errors
 from resgen_jax.data import paths
 from resgen_jax.evaluation import archive, pictures
 from resgen_jax.evaluation import samples as sample_files
+from resgen_jax.generators import confidence, proposals
 
 PICTURE, ARRAYS = "samples.png", "samples.npz"
 ADM, ADM_ARRAYS = "adm", "samples_adm.npz"
@@ -55,13 +56,29 @@ def add_labels(parser: flags.Parser) -> None:
 
 def add_knobs(parser: flags.Parser) -> None:
     """The sampler's settings."""
-    knobs = parser.add_argument_group("knobs, as in the run's config where not given")
+    knobs = parser.add_argument_group(
+        "knobs, as in the run's config where not given",
+        "A list like 1,1.5,2 gives each step its own value.",
+    )
     knobs.add_argument("--num_steps", type=int, help="network calls")
-    knobs.add_argument("--guidance_scale", type=float, help="1 = off, above 1 sharpens")
-    knobs.add_argument("--temperature", type=float, help="of the mixture's components, 1 = off")
-    knobs.add_argument("--top_p", type=float, help="of the mixture's components, 1 = off")
-    knobs.add_argument("--noise_scale", type=float, help="of the drawn vectors, 1 = off")
-    knobs.add_argument("--order_noise", type=float, help="in what is revealed first, 0 = none")
+    knobs.add_argument(
+        "--proposal",
+        choices=sorted(proposals.KINDS),
+        help="codes from the mixture, from the code head, or the mixture guided by the code head",
+    )
+    knobs.add_argument(
+        "--confidence", choices=sorted(confidence.KINDS), help="what is revealed first"
+    )
+    of_what = "of the mixture's components, or of the code head"
+    for name, kind, meaning in (
+        ("guidance_scale", flags.numbers, "1 = off, above 1 sharpens"),
+        ("temperature", flags.numbers, f"{of_what}, 1 = off"),
+        ("top_k", flags.whole_numbers, f"{of_what}, 0 = all"),
+        ("top_p", flags.numbers, f"{of_what}, 1 = off"),
+        ("noise_scale", flags.numbers, "of the drawn vectors, 1 = off"),
+        ("order_noise", flags.numbers, "in what is revealed first, 0 = none"),
+    ):
+        knobs.add_argument(f"--{name}", type=kind, help=meaning)
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:

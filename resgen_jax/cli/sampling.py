@@ -9,14 +9,25 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.cli import progress, sections, trained
+from resgen_jax.cli import experiments, progress, sections, trained
 from resgen_jax.core import build, errors, keys
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.processes import rvq_masking
+from resgen_jax.samplers import mask_predict
 from resgen_jax.training import resgen_task
 
-KNOBS = ("num_steps", "guidance_scale", "temperature", "top_p", "noise_scale", "order_noise")
+KNOBS = (
+    "num_steps",
+    "proposal",
+    "confidence",
+    "guidance_scale",
+    "temperature",
+    "top_k",
+    "top_p",
+    "noise_scale",
+    "order_noise",
+)
 
 
 class Samples(NamedTuple):
@@ -99,8 +110,9 @@ class Drawer:
         spec: resgen_sampler.Spec,
         tokenizer: trained.TokenizerRun,
     ):
+        experiments.check_sampler(task, spec)
         self._space, self._spec = task.space, spec
-        self._sampler = resgen_sampler.Sampler(task.network, task.space, spec.confidence)
+        self._sampler = resgen_sampler.Sampler(task.network, task.space, spec.choices)
         self._decode = decoder(tokenizer)
 
     def stream(
@@ -129,10 +141,10 @@ class Drawer:
 
     def _draw(self, params, codebooks, batch, plan, num_left: int) -> Batch:
         known = params, codebooks, batch["keys"], batch["labels"]
+        kept = None
         if "codes" in batch:
-            codes = self._sampler.complete(*known, batch["codes"], batch["is_masked"], plan)
-        else:
-            codes = self._sampler.sample(*known, plan)
+            kept = resgen_sampler.Known(batch["codes"], batch["is_masked"])
+        codes = self._sampler.sample(*known, plan, kept)
         return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
 
 
@@ -172,11 +184,17 @@ def unmask(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the decoder shows after each step, uint8 "s n h w c", and the share revealed by then."""
+    experiments.check_sampler(generator.task, spec)
     plan = resgen_sampler.plan(spec, generator.task.space.num_tokens)
-    sampler = resgen_sampler.Sampler(generator.task.network, generator.task.space, spec.confidence)
+    sampler = resgen_sampler.Sampler(
+        generator.task.network,
+        generator.task.space,
+        spec.choices,
+        mask_predict.fill_with_states,
+    )
     ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
     known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
-    _, (codes, is_masked) = sampler.sample_with_states(*known, plan)
+    _, (codes, is_masked) = sampler.sample(*known, plan)
     show = partial_decoder(tokenizer)
     shown = [trained.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
     share = 1 - trained.fetch(is_masked)[:, : len(labels)].mean(axis=(1, 2, 3))

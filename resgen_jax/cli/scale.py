@@ -185,7 +185,7 @@ def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any
     spec, space = sections.read(config, "sampler"), task.space
     state = jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(jax.random.key(0))
     plan = resgen_sampler.plan(spec, space.num_tokens)
-    sampler = resgen_sampler.Sampler(task.network, space, spec.confidence)
+    sampler = resgen_sampler.Sampler(task.network, space, spec.choices)
     index = np.arange(config.data.batch_size, dtype=np.int32)
     rows = trained.put_rows(mesh, {"index": index, "labels": index % space.num_classes})
     row_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(0), index))(rows["index"])

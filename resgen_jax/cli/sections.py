@@ -113,6 +113,18 @@ def read(config: ml_collections.ConfigDict, section: str) -> Any:
     return build.build(cls, fields, section)
 
 
+def number_per_step(config: ml_collections.ConfigDict, field: str) -> type | None:
+    """int or float where `field`, written a.b, takes one number or one for each step."""
+    known: Any = SECTIONS.get(config.get("task"), {})
+    section, *names = field.split(".")
+    hint = known.get(section)
+    for name in names:
+        hint = typing.get_type_hints(hint).get(name) if dataclasses.is_dataclass(hint) else None
+    options = typing.get_args(hint)
+    is_per_step = len(options) == 2 and typing.get_origin(options[1]) is tuple
+    return options[0] if is_per_step else None
+
+
 def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
     """Defaults of the dataclass where a field is missing; whole numbers become floats by type."""
     hints = typing.get_type_hints(cls)
@@ -129,7 +141,11 @@ def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
         elif field.name not in fields:
             if field.default is not dataclasses.MISSING:
                 fields[field.name] = field.default
-        elif hints[field.name] is float and type(fields[field.name]) is int:
+        elif _is_float(hints[field.name]) and type(fields[field.name]) is int:
             value = float(fields[field.name])
             del fields[field.name]  # a ConfigDict field keeps its type
             fields[field.name] = value
+
+
+def _is_float(hint: Any) -> bool:
+    return hint is float or float in typing.get_args(hint)

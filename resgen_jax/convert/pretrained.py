@@ -77,7 +77,7 @@ class Generator:
         self.codebooks: Float[Array, "q v c"] = jnp.asarray(tree["statistics"]["codebooks"])
         self._params = tree["params"]
         self._network = resgen.make(model, space)
-        self._samplers: dict[str, resgen_sampler.Sampler] = {}
+        self._samplers: dict[Any, resgen_sampler.Sampler] = {}
 
     def sample(
         self, labels: Sequence[int] | Any, key: PRNGKeyArray, **knobs: Any
@@ -98,11 +98,11 @@ class Generator:
             fields = [field.name for field in dataclasses.fields(resgen_sampler.Spec)]
             raise errors.UserError(f"no knob {name!r}; {build.nearest(name, fields)}")
         spec = dataclasses.replace(self.spec, **knobs)
-        if spec.confidence not in self._samplers:
-            made = resgen_sampler.Sampler(self._network, self.space, spec.confidence)
-            self._samplers[spec.confidence] = made
+        if spec.choices not in self._samplers:
+            made = resgen_sampler.Sampler(self._network, self.space, spec.choices)
+            self._samplers[spec.choices] = made
         index = jnp.arange(len(labels), dtype=jnp.int32)
-        return self._samplers[spec.confidence].sample(
+        return self._samplers[spec.choices].sample(
             self._params,
             self.codebooks,
             keys.example_keys(key, index),

@@ -31,6 +31,7 @@ LABEL = np.dtype("<i4")
 class Meta:
     """The tokenizer's sizes, its run directory, the names of the classes, and the views of images.
 
+    `num_beams` is how many prefixes its search for codes keeps.
     Every image to train on has 1 + num_crops views, twice as many with `flip`, one record each.
     """
 
@@ -47,6 +48,7 @@ class Meta:
     flip: bool = False
     num_crops: int = 0
     random_crop: tuple[float, ...] = ()  # of the crops: least and greatest share of the side
+    num_beams: int = 1
 
     @property
     def num_views(self) -> int:

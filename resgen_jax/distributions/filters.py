@@ -2,7 +2,34 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+MIN_TEMPERATURE = 1e-6
+
+
+def keep(
+    logits: Float[Array, "... v"],
+    temperature: float | Float[Array, ""] = 1.0,
+    k: int | Int[Array, ""] = 0,
+    p: float | Float[Array, ""] = 1.0,
+) -> Float[Array, "... v"]:
+    """Logits to draw from: divided by the temperature (0 = the likeliest), then both filters."""
+    return top_p(top_k(logits / jnp.maximum(temperature, MIN_TEMPERATURE), k), p)
+
+
+def top_k(logits: Float[Array, "... v"], k: int | Int[Array, ""]) -> Float[Array, "... v"]:
+    """Logits of the `k` likeliest entries and of those tied with the last one; 0 keeps all.
+
+    `k` may be traced; where it drops nothing, nothing is sorted.
+    """
+    drops_none = (jnp.asarray(k) <= 0) | (jnp.asarray(k) >= logits.shape[-1])
+    return jax.lax.cond(drops_none, lambda logits, _: logits, _top_k, logits, jnp.asarray(k))
+
+
+def _top_k(logits: Array, k: Array) -> Array:
+    ascending = jnp.sort(logits, axis=-1)
+    lowest = jnp.take(ascending, logits.shape[-1] - k, axis=-1)[..., None]
+    return jnp.where(logits >= lowest, logits, -jnp.inf)
 
 
 def top_p(logits: Float[Array, "... v"], p: float | Float[Array, ""]) -> Float[Array, "... v"]:

@@ -21,7 +21,6 @@ from resgen_jax.distributions import filters
 
 # Distances are differences of large numbers: no reduced-precision passes on TPU or GPU.
 EXACT = jax.lax.Precision.HIGHEST
-MIN_TEMPERATURE = 1e-6
 
 
 class Params(NamedTuple):
@@ -165,29 +164,74 @@ def sample(
     basis: Basis,
     *,
     temperature: float | Float[Array, ""] = 1.0,
+    top_k: int | Int[Array, ""] = 0,
     top_p: float | Float[Array, ""] = 1.0,
     noise_scale: float | Float[Array, ""] = 1.0,
 ) -> Sample:
     """One vector per position, with one key per example (the leading axis of `params`).
 
-    `temperature` divides the component logits (0 = the likeliest), then `top_p` filters them;
-    `noise_scale` multiplies the Gaussian noise. All three may be traced. The log prior is taken at
-    temperature 1 among the components that the filter keeps.
+    `temperature` divides the component logits (0 = the likeliest), then `top_k` (0 = all) and
+    `top_p` filter them; `noise_scale` multiplies the Gaussian noise. All may be traced. The log
+    prior is taken at temperature 1 among the components that the filters keep.
     """
     params, basis = _widen((params, basis))
-    tempered = params.component_logits / jnp.maximum(temperature, MIN_TEMPERATURE)
-    kept = filters.top_p(tempered, top_p)
-    draw = jax.vmap(lambda key: random_keys.named_keys(key, "component", "noise"))(keys)
-    component = jax.vmap(jax.random.categorical)(draw["component"], kept)
+    kept = filters.keep(params.component_logits, temperature, top_k, top_p)
+    return _draw(
+        keys,
+        params.component_logits,
+        kept,
+        lambda component: component_mean(params, basis, component),
+        noise_scale * jnp.exp(params.log_scale),
+    )
 
-    is_kept = kept > -jnp.inf
-    log_prior = jax.nn.log_softmax(jnp.where(is_kept, params.component_logits, -jnp.inf), axis=-1)
+
+def sample_near(
+    keys: Key[Array, "b"],
+    params: Params,
+    basis: Basis,
+    target: Float[Array, "b *n c"],
+    variance: Float[Array, "b *n"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    top_k: int | Int[Array, ""] = 0,
+    top_p: float | Float[Array, ""] = 1.0,
+    noise_scale: float | Float[Array, ""] = 1.0,
+) -> Sample:
+    """As `sample`, given that the vector was seen as `target` through noise of this variance.
+
+    The exact posterior of z where target = z + N(0, variance I): a component's prior times
+    N(target | mean, (s^2 + variance) I), then a Gaussian between that mean and the target. With
+    variance 0 the vector is the target.
+    """
+    params, basis, target, variance = _widen((params, basis, target, variance))
+    own = jnp.exp(2 * params.log_scale)
+    trust = variance / (own + variance)  # in the mean; the rest of 1 in the target
+    squared = squared_distance(params, basis, target)
+    logits = _log_prior(params) - 0.5 * squared * (1 - trust)[..., None]
+
+    def mean_of(component):
+        mean = component_mean(params, basis, component)
+        return target + trust[..., None] * (mean - target)
+
+    kept = filters.keep(logits, temperature, top_k, top_p)
+    return _draw(keys, logits, kept, mean_of, noise_scale * jnp.sqrt(own * trust))
+
+
+def _draw(
+    keys: Array,
+    logits: Array,
+    kept: Array,
+    mean_of: Callable[[Array], Array],
+    noise_scale: Array,
+) -> Sample:
+    """A component from the kept logits, and a vector around its mean."""
+    use = jax.vmap(lambda key: random_keys.named_keys(key, "component", "noise"))(keys)
+    component = jax.vmap(jax.random.categorical)(use["component"], kept)
+    log_prior = jax.nn.log_softmax(jnp.where(kept > -jnp.inf, logits, -jnp.inf), axis=-1)
     log_prior = jnp.take_along_axis(log_prior, component[..., None], axis=-1)[..., 0]
-
-    mean = component_mean(params, basis, component)
-    noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], mean.dtype))(draw["noise"])
-    vector = mean + noise_scale * jnp.exp(params.log_scale)[..., None] * noise
-    return Sample(vector, component, log_prior)
+    mean = mean_of(component)
+    noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:], mean.dtype))(use["noise"])
+    return Sample(mean + noise_scale[..., None] * noise, component, log_prior)
 
 
 def _log_prior(params: Params) -> Array:

@@ -1,20 +1,24 @@
 """Floor 4: networks that generate codes from codes and codebook vectors, never from images."""
 
 from resgen_jax.generators import (
+    choices,
     conditioning,
     confidence,
     interface,
     mixture_head,
+    proposals,
     resgen,
     resgen_sampler,
     rq_transformer,
 )
 
 __all__ = [
+    "choices",
     "conditioning",
     "confidence",
     "interface",
     "mixture_head",
+    "proposals",
     "resgen",
     "resgen_sampler",
     "rq_transformer",

@@ -8,18 +8,22 @@ from resgen_jax.core import errors
 
 @dataclasses.dataclass(frozen=True)
 class CodeSpace:
-    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have."""
+    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have.
+
+    `num_beams` prefixes are kept where a vector is given codes, as in the tokenizer.
+    """
 
     grid: tuple[int, int]
     depth: int
     codebook_size: int
     code_dim: int
     num_classes: int
+    num_beams: int = 1
 
     def __post_init__(self):
         if min(self.grid) < 1:
             raise errors.UserError(f"grid is {self.grid}; expected at least one row and column")
-        for field in ("depth", "codebook_size", "code_dim", "num_classes"):
+        for field in ("depth", "codebook_size", "code_dim", "num_classes", "num_beams"):
             if getattr(self, field) < 1:
                 raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")
 

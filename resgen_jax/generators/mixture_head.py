@@ -66,7 +66,8 @@ class CodeHead(nnx.Module):
     """Logits for the code of every level, from the same hidden state.
 
     An auxiliary signal for training: it tells the trunk apart what a mixture's density hardly
-    rewards, the codes below the first level. Sampling never uses it.
+    rewards, the codes below the first level. Sampling uses it where `proposals` or `confidence`
+    say so.
     """
 
     def __init__(self, width: int, depth: int, codebook_size: int, dtype, rngs: nnx.Rngs):

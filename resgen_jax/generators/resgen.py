@@ -24,7 +24,7 @@ class Spec:
     rank: int = 8
     min_log_scale: float = -4.0
     mask_dim: int = 16
-    has_code_head: bool = True  # for the auxiliary code loss; costs nothing at sampling
+    has_code_head: bool = True  # for the auxiliary code loss; sampling may use it, too
 
     def __post_init__(self):
         for field in ("num_components", "rank", "mask_dim"):
@@ -77,7 +77,7 @@ class ResGen(nnx.Module):
         return self.head(hidden), self.head.basis()
 
     def code_logits(self, hidden: Float[Array, "b l d"]) -> Float[Array, "b l q v"]:
-        """Auxiliary logits for the code of every level."""
+        """Logits for the code of every level, each by itself."""
         return self.codes(hidden)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from resgen_jax.core import build, errors
+from resgen_jax.core import keys as random_keys
 from resgen_jax.nn import attention, dropout, linear, modulation, positions
 
 ACTIVATIONS: dict[str, Callable] = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
@@ -36,6 +37,7 @@ class Spec:
     rotary_base: float = 100.0  # of the angles that turn queries and keys; 0 = none
     activation: str = "gelu"
     dropout_rate: float = 0.0
+    attention_dropout_rate: float = 0.0  # of the shares that positions take of one another
     remat: str = "full"
     compute_dtype: str = "float32"
 
@@ -48,8 +50,9 @@ class Spec:
                 f"width {self.width} is not a multiple of num_heads {self.num_heads}; "
                 f"use {self.width // self.num_heads * self.num_heads or self.num_heads}"
             )
-        if not 0 <= self.dropout_rate < 1:
-            raise errors.UserError(f"dropout_rate {self.dropout_rate} is outside [0, 1)")
+        for name in ("dropout_rate", "attention_dropout_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise errors.UserError(f"{name} {getattr(self, name)} is outside [0, 1)")
         if self.rotary_base != 0 and self.rotary_base < 1:
             raise errors.UserError(
                 f"rotary_base is {self.rotary_base}; expected 1 or more, or 0 for no rotary angles"
@@ -70,7 +73,9 @@ class Block(nnx.Module):
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         self.spec = spec
         dtype = jnp.dtype(spec.compute_dtype)
-        self.attention = attention.Attention(spec.width, spec.num_heads, dtype, rngs)
+        self.attention = attention.Attention(
+            spec.width, spec.num_heads, dtype, rngs, spec.attention_dropout_rate
+        )
         self.up = linear.dense(
             spec.width, spec.mlp_width, ("embed", "mlp"), dtype, rngs, use_bias=False
         )
@@ -88,11 +93,12 @@ class Block(nnx.Module):
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
         first, second = (None, None) if keys is None else split_rows(keys, 2)
+        inside = None if keys is None else jax.vmap(_of_attention)(keys)
         offset = self.offset[...].astype(vectors[0].dtype)
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
         )
-        mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles)
+        mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles, inside)
         values = values + gate_a * dropout.of_rows(first, mixed, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
         hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
@@ -149,3 +155,7 @@ class Transformer(nnx.Module):
 def split_rows(keys: Key[Array, "b"], num: int) -> Key[Array, "num b"]:
     """`num` keys for each row out of its own."""
     return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)
+
+
+def _of_attention(key: PRNGKeyArray) -> PRNGKeyArray:
+    return random_keys.named_keys(key, "attention")["attention"]

@@ -1,8 +1,10 @@
 """Masking of RVQ codes, deepest levels first (ResGen's forward process), and its closed forms.
 
 A mask is drawn by choosing n of the L x D cells without replacement and hiding, at each position,
-as many of its deepest levels as it has chosen cells.
+as many of its deepest levels as it has chosen cells; or its shallowest ones, or those cells.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +16,46 @@ from resgen_jax.core import errors
 from resgen_jax.core import keys as random_keys
 from resgen_jax.processes import mask_schedules
 
+# From the chosen cells to those that are hidden, as many at each position.
+Hide = Callable[[Bool[Array, "... l q"]], Bool[Array, "... l q"]]
+
+
+def hide_deepest(is_chosen: Bool[Array, "... l q"]) -> Bool[Array, "... l q"]:
+    """The deepest levels: coarse codes are known first (ResGen)."""
+    return mask_from_num_hidden(jnp.sum(is_chosen, axis=-1), is_chosen.shape[-1])
+
+
+def hide_shallowest(is_chosen: Bool[Array, "... l q"]) -> Bool[Array, "... l q"]:
+    """The shallowest levels: fine codes are known first."""
+    return jnp.flip(hide_deepest(is_chosen), axis=-1)
+
+
+def hide_chosen(is_chosen: Bool[Array, "... l q"]) -> Bool[Array, "... l q"]:
+    """Exactly the chosen cells: every level for itself."""
+    return is_chosen
+
+
+MASKS: dict[str, Hide] = {
+    "coarse_first": hide_deepest,
+    "fine_first": hide_shallowest,
+    "indep": hide_chosen,
+}
+
 
 def sample_num_hidden(
     key: PRNGKeyArray, num_masked: int | np.integer | Int[Array, ""], length: int, depth: int
 ) -> Int[Array, "l"]:
     """How many levels each position hides: multivariate hypergeometric, summing to `num_masked`.
+
+    As `sample_cells`, which chooses them.
+    """
+    return jnp.sum(sample_cells(key, num_masked, length, depth), axis=-1)
+
+
+def sample_cells(
+    key: PRNGKeyArray, num_masked: int | np.integer | Int[Array, ""], length: int, depth: int
+) -> Bool[Array, "l q"]:
+    """`num_masked` of all cells, chosen evenly without replacement.
 
     `num_masked` may be traced. Raises UserError for a plain number outside [0, length * depth].
     """
@@ -30,7 +67,7 @@ def sample_num_hidden(
         )
     # The order that sorts random numbers is a random permutation, hence as good as their ranks.
     rank = jnp.argsort(jax.random.bits(key, (length, depth), jnp.uint32), axis=None)
-    return jnp.sum(rank.reshape(length, depth) < num_masked, axis=-1)
+    return rank.reshape(length, depth) < num_masked
 
 
 def mask_from_num_hidden(num_hidden: Int[Array, "... l"], depth: int) -> Bool[Array, "... l q"]:
@@ -46,19 +83,23 @@ def sample_mask(
     length: int,
     depth: int,
     max_rate: float = 1.0,
+    hide: Hide = hide_deepest,
 ) -> Bool[Array, "b l q"]:
-    """Training masks, one key each: r ~ U[0, max_rate), n = ceil(gamma(r) L D), at least 1."""
+    """Training masks, one key each: r ~ U[0, max_rate), n = ceil(gamma(r) L D), at least 1.
+
+    `hide` makes the mask of n cells chosen evenly; one of `MASKS`.
+    """
     if not 0 < max_rate <= 1:
         raise errors.UserError(f"max_rate is {max_rate}; expected above 0 and at most 1")
 
-    def num_hidden(key):
+    def cells(key):
         use = random_keys.named_keys(key, "rate", "cells")
         ratio = schedule(max_rate * jax.random.uniform(use["rate"]))
         num_masked = jnp.ceil(ratio * (length * depth)).astype(jnp.int32)
         num_masked = jnp.clip(num_masked, 1, length * depth)
-        return sample_num_hidden(use["cells"], num_masked, length, depth)
+        return sample_cells(use["cells"], num_masked, length, depth)
 
-    return mask_from_num_hidden(jax.vmap(num_hidden)(keys), depth)
+    return hide(jax.vmap(cells)(keys))
 
 
 def revealed_embedding(

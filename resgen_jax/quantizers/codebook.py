@@ -51,6 +51,33 @@ def nearest_code(
     return chunks.map_rows(lambda rows: largest(scores(rows, codebook)), vectors, count)
 
 
+def nearest_code_and_log_prob(
+    vectors: Float[Array, "n c"],
+    codebook: Float[Array, "v c"],
+    log_scale: Float[Array, "n"],
+    *,
+    max_distances: int = chunks.MAX_DISTANCES,
+) -> tuple[Int[Array, "n"], Float[Array, "n"]]:
+    """As `nearest_code`, with the code's log-probability from the same distances.
+
+    The probabilities are softmax(-|x - e|^2 / (2 exp(2 log_scale))), a scale for each vector.
+    """
+    check_code_dim(vectors, codebook)
+    codebook = jax.lax.stop_gradient(codebook.astype(jnp.float32))
+    vectors = jax.lax.stop_gradient(vectors.astype(jnp.float32))
+    precision = jnp.exp(-2 * log_scale.astype(jnp.float32))
+
+    def of_chunk(chunk):
+        rows, row_precision = chunk
+        score = scores(rows, codebook)
+        behind = score - jnp.max(score, axis=0, keepdims=True)
+        log_prob = -jax.nn.logsumexp(behind * row_precision[None, :], axis=0)
+        return largest(score), log_prob
+
+    count = chunks.num_chunks(len(vectors), len(codebook), max_distances)
+    return chunks.map_rows(of_chunk, (vectors, precision), count)
+
+
 def largest(score: Float[Array, "v n"]) -> Int[Array, "n"]:
     """The code of largest score, the lowest where several are, by two plain reductions.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from resgen_jax.core import errors
@@ -47,6 +48,40 @@ def encode_masked(
     The residual starts at the latent and only masked levels are taken from it, shallow to deep
     (ResGen section 4.1). Any mask will do, not only the deepest-first ones of ResGen.
     """
+
+    def find(residual, table):
+        return codebook.nearest_code(residual, table, max_distances=max_distances), None
+
+    return _fill_in(latents, codes, is_masked, codebooks, find)[0]
+
+
+def encode_masked_with_log_prob(
+    latents: Float[Array, "*n c"],
+    codes: Int[Array, "*n q"],
+    is_masked: Bool[Array, "*n q"],
+    codebooks: Float[Array, "q v c"],
+    log_scale: Float[Array, "*n"],
+    *,
+    max_distances: int = chunks.MAX_DISTANCES,
+) -> tuple[Int[Array, "*n q"], Float[Array, "*n q"]]:
+    """As `encode_masked`, with the log-probability of each code under its distances.
+
+    softmax(-|residual - e|^2 / (2 exp(2 log_scale))) at every level; those of visible levels mean
+    nothing. The distances are computed once, for the codes and their probabilities.
+    """
+    scale = log_scale.reshape(-1)
+
+    def find(residual, table):
+        return codebook.nearest_code_and_log_prob(
+            residual, table, scale, max_distances=max_distances
+        )
+
+    filled, log_prob = _fill_in(latents, codes, is_masked, codebooks, find)
+    return filled, log_prob.T.reshape(codes.shape)
+
+
+def _fill_in(latents, codes, is_masked, codebooks, find):
+    """Codes level by level, and what else `find` says of each."""
     codebook.check_code_dim(latents, codebooks)
     _check_depth(codes, codebooks)
     flat = latents.reshape(-1, latents.shape[-1]).astype(jnp.float32)
@@ -54,12 +89,12 @@ def encode_masked(
 
     def level(residual, inputs):
         table, known, is_hidden = inputs
-        found = codebook.nearest_code(residual, table, max_distances=max_distances)
+        found, more = find(residual, table)
         taken = jnp.where(is_hidden[:, None], codebook.lookup(found, table), 0.0)
-        return residual - taken, jnp.where(is_hidden, found, known)
+        return residual - taken, (jnp.where(is_hidden, found, known), more)
 
-    _, filled = jax.lax.scan(level, flat, (codebooks.astype(jnp.float32), *by_level))
-    return filled.T.reshape(codes.shape)
+    _, (filled, more) = jax.lax.scan(level, flat, (codebooks.astype(jnp.float32), *by_level))
+    return filled.T.reshape(codes.shape), more
 
 
 def decode(codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]) -> Float[Array, "*n c"]:
@@ -75,6 +110,21 @@ def decode(codes: Int[Array, "*n p"], codebooks: Float[Array, "q v c"]) -> Float
 
     zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
     levels = codebooks[: codes.shape[-1]], jnp.moveaxis(codes, -1, 0)
+    return jax.lax.scan(level, zero, levels)[0]
+
+
+def decode_masked(
+    codes: Int[Array, "*n q"], is_masked: Bool[Array, "*n q"], codebooks: Float[Array, "q v c"]
+) -> Float[Array, "*n c"]:
+    """Sum of the masked levels' vectors: what `encode_masked` quantizes."""
+    _check_depth(codes, codebooks)
+
+    def level(total, inputs):
+        table, level_codes, is_hidden = inputs
+        return total + jnp.where(is_hidden[..., None], codebook.lookup(level_codes, table), 0), None
+
+    zero = jnp.zeros((*codes.shape[:-1], codebooks.shape[-1]), codebooks.dtype)
+    levels = codebooks, jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_masked, -1, 0)
     return jax.lax.scan(level, zero, levels)[0]
 
 
@@ -132,6 +182,21 @@ def stack(tables: Sequence[Float[Array, "_ c"]]) -> Float[Array, "q v c"]:
         jnp.pad(table, ((0, most - len(table)), (0, 0)), constant_values=FAR) for table in tables
     ]
     return jnp.stack(padded)
+
+
+def is_padding(codebooks: Float[Array | np.ndarray, "q v c"]) -> Bool[Array | np.ndarray, "q v"]:
+    """Rows that `stack` filled up with: no codes."""
+    return codebooks[..., 0] >= FAR / 2
+
+
+def code_moments(
+    codebooks: Float[Array, "q v c"],
+) -> tuple[Float[Array, "q c"], Float[Array, "q"]]:
+    """Mean vector of each level's codes and their variance a channel, each code counted once."""
+    is_code = ~is_padding(codebooks)[..., None]
+    mean = jnp.mean(codebooks, axis=1, where=is_code)
+    apart = jnp.where(is_code, codebooks - mean[:, None], 0.0)
+    return mean, jnp.mean(apart**2, axis=(1, 2), where=is_code)
 
 
 def _check_depth(codes, codebooks, *, may_be_prefix: bool = False) -> None:

@@ -39,3 +39,14 @@ class Order(Protocol):
     ) -> Float[Array, "b l q"]:
         """Scores from one key per example and the predicted confidence."""
         ...
+
+
+@runtime_checkable
+class Pick(Protocol):
+    """Cells to reveal, as many at each position as were chosen there."""
+
+    def __call__(
+        self, is_chosen: Bool[Array, "b l q"], is_masked: Bool[Array, "b l q"]
+    ) -> Bool[Array, "b l q"]:
+        """From the masked cells of the highest scores to the masked cells that are revealed."""
+        ...

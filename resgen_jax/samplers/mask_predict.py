@@ -32,14 +32,19 @@ def fill(
     order_noise: OrderNoise,
     knobs: PyTree = None,
     order: interface.Order = order.by_confidence,
+    pick: interface.Pick = order.shallowest,
 ) -> Int[Array, "b l q"]:
     """Codes with the masked cells replaced by `predict`'s proposals over `s` steps.
+
+    `order` scores the cells; `pick` says which masked cells of a position its best ones reveal,
+    as the masks were in training.
 
     `num_masked` cells are left after each step, for all examples or for each (`mask_schedules`
     makes both); it must end in 0. `knobs` has a leading axis of steps; `predict` gets its slices.
     Values may change without compiling again, their number may not.
     """
-    codes, _ = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, order, False)
+    rules = order, pick
+    codes, _ = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, False)
     return codes
 
 
@@ -53,38 +58,40 @@ def fill_with_states(
     order_noise: OrderNoise,
     knobs: PyTree = None,
     order: interface.Order = order.by_confidence,
+    pick: interface.Pick = order.shallowest,
 ) -> tuple[Int[Array, "b l q"], States]:
     """The codes of `fill`, and the codes and mask after each of its steps."""
-    return _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, order, True)
+    rules = order, pick
+    return _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, True)
 
 
 def reveal(
-    score: Float[Array, "b l q"], is_masked: Bool[Array, "b l q"], num_reveal: Int[Array, "b"]
+    score: Float[Array, "b l q"],
+    is_masked: Bool[Array, "b l q"],
+    num_reveal: Int[Array, "b"],
+    pick: interface.Pick = order.shallowest,
 ) -> Bool[Array, "b l q"]:
     """Cells to reveal: each position gets as many as it has among the highest scores.
 
-    The `num_reveal` best masked cells of an example are counted by position, and so many of the
-    position's shallowest masked levels are revealed. Of equal scores the first in order wins.
+    `pick` makes them of the `num_reveal` best masked cells of an example; of equal scores the
+    first in order wins.
     """
-    is_chosen = _highest(score, is_masked, num_reveal)
-    num_chosen = jnp.sum(is_chosen, axis=-1, keepdims=True)
-    return is_masked & (jnp.cumsum(is_masked, axis=-1) <= num_chosen)
+    return pick(_highest(score, is_masked, num_reveal), is_masked)
 
 
 def _highest(score: Array, is_masked: Array, num_reveal: Array) -> Array:
-    """The `num_reveal` highest masked cells of each example, with one sort of the values alone."""
+    """The `num_reveal` highest masked cells of each example.
+
+    By rank, not by comparing with the last score that is taken: the compiler may compute a score
+    twice, rounded differently, and then the last one is not found again.
+    """
     # Known cells sort below every masked one, even one whose score is -inf or not a number.
     bounds = jnp.finfo(score.dtype)
     score = jnp.nan_to_num(score, nan=bounds.min, neginf=bounds.min, posinf=bounds.max)
     flat = jnp.where(is_masked, score, -jnp.inf).reshape(score.shape[0], -1)
-    num_reveal = num_reveal[:, None]
-    ascending = jnp.sort(flat, axis=-1)
-    place = jnp.clip(flat.shape[-1] - num_reveal, 0, flat.shape[-1] - 1)
-    threshold = jnp.take_along_axis(ascending, place, axis=-1)
-    is_above, is_tied = flat > threshold, flat == threshold
-    num_tied = num_reveal - jnp.sum(is_above, axis=-1, keepdims=True)
-    is_chosen = is_above | (is_tied & (jnp.cumsum(is_tied, axis=-1) <= num_tied))
-    return is_chosen.reshape(score.shape) & is_masked
+    best_first = jnp.argsort(-flat, axis=-1, stable=True)
+    rank = jnp.argsort(best_first, axis=-1)
+    return (rank < num_reveal[:, None]).reshape(score.shape) & is_masked
 
 
 def _run(
@@ -95,10 +102,11 @@ def _run(
     num_masked: NumMasked,
     order_noise: OrderNoise,
     knobs: PyTree,
-    order: interface.Order,
+    rules: tuple[interface.Order, interface.Pick],
     keep_states: bool,
 ) -> tuple[Array, States | None]:
     _check_steps(num_masked, order_noise, knobs)
+    order, pick = rules
 
     def step(carry, inputs):
         codes, is_masked = carry
@@ -107,7 +115,7 @@ def _run(
         proposal, confidence = predict(step_keys["predict"], codes, is_masked, knob)
         score = order(step_keys["order"], confidence.astype(jnp.float32), noise)
         num_reveal = jnp.maximum(jnp.sum(is_masked, axis=(1, 2)) - num_left, 0)
-        is_revealed = reveal(score, is_masked, num_reveal)
+        is_revealed = reveal(score, is_masked, num_reveal, pick)
         codes = jnp.where(is_revealed, proposal.astype(codes.dtype), codes)
         carry = codes, is_masked & ~is_revealed
         return carry, carry if keep_states else None

@@ -1,10 +1,11 @@
-"""Which masked cells are revealed first, and how the noise in that choice decays."""
+"""Which masked cells are revealed first, at which levels, and how the noise in that decays."""
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from resgen_jax.core import build, errors
 
@@ -30,6 +31,29 @@ def at_random(
     )
 
 
+def shallowest(
+    is_chosen: Bool[Array, "b l q"], is_masked: Bool[Array, "b l q"]
+) -> Bool[Array, "b l q"]:
+    """So many of a position's shallowest masked levels: what is hidden stays the deepest."""
+    num_chosen = jnp.sum(is_chosen, axis=-1, keepdims=True)
+    return is_masked & (jnp.cumsum(is_masked, axis=-1) <= num_chosen)
+
+
+def deepest(
+    is_chosen: Bool[Array, "b l q"], is_masked: Bool[Array, "b l q"]
+) -> Bool[Array, "b l q"]:
+    """So many of a position's deepest masked levels: what is hidden stays the shallowest."""
+    flipped = shallowest(jnp.flip(is_chosen, axis=-1), jnp.flip(is_masked, axis=-1))
+    return jnp.flip(flipped, axis=-1)
+
+
+def as_chosen(
+    is_chosen: Bool[Array, "b l q"], is_masked: Bool[Array, "b l q"]
+) -> Bool[Array, "b l q"]:
+    """Exactly the chosen cells, whatever their level."""
+    return is_chosen & is_masked
+
+
 def linear_decay(num_steps: int, order_noise: float) -> Float[np.ndarray, "s"]:
     """Noise that falls in equal steps and is 0 at the last, as in MaskGIT."""
     return np.float32(order_noise * (1 - np.arange(1, num_steps + 1) / num_steps))
@@ -41,6 +65,8 @@ def constant(num_steps: int, order_noise: float) -> Float[np.ndarray, "s"]:
 
 
 ORDERS = {"by_confidence": by_confidence, "at_random": at_random}
+# The rule that goes with each way of masking in training (`rvq_masking.MASKS`).
+PICKS = {"coarse_first": shallowest, "fine_first": deepest, "indep": as_chosen}
 DECAYS = {"linear": linear_decay, "constant": constant}
 
 

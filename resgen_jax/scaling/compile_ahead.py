@@ -143,7 +143,7 @@ def sampling(
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
     )
     plan = placed(resgen_sampler.plan(spec, task.space.num_tokens), meshes.replicated(mesh))
-    return resgen_sampler.Sampler(task.network, task.space, spec.confidence).program(
+    return resgen_sampler.Sampler(task.network, task.space, spec.choices).program(
         state.average_params,
         state.statistics["codebooks"],
         placed(row_keys, rows),

@@ -74,7 +74,7 @@ def _programs(
     codebooks = jax.random.normal(use["codebooks"], shape) / depth**0.5
     row_keys = keys.example_keys(use["samples"], jnp.arange(batch_size))
     labels = jnp.arange(batch_size) % space.num_classes
-    sampler = resgen_sampler.Sampler(network, space, SAMPLER.confidence)
+    sampler = resgen_sampler.Sampler(network, space, SAMPLER.choices)
     plan = resgen_sampler.plan(SAMPLER, space.num_tokens)
     call = jax.jit(lambda *inputs: _guided_call(network, space, *inputs))
     revealed = jnp.zeros((batch_size, space.length, space.code_dim))

@@ -29,6 +29,7 @@ class LossSpec:
     code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
     mask_schedule: str = "cosine"
     max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
+    masks: str = "coarse_first"  # the sampler's, too
     condition_drop_rate: float = 0.1
     average_decay: float = 0.9999
     num_nll_draws: int = 128  # of the held-out code likelihood
@@ -52,6 +53,9 @@ class LossSpec:
                 f"loss.num_nll_draws is {self.num_nll_draws}; expected 1 or more"
             )
         mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
+        if self.masks not in rvq_masking.MASKS:
+            hint = build.nearest(self.masks, rvq_masking.MASKS)
+            raise errors.UserError(f"loss.masks is {self.masks!r}; {hint}")
 
 
 Objective = Callable[
@@ -107,7 +111,12 @@ def draw(
         "labels": labels,
         "is_valid": batch.get("is_valid", jnp.ones(labels.shape, bool)),
         "is_masked": rvq_masking.sample_mask(
-            row["mask"], schedule, space.length, space.depth, spec.max_mask_rate
+            row["mask"],
+            schedule,
+            space.length,
+            space.depth,
+            spec.max_mask_rate,
+            rvq_masking.MASKS[spec.masks],
         ),
     }
     if is_training:

@@ -14,7 +14,7 @@ from resgen_jax.generators import interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
 from resgen_jax.processes import rvq_masking
-from resgen_jax.quantizers import codebook
+from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.training import microbatches, optimizer, resgen_loss
 from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
@@ -23,10 +23,14 @@ from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
     """Codebooks scaled together, so that a sum of random codes has unit variance a channel.
 
-    The codes of a vector stay the same, and the mixture starts at the scale of its targets.
+    The codes of a vector stay the same, and the mixture starts at the scale of its targets. What
+    `rvq.stack` fills a codebook up with does not count, and stays as far away.
     """
-    energy = np.sum(np.mean(np.square(codebooks, dtype=np.float64), axis=(1, 2)))
-    return np.asarray(codebooks / np.sqrt(max(energy, 1e-12)), np.float32)
+    is_code = ~rvq.is_padding(codebooks)[..., None]
+    squares = np.square(np.where(is_code, codebooks, 0), dtype=np.float64)
+    energy = np.sum(np.mean(squares, axis=(1, 2), where=is_code))
+    scaled = codebooks / np.sqrt(max(energy, 1e-12))
+    return np.where(is_code, scaled, rvq.FAR).astype(np.float32)
 
 
 class ResGenTask:

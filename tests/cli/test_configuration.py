@@ -3,7 +3,7 @@
 import ml_collections
 import pytest
 
-from resgen_jax.cli import configuration
+from resgen_jax.cli import configuration, sections
 from resgen_jax.core import errors
 
 CONFIG = '''"""A config for tests."""
@@ -55,6 +55,19 @@ def test_words_after_the_colon_and_fields_reach_the_config(file):
     assert config.optimizer.weight_decay == pytest.approx(0.2)  # a reference follows
     assert config.loss.code_loss_weight == 0.5  # written 1 in the file, a float by its type
     assert config.model.trunk.num_layers == 7  # not in the file at all
+
+
+def test_a_number_of_the_sampler_may_be_one_for_each_step(file):
+    field = "sampler.guidance_scale"
+    for texts, expected in ((["1,1.5,2"], (1.0, 1.5, 2.0)), (["(1, 2)", "1.5"], 1.5)):
+        config = configuration.load(str(file), [(field, text) for text in texts])
+        assert config.sampler.guidance_scale == expected
+    config = configuration.load(str(file), [("sampler.top_k", "3,0"), ("sampler.num_steps", "2")])
+    assert sections.read(config, "sampler").top_k == (3, 0)
+    with pytest.raises(errors.UserError, match="sampler.top_k is '3,0.5'; expected an integer"):
+        configuration.load(str(file), [("sampler.top_k", "3,0.5")])
+    with pytest.raises(errors.UserError, match="guidance_scale has 2 entries for 8 steps"):
+        sections.read(configuration.load(str(file), [(field, "1,2")]), "sampler")
 
 
 @pytest.mark.parametrize(

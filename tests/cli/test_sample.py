@@ -58,6 +58,20 @@ def test_adm_file_holds_the_same_samples_shuffled(runs, tmp_path):
         assert min(picture.size) > 100
 
 
+def test_proposals_and_lists_of_values_reach_the_sampler(runs, tmp_path):
+    few = ("--num_samples=6", "--num_steps=2")
+    plain = sample(runs, tmp_path / "plain", *few)
+    for name, arguments in {
+        "codes": ("--proposal=codes", "--confidence=code_head"),
+        "guided": ("--proposal=guided",),
+        "list": ("--guidance_scale=1.0,4",),
+    }.items():
+        found = sample(runs, tmp_path / name, *few, *arguments)
+        assert np.any(found["codes"] != plain["codes"]), name
+    same = sample(runs, tmp_path / "same", *few, "--guidance_scale=1.5,1.5", "--top_k=0,0")
+    np.testing.assert_array_equal(same["codes"], plain["codes"])
+
+
 def test_random_labels_are_drawn_from_the_chosen(runs, tmp_path):
     arguments = ("--num_samples=12", "--num_steps=1", "--labels=random", "--classes=2,7,5")
     found = sample(runs, tmp_path, *arguments)
@@ -97,6 +111,9 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
     ("arguments", "message"),
     [
         (("--top_p=1.5",), "top_p is 1.5; expected 0 to 1"),
+        (("--top_p=0.9,0.8",), "sampler.top_p has 2 entries for 3 steps"),
+        (("--top_k=1.5",), "invalid integer, or comma-separated integers value: '1.5'"),
+        (("--proposal=codes",), "'codes' draws none; expected one of code_head, random"),
         (("--num_steps=100",), "100"),
         (("--num_samples=0",), "--num_samples is 0; expected 1 or more"),
         (("--classes=12",), "--classes names '12'"),

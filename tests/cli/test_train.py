@@ -120,14 +120,25 @@ def test_mistakes_are_told_before_anything_is_written(place, arguments, message)
     assert not (place.tokenizer / "checkpoints").exists()
 
 
-def test_more_sampling_steps_than_tokens_are_refused_before_training(runs, place):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config.sampler.num_steps=49",), "49"),
+        (("--config.loss.masks=indep",), "sampler.masks is 'coarse_first' but loss.masks 'indep'"),
+        (
+            ("--config.loss.code_loss_weight=0", "--config.sampler.proposal=guided"),
+            "sampler.proposal is 'guided', but the model has no trained code head",
+        ),
+    ],
+)
+def test_a_sampler_that_cannot_be_is_refused_before_training(runs, place, arguments, message):
     code, _, err = place.resgen(
         *command(place, "generator", f"--workdir={place.generator}"),
         f"--config.data.codes={runs.codes}",
-        "--config.sampler.num_steps=49",
+        *arguments,
     )
     assert code == 2
-    assert "49" in err
+    assert message in err
     assert not place.generator.exists()
 
 

@@ -1,4 +1,4 @@
-"""Top-p against the definition, entry by entry."""
+"""Top-p and top-k against the definition, entry by entry."""
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +36,38 @@ def test_top_p_of_one_keeps_everything(p):
     np.testing.assert_array_equal(filters.top_p(logits, p), logits)
 
 
+@pytest.mark.parametrize("k", [0, 1, 5, 17, 30])
+def test_top_k_keeps_the_k_likeliest(k):
+    logits = np.random.default_rng(2).normal(size=(4, 3, 17)).astype(np.float32)
+    result = jax.jit(filters.top_k)(jnp.asarray(logits), k)
+    rank = np.argsort(np.argsort(-logits, axis=-1), axis=-1)
+    np.testing.assert_array_equal(result, np.where((rank < k) | (k == 0), logits, -np.inf))
+
+
+def test_what_is_kept_is_tempered_then_filtered_by_both():
+    logits = jnp.array([0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_allclose(
+        filters.keep(logits, 2.0, 3, 1.0), [-np.inf, 0.5, 1.0, 1.5], rtol=1e-6
+    )
+    # Of the three that top-k keeps, softmax (0.19, 0.31, 0.51): two reach 0.6.
+    np.testing.assert_allclose(
+        filters.keep(logits, 2.0, 3, 0.6), [-np.inf, -np.inf, 1.0, 1.5], rtol=1e-6
+    )
+    # Of all four (0.10, 0.17, 0.28, 0.46) it would take three to reach 0.81.
+    np.testing.assert_allclose(
+        filters.keep(logits, 2.0, 3, 0.81), [-np.inf, -np.inf, 1.0, 1.5], rtol=1e-6
+    )
+
+
 def test_tied_entries_share_their_fate():
     logits = jnp.array([0.0, 3.0, 3.0, 0.0])
+    np.testing.assert_array_equal(filters.top_k(logits, 1), [-np.inf, 3, 3, -np.inf])
     np.testing.assert_array_equal(filters.top_p(logits, 0.1), [-np.inf, 3, 3, -np.inf])
 
 
-def test_the_sort_is_behind_a_condition():
-    jaxpr = jax.make_jaxpr(filters.top_p)(jnp.zeros(4), 0.5)
+@pytest.mark.parametrize(("function", "value"), [(filters.top_p, 0.5), (filters.top_k, 2)])
+def test_the_sort_is_behind_a_condition(function, value):
+    jaxpr = jax.make_jaxpr(function)(jnp.zeros(4), value)
     names = [equation.primitive.name for equation in jaxpr.jaxpr.eqns]
     assert "cond" in names
     assert "sort" not in names

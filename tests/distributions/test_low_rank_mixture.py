@@ -229,10 +229,53 @@ def test_samples_have_the_moments_of_the_mixture():
     np.testing.assert_allclose(np.cov(draw.vector[0].T), cov, atol=0.05 * cov.max())
 
 
-def test_temperature_zero_and_top_p_zero_take_the_likeliest(problem):
+def test_samples_near_a_target_are_the_posterior_by_importance_weights():
+    params, basis, _ = make_problem(np.random.default_rng(5), lead=(), m=3, r=2, c=2)
+    params = params._replace(log_scale=params.log_scale - 0.5)
+    random, num, variance = np.random.default_rng(0), 400_000, 0.8
+    means, scale = dense_means(params, basis)
+    target = means.mean(axis=0)
+    # Draws from the mixture, weighed by how likely each would be seen as the target.
+    component = random.choice(3, num, p=np.exp(dense_log_prior(params)))
+    vector = means[component] + scale * random.normal(size=(num, 2))
+    weight = np.exp(-((vector - target) ** 2).sum(-1) / (2 * variance))
+    weight /= weight.sum()
+    share = np.bincount(component, weight, minlength=3)
+    mean = weight @ vector
+    cov = (vector - mean).T @ (weight[:, None] * (vector - mean))
+    assert share.max() < 0.9  # more than one component matters
+
+    count = 20_000
+    many = jax.tree.map(lambda x: jnp.broadcast_to(x, (1, count, *x.shape)), params)
+    targets = jnp.broadcast_to(jnp.asarray(target, jnp.float32), (1, count, 2))
+    draw = mixture.sample_near(
+        batch_keys(1), many, basis, targets, jnp.full((1, count), jnp.float32(variance))
+    )
+    found = np.bincount(np.asarray(draw.component[0]), minlength=3) / count
+    np.testing.assert_allclose(found, share, atol=0.015)
+    log_share = np.log(share)[np.asarray(draw.component[0])]
+    np.testing.assert_allclose(draw.component_log_prior[0], log_share, atol=0.05)
+    np.testing.assert_allclose(draw.vector[0].mean(0), mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(draw.vector[0].T), cov, atol=0.05 * cov.max())
+
+
+def test_samples_near_go_from_the_target_to_free_ones(problem):
+    params, basis, target = problem
+    exact = mixture.sample_near(
+        batch_keys(BATCH), params, basis, target, jnp.zeros(target.shape[:-1])
+    )
+    np.testing.assert_allclose(exact.vector, target, rtol=1e-5, atol=1e-5)
+    free = mixture.sample(batch_keys(BATCH), params, basis)
+    far = mixture.sample_near(
+        batch_keys(BATCH), params, basis, target, jnp.full(target.shape[:-1], 1e12)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), far, free)
+
+
+def test_temperature_zero_and_top_p_zero_or_top_k_one_take_the_likeliest(problem):
     params, basis, _ = problem
     likeliest = np.argmax(params.component_logits, axis=-1)
-    for knobs in ({"temperature": 0.0}, {"top_p": 0.0}):
+    for knobs in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_k": 1}):
         draw = mixture.sample(batch_keys(BATCH), params, basis, **knobs)
         np.testing.assert_array_equal(draw.component, likeliest)
     # with one component kept nothing was left to chance

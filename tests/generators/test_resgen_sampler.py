@@ -5,14 +5,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy_networks
 import pytest
 
 from resgen_jax.core import errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import confidence, resgen_sampler
+from resgen_jax.generators import confidence, resgen, resgen_sampler
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.quantizers import rvq
+from resgen_jax.samplers import mask_predict
 
 SPEC = resgen_sampler.Spec(
     num_steps=4, guidance_scale=2.0, temperature=0.8, top_p=0.9, noise_scale=0.7
@@ -22,7 +22,7 @@ NUM_TOKENS = 18
 
 @pytest.fixture(scope="module")
 def sampler(tiny):
-    return resgen_sampler.Sampler(tiny.network, tiny.space, "component")
+    return resgen_sampler.Sampler(tiny.network, tiny.space, SPEC.choices)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_only_the_number_of_steps_compiles_anew(tiny, row_keys):
         return tiny.network.apply(*arguments, **keywords)
 
     counted = tiny.network._replace(apply=apply)
-    sampler = resgen_sampler.Sampler(counted, tiny.space, "component")
+    sampler = resgen_sampler.Sampler(counted, tiny.space, SPEC.choices)
 
     def num_traces(**changes):
         before = len(traces)
@@ -156,6 +156,8 @@ def test_only_the_number_of_steps_compiles_anew(tiny, row_keys):
         {"temperature": 0.5},
         {"top_p": 0.5},
         {"top_p": 1.0},
+        {"top_k": 2},
+        {"guidance_scale": (1.0, 2.0, 3.0, 1.0)},
         {"noise_scale": 0.1},
         {"order_noise": 0.0},
         {"mask_schedule": "linear"},
@@ -165,7 +167,14 @@ def test_only_the_number_of_steps_compiles_anew(tiny, row_keys):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"guidance_scale": 8.0}, {"temperature": 0.0}, {"noise_scale": 4.0}, {"top_p": 0.1}]
+    "changes",
+    [
+        {"guidance_scale": 8.0},
+        {"temperature": 0.0},
+        {"noise_scale": 4.0},
+        {"top_p": 0.1},
+        {"top_k": 1},
+    ],
 )
 def test_every_knob_is_read(draw, samples, changes):
     assert np.any(draw(**changes) != samples)
@@ -189,12 +198,12 @@ def test_known_codes_stay(tiny, sampler, row_keys):
     is_masked = rvq_masking.mask_from_num_hidden(jnp.array([[0, 3, 1, 3, 2, 3]] * 4), 3)
     plan = resgen_sampler.plan(SPEC, 12)
     arguments = tiny.params, tiny.codebooks, row_keys, tiny.labels
-    filled = sampler.complete(*arguments, tiny.codes, is_masked, plan)
+    filled = sampler.sample(*arguments, plan, resgen_sampler.Known(tiny.codes, is_masked))
     np.testing.assert_array_equal(filled[~is_masked], tiny.codes[~is_masked])
     assert np.any(filled[is_masked] != tiny.codes[is_masked])
     # What stood in the masked cells before is never read.
     scrambled = jnp.where(is_masked, (tiny.codes + 3) % 7, tiny.codes)
-    again = sampler.complete(*arguments, scrambled, is_masked, plan)
+    again = sampler.sample(*arguments, plan, resgen_sampler.Known(scrambled, is_masked))
     np.testing.assert_array_equal(again, filled)
 
 
@@ -202,14 +211,17 @@ def test_completing_nothing_known_is_sampling(tiny, sampler, row_keys, samples):
     plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
     everything = jnp.ones((4, 6, 3), bool)
     arguments = tiny.params, tiny.codebooks, row_keys, tiny.labels
-    filled = sampler.complete(*arguments, tiny.codes, everything, plan)
+    filled = sampler.sample(*arguments, plan, resgen_sampler.Known(tiny.codes, everything))
     np.testing.assert_array_equal(filled, samples)
 
 
-def test_states_show_the_way_to_the_same_samples(tiny, sampler, row_keys, samples):
+def test_states_show_the_way_to_the_same_samples(tiny, row_keys, samples):
     plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
     arguments = tiny.params, tiny.codebooks, row_keys, tiny.labels
-    codes, (codes_after, masked_after) = sampler.sample_with_states(*arguments, plan)
+    stepwise = resgen_sampler.Sampler(
+        tiny.network, tiny.space, SPEC.choices, mask_predict.fill_with_states
+    )
+    codes, (codes_after, masked_after) = stepwise.sample(*arguments, plan)
     np.testing.assert_array_equal(codes, samples)
     np.testing.assert_array_equal(codes_after[-1], samples)
     left = np.asarray(masked_after).sum(axis=(2, 3))
@@ -220,51 +232,57 @@ def test_states_show_the_way_to_the_same_samples(tiny, sampler, row_keys, sample
         np.testing.assert_array_equal(codes_after[step][shown], samples[shown])
 
 
-@pytest.fixture(scope="module")
-def by_kind(tiny, row_keys):
-    plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
-
-    def run(kind):
-        sampler = resgen_sampler.Sampler(tiny.network, tiny.space, kind)
-        return sampler.sample_with_states(tiny.params, tiny.codebooks, row_keys, tiny.labels, plan)
-
-    return {kind: run(kind) for kind in confidence.KINDS}
+COMBINATIONS = [
+    *({"confidence": kind} for kind in confidence.KINDS),
+    {"proposal": "codes", "confidence": "code_head"},
+    {"proposal": "guided", "confidence": "distance"},
+    {"proposal": "guided", "confidence": "code_head", "masks": "indep"},
+]
 
 
-def test_every_kind_of_confidence_fills_everything_in_its_own_order(by_kind):
-    assert set(by_kind) == {"component", "density", "random"}
-    for codes, (_, masked_after) in by_kind.values():
+def test_every_proposal_and_confidence_fills_everything_in_its_own_way(tiny, row_keys):
+    masks = []
+    for changes in COMBINATIONS:
+        spec = dataclasses.replace(SPEC, **changes)
+        sampler = resgen_sampler.Sampler(
+            tiny.network, tiny.space, spec.choices, mask_predict.fill_with_states
+        )
+        plan = resgen_sampler.plan(spec, NUM_TOKENS)
+        known = tiny.params, tiny.codebooks, row_keys, tiny.labels
+        codes, (_, masked_after) = sampler.sample(*known, plan)
         assert np.all((codes >= 0) & (codes < 7))
         assert not np.any(masked_after[-1])
-    masks = [np.asarray(masked_after) for _, (_, masked_after) in by_kind.values()]
-    for one in range(3):
+        masks.append(np.asarray(masked_after))
+    for one in range(len(masks)):
         for other in range(one):
             assert np.any(masks[one] != masks[other])
 
 
-def test_confidence_is_what_its_name_says(tiny, row_keys):
-    random = np.random.default_rng(0)
-    states = jnp.asarray(random.normal(0, 0.3, (4, 6, 8)), jnp.float32)
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"proposal": "codes", "confidence": "random"}, "sampler.proposal is 'codes', but the"),
+        ({"proposal": "guided"}, "sampler.proposal is 'guided', but the model has no trained"),
+        ({"confidence": "code_head"}, "sampler.confidence is 'code_head', but the model has no"),
+    ],
+)
+def test_a_model_without_a_code_head_refuses_to_be_asked_for_it(tiny, choices, message):
+    headless = resgen.make(dataclasses.replace(tiny.spec, has_code_head=False), tiny.space)
+    spec = dataclasses.replace(SPEC, **choices)
+    with pytest.raises(errors.UserError, match=message):
+        resgen_sampler.Sampler(headless, tiny.space, spec.choices)
+    resgen_sampler.Sampler(headless, tiny.space, SPEC.choices)
 
-    @jax.jit
-    def measure(row_keys):
-        density, basis = tiny.network.apply(tiny.params, states, method="mixture")
-        sample = mixture.sample(row_keys, density, basis)
-        by_name = {name: kind[0](density, basis, sample) for name, kind in confidence.KINDS.items()}
-        return density, basis, sample, by_name
 
-    density, basis, sample, by_name = measure(row_keys)
-    log_prior = np.log(numpy_networks.softmax(np.asarray(density.component_logits)))
-    chosen = np.take_along_axis(log_prior, np.asarray(sample.component)[..., None], -1)[..., 0]
-    np.testing.assert_allclose(by_name["component"], chosen, rtol=1e-3, atol=1e-4)
-    scale = np.exp(np.asarray(density.log_scale, np.float64))
-    means = np.einsum("mcr,blmr->blmc", basis.weight, density.factors) + np.asarray(basis.bias)
-    means = scale[..., None, None] * means + np.asarray(density.shift)[:, :, None]
-    squared = ((np.asarray(sample.vector)[:, :, None] - means) ** 2).sum(-1)
-    each = -squared / (2 * scale[..., None] ** 2) - 2 * np.log(2 * np.pi * scale[..., None] ** 2)
-    expected = np.log(np.exp(each + log_prior).sum(-1))
-    np.testing.assert_allclose(by_name["density"], expected, rtol=1e-2, atol=1e-2)
-    assert not np.any(by_name["random"])
+def test_codes_of_a_tokenizer_with_beams_are_drawn_by_as_many(tiny, row_keys, samples):
+    space = dataclasses.replace(tiny.space, num_beams=3)
+    plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
+    sampler = resgen_sampler.Sampler(tiny.network, space, SPEC.choices)
+    found = sampler.sample(tiny.params, tiny.codebooks, row_keys, tiny.labels, plan)
+    assert np.any(found != samples)
+    choices = SPEC.choices._replace(confidence="distance")
+    with pytest.raises(errors.UserError, match="reads the distances of one beam, but .* with 3"):
+        resgen_sampler.Sampler(tiny.network, space, choices)
 
 
 def test_the_plan_holds_the_values_of_each_step():
@@ -289,6 +307,31 @@ def test_the_plan_holds_the_values_of_each_step():
     assert all(leaf.shape == (4,) for leaf in jax.tree.leaves(plan))
 
 
+def test_a_list_is_the_value_of_each_step_whatever_the_schedule():
+    lists = {
+        "guidance_scale": (1.0, 3.0, 2.0, 1.5),
+        "order_noise": (2.0, 0.5, 1.0, 0.25),
+        "temperature": (1.0, 0.5, 2.0, 0.0),
+        "top_p": (1.0, 0.9, 0.8, 0.7),
+        "noise_scale": (0.0, 1.0, 0.5, 2.0),
+    }
+    spec = resgen_sampler.Spec(num_steps=4, guidance_schedule="linear", top_k=(0, 3, 2, 1), **lists)
+    plan = resgen_sampler.plan(spec, 100)
+    found = plan.knobs._asdict() | {"order_noise": plan.order_noise}
+    for name, values in lists.items():
+        np.testing.assert_allclose(found[name], values)
+    assert found["top_k"].tolist() == [0, 3, 2, 1]
+    same = dataclasses.replace(spec, **dict.fromkeys(lists, (0.75,) * 4), top_k=(2,) * 4)
+    one = resgen_sampler.Spec(
+        num_steps=4, order_noise_decay="constant", top_k=2, **dict.fromkeys(lists, 0.75)
+    )
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        resgen_sampler.plan(same, 100),
+        resgen_sampler.plan(one, 100),
+    )
+
+
 def test_more_steps_than_tokens_are_refused():
     with pytest.raises(errors.UserError, match="5 sampling steps for 4 masked tokens"):
         resgen_sampler.plan(dataclasses.replace(SPEC, num_steps=5), 4)
@@ -303,6 +346,12 @@ def test_more_steps_than_tokens_are_refused():
         ({"temperature": -0.1}, "sampler.temperature is -0.1"),
         ({"top_p": 1.5}, "sampler.top_p is 1.5; expected 0 to 1"),
         ({"confidence": "densty"}, "did you mean 'density'"),
+        ({"proposal": "code"}, "did you mean 'codes'"),
+        ({"masks": "fine_frst"}, "did you mean 'fine_first'"),
+        ({"proposal": "codes"}, "'component', which reads .* expected one of code_head, random"),
+        ({"top_p": (0.9, 0.8)}, "sampler.top_p has 2 entries for 4 steps"),
+        ({"top_p": (0.9, 0.8, 1.2, 0.5)}, "sampler.top_p is .* expected 0 to 1"),
+        ({"top_k": -1}, "sampler.top_k is -1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):

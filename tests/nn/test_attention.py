@@ -6,7 +6,7 @@ import numpy as np
 import numpy_networks
 import pytest
 
-from resgen_jax.nn import attention, functional
+from resgen_jax.nn import attention, dropout, functional
 
 WIDTH, NUM_HEADS, GRID = 16, 2, (2, 3)
 TURN = numpy_networks.rotary_angles(GRID, WIDTH // NUM_HEADS, 100.0).astype(np.float32)
@@ -54,6 +54,33 @@ def test_with_positions_it_does_not(apply, params, values):
     order = np.array([3, 0, 5, 1, 4, 2])
     moved = apply(params, values[:, order], TURN) - apply(params, values, TURN)[:, order]
     assert np.max(np.abs(moved)) > 0.1
+
+
+def test_dropout_needs_a_key_drops_shares_and_keeps_their_mean(values, params):
+    def outputs(rate, *dropout_keys):
+        network = functional.from_module(
+            lambda rngs: attention.Attention(WIDTH, NUM_HEADS, jnp.float32, rngs, rate)
+        )
+        return jax.jit(network.apply)(params, values, TURN, *dropout_keys)
+
+    row_keys = jax.random.split(jax.random.key(1), len(values))
+    plain = outputs(0.0, row_keys)
+    np.testing.assert_array_equal(outputs(0.5), plain)
+    assert np.any(outputs(0.5, row_keys) != plain)
+    query, key, value = np.split(np.random.default_rng(0).normal(size=(9, 6, 2, 4)), 3)
+    arrays = [jnp.asarray(array, jnp.float32) for array in (query, key, value)]
+    row_keys = jax.random.split(jax.random.key(2), 4000)
+    drawn = jax.jit(
+        jax.vmap(
+            lambda row_key: attention.attend(
+                *arrays, lambda share: dropout.dropout(row_key, share, 0.5)
+            )
+        )
+    )(row_keys)
+    np.testing.assert_allclose(drawn.mean(0), attention.attend(*arrays), atol=0.06)
+    # A query whose keys are all dropped mixes nothing at all: 2 ** -6 of them.
+    is_nothing = np.all(np.asarray(drawn) == 0, axis=-1)
+    assert is_nothing.mean() == pytest.approx(2**-6, abs=0.002)
 
 
 def test_examples_do_not_see_each_other_but_positions_do(apply, params, values):

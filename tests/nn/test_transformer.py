@@ -130,8 +130,9 @@ def test_remat_changes_no_value_and_no_gradient(remat, params, inputs, plain_gra
     )
 
 
-def test_dropout_needs_a_key(params, inputs, outputs, key):
-    network = make(dropout_rate=0.5)
+@pytest.mark.parametrize("field", ["dropout_rate", "attention_dropout_rate"])
+def test_dropout_needs_a_key(params, inputs, outputs, key, field):
+    network = make(**{field: 0.5})
     apply = jax.jit(network.apply)
     np.testing.assert_allclose(apply(params, *inputs), outputs, atol=1e-5)
     keys = jax.random.split(key, len(outputs))
@@ -145,8 +146,9 @@ def test_dropout_needs_a_key(params, inputs, outputs, key):
 def test_remat_draws_the_same_dropout_again(params, inputs, key):
     # A recomputed layer with another mask would give the gradient of another function.
     keys = jax.random.split(key, len(inputs[0]))
-    plain = loss_and_gradients(make(dropout_rate=0.5), params, inputs, keys)
-    again = loss_and_gradients(make(dropout_rate=0.5, remat="full"), params, inputs, keys)
+    rates = {"dropout_rate": 0.5, "attention_dropout_rate": 0.5}
+    plain = loss_and_gradients(make(**rates), params, inputs, keys)
+    again = loss_and_gradients(make(**rates, remat="full"), params, inputs, keys)
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4), again, plain
     )
@@ -195,6 +197,7 @@ def test_layers_differ_and_their_axis_is_named(network, start):
         ({"width": 9}, "width 9 is not a multiple of num_heads 2; use 8"),
         ({"width": 1}, "width 1 is not a multiple of num_heads 2; use 2"),
         ({"dropout_rate": 1.0}, "dropout_rate 1.0 is outside"),
+        ({"attention_dropout_rate": -0.1}, "attention_dropout_rate -0.1 is outside"),
         ({"rotary_base": -1.0}, "rotary_base is -1.0; expected 1 or more, or 0"),
         ({"activation": "gelo"}, "activation is 'gelo'; did you mean 'gelu'"),
         ({"remat": "some"}, "remat is 'some'; "),

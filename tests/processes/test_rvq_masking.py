@@ -79,6 +79,31 @@ def test_training_masks_follow_the_schedule(max_rate):
     assert num_masked.mean() == pytest.approx(expected, abs=4 * num_masked.std() / num**0.5)
 
 
+def test_masks_of_every_kind_hide_as_many_at_each_position(key):
+    """The same cells are chosen; the kinds differ in the levels that they hide for them."""
+
+    def sample(kind):
+        hide = rvq_masking.MASKS[kind]
+        return np.asarray(
+            rvq_masking.sample_mask(
+                batch_keys(300), mask_schedules.cosine, LENGTH, DEPTH, hide=hide
+            )
+        )
+
+    coarse, fine, chosen = map(sample, ("coarse_first", "fine_first", "indep"))
+    np.testing.assert_array_equal(coarse.sum(-1), chosen.sum(-1))
+    np.testing.assert_array_equal(fine, coarse[..., ::-1])
+    assert (np.diff(coarse.astype(int), axis=-1) >= 0).all()
+    # Every cell alike: levels are hidden independently of one another but for the total.
+    share = chosen.mean(axis=0)
+    np.testing.assert_allclose(share, share.mean(), atol=0.08)
+    assert (np.diff(chosen.astype(int), axis=-1) < 0).any()
+    cells = np.asarray(rvq_masking.sample_cells(key, 5, LENGTH, DEPTH))
+    assert cells.sum() == 5
+    num_hidden = rvq_masking.sample_num_hidden(key, 5, LENGTH, DEPTH)
+    np.testing.assert_array_equal(cells.sum(-1), num_hidden)
+
+
 def test_a_mask_does_not_depend_on_the_batch_around_it():
     def sample(keys):
         return rvq_masking.sample_mask(keys, mask_schedules.cosine, LENGTH, DEPTH)

@@ -41,14 +41,14 @@ def best_of_all(latents, codebooks):
     return (away**2).sum(-1).min(-1)
 
 
-def by_loop(latent, codebooks, num_beams):
-    """Beam search of one vector with plain lists, in float64."""
+def by_loop(latent, codebooks, num_beams, known=(None,) * DEPTH):
+    """Beam search of one vector with plain lists, in float64; known codes take nothing."""
     beams = [((), np.asarray(latent, np.float64))]
-    for table in np.asarray(codebooks, np.float64):
+    for table, given in zip(np.asarray(codebooks, np.float64), known, strict=True):
         children = [
-            ((*codes, code), residual - table[code])
+            ((*codes, code), residual - table[code] * (given is None))
             for codes, residual in beams
-            for code in range(len(table))
+            for code in (range(len(table)) if given is None else [given])
         ]
         beams = sorted(children, key=lambda child: (child[1] ** 2).sum())[:num_beams]
     return beams[0]
@@ -126,3 +126,45 @@ def test_codes_of_bad_numbers_stay_in_range(codebooks):
 def test_no_beam_is_told(latents, codebooks):
     with pytest.raises(errors.UserError, match="num_beams is 0; expected 1 or more"):
         beam.encode(latents, codebooks, 0)
+
+
+@pytest.mark.parametrize("max_distances", [2**20, 3 * NUM_CODES * 7])
+def test_masked_levels_are_searched_and_known_ones_kept(latents, codebooks, key, max_distances):
+    random = np.random.default_rng(0)
+    known = random.integers(0, NUM_CODES, (*latents.shape[:-1], DEPTH)).astype(np.int32)
+    is_masked = random.random(known.shape) < 0.7
+    fill = jax.jit(beam.encode_masked, static_argnames=("num_beams", "max_distances"))
+    arrays = latents, jnp.asarray(known), jnp.asarray(is_masked), codebooks
+    greedy = np.asarray(jax.jit(rvq.encode_masked)(*arrays))
+    np.testing.assert_array_equal(fill(*arrays, 1), greedy)
+    found = np.asarray(fill(*arrays, 3, max_distances=max_distances))
+    np.testing.assert_array_equal(found[~is_masked], known[~is_masked])
+    books, num_better = np.asarray(codebooks, np.float64), 0
+
+    def error(place, codes):
+        hidden = np.flatnonzero(is_masked[place])
+        taken = sum((books[level][codes[level]] for level in hidden), np.zeros(CODE_DIM))
+        return ((np.asarray(latents[place], np.float64) - taken) ** 2).sum()
+
+    for place in np.ndindex(latents.shape[:-1]):
+        given = [
+            None if hidden else int(code)
+            for hidden, code in zip(is_masked[place], known[place], strict=True)
+        ]
+        codes, _ = by_loop(latents[place], codebooks, 3, given)
+        least = min(error(place, codes), error(place, greedy[place]))
+        np.testing.assert_allclose(error(place, found[place]), least, atol=1e-5)
+        num_better += error(place, found[place]) < error(place, greedy[place]) - 1e-5
+    assert num_better > 0
+
+
+def test_beams_give_a_sum_of_code_vectors_its_codes_again(latents, codebooks):
+    """What greedy search fails at: the codes that the tokenizer chose, from their sum."""
+    many = NUM_CODES ** (DEPTH - 1)
+    codes, _ = encode(latents, codebooks, many)
+    is_masked = jnp.ones(codes.shape, bool)
+    sums = rvq.decode(codes, codebooks)
+    again = beam.encode_masked(sums, jnp.zeros_like(codes), is_masked, codebooks, many)
+    np.testing.assert_array_equal(again, codes)
+    greedy = rvq.encode_masked(sums, jnp.zeros_like(codes), is_masked, codebooks)
+    assert np.any(greedy != codes)

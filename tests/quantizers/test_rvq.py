@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+import scipy.special
 
 from resgen_jax.core import errors
 from resgen_jax.quantizers import rvq, vq
@@ -111,6 +112,37 @@ def test_masked_levels_alone_are_quantized_anew(latents, codebooks, key, mask):
     filled = jax.jit(rvq.encode_masked)(proposal, codes, is_masked, codebooks)
     np.testing.assert_array_equal(filled, brute_force(proposal, codes, is_masked, codebooks))
     np.testing.assert_array_equal(jnp.where(is_masked, codes, filled), codes)
+
+
+@pytest.mark.parametrize("max_distances", [2**20, 7 * NUM_CODES])
+def test_log_probabilities_are_the_softmax_of_the_distances(latents, codebooks, key, max_distances):
+    codes, _ = encode(latents, codebooks)
+    is_masked = jax.random.bernoulli(key, 0.6, codes.shape)
+    log_scale = jax.random.uniform(key, latents.shape[:-1], minval=-2.0, maxval=1.0)
+    # Rows that only fill a codebook up have no share.
+    books = rvq.stack([codebooks[0], codebooks[1, :3], *codebooks[2:]])
+    run = functools.partial(rvq.encode_masked_with_log_prob, max_distances=max_distances)
+    filled, log_prob = jax.jit(run)(latents, codes, is_masked, books, log_scale)
+    np.testing.assert_array_equal(filled, rvq.encode_masked(latents, codes, is_masked, books))
+    for place in np.ndindex(latents.shape[:-1]):
+        residual = np.asarray(latents[place], np.float64)
+        for level in np.flatnonzero(is_masked[place]):
+            table = np.asarray(books[level], np.float64)[: 3 if level == 1 else None]
+            squared = ((residual - table) ** 2).sum(-1)
+            share = scipy.special.log_softmax(-squared / 2 / np.exp(2 * float(log_scale[place])))
+            code = int(filled[place][level])
+            np.testing.assert_allclose(log_prob[place][level], share[code], rtol=1e-4, atol=1e-4)
+            residual = residual - table[code]
+
+
+def test_moments_are_those_of_evenly_drawn_codes(codebooks):
+    books = rvq.stack([codebooks[0], codebooks[1, :3]])
+    mean, variance = rvq.code_moments(books)
+    for level, size in enumerate((NUM_CODES, 3)):
+        table = np.asarray(codebooks[level, :size], np.float64)
+        np.testing.assert_allclose(mean[level], table.mean(0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(variance[level], table.var(0).mean(), rtol=1e-5)
+        assert np.sum(rvq.is_padding(books)[level]) == NUM_CODES - size
 
 
 def test_depth_one_is_vector_quantization(latents, codebooks):

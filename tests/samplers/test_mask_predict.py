@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors, keys
-from resgen_jax.processes import mask_schedules
+from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.samplers import mask_predict, order
 
 BATCH, LENGTH, DEPTH, CODEBOOK_SIZE = 3, 5, 4, 7
@@ -138,6 +138,45 @@ def test_prompt_is_kept_all_is_filled_and_the_mask_stays_deepest_first(start, ho
         np.testing.assert_array_equal(before[~mask], after[~mask])
 
 
+@pytest.mark.parametrize("kind", order.PICKS)
+def test_what_is_hidden_stays_as_the_masks_of_training(kind):
+    """From all masked to none, every mask on the way is one that training may draw."""
+    codes, is_masked = all_masked()
+    num_masked = mask_schedules.num_masked_per_step(mask_schedules.cosine, 6, NUM_TOKENS)
+    _, (_, masks) = mask_predict.fill_with_states(
+        batch_keys(BATCH),
+        table_predict,
+        codes,
+        is_masked,
+        num_masked,
+        order_noise=order.constant(6, 1.0),
+        pick=order.PICKS[kind],
+    )
+    masks = np.asarray(masks)
+    np.testing.assert_array_equal(masks.sum(axis=(2, 3)), np.repeat(num_masked[:, None], BATCH, 1))
+    rises = np.diff(masks.astype(int), axis=-1)
+    if kind == "indep":
+        assert (rises > 0).any()
+        assert (rises < 0).any()
+    else:
+        np.testing.assert_array_equal(masks, rvq_masking.MASKS[kind](jnp.asarray(masks)))
+        assert rises.any()
+
+
+def test_picks_reveal_as_many_as_were_chosen_at_the_levels_they_name():
+    is_masked = jnp.array([[[1, 0, 1, 1, 1]]], bool)
+    is_chosen = jnp.array([[[0, 0, 1, 1, 0]]], bool)
+    expected = {
+        "coarse_first": [1, 0, 1, 0, 0],
+        "fine_first": [0, 0, 0, 1, 1],
+        "indep": [0, 0, 1, 1, 0],
+    }
+    assert set(expected) == set(order.PICKS) == set(rvq_masking.MASKS)
+    for kind, levels in expected.items():
+        found = order.PICKS[kind](is_chosen, is_masked)
+        np.testing.assert_array_equal(found, np.array([[levels]], bool))
+
+
 def test_any_keep_mask_is_kept():
     random = np.random.default_rng(5)
     codes = jnp.asarray(random.integers(0, CODEBOOK_SIZE, (BATCH, LENGTH, DEPTH)), jnp.int32)
@@ -263,7 +302,7 @@ def test_knobs_of_the_wrong_length_are_refused(start):
         )  # fmt: skip
 
 
-def test_the_loop_sorts_once_a_step():
+def test_the_loop_sorts_for_the_ranks_and_no_more():
     codes, is_masked = all_masked()
     text = str(jax.make_jaxpr(lambda c, m: fill_rows(c, m, batch_keys(BATCH)))(codes, is_masked))
-    assert text.count(" sort[") == 1
+    assert text.count(" sort[") == 2

@@ -11,6 +11,7 @@ import tiny_tasks
 
 from resgen_jax.core import errors, keys
 from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.quantizers import rvq
 from resgen_jax.training import resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
@@ -210,6 +211,42 @@ def test_a_sum_of_random_codes_has_unit_variance(key):
     np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-5)
 
 
+def test_what_fills_a_codebook_up_does_not_count_and_stays_far_away():
+    books, sizes = tiny_tasks.codebooks(), (8, 3, 5)
+    tables = [jnp.asarray(books[level, :size]) for level, size in enumerate(sizes)]
+    with np.errstate(over="raise"):
+        scaled = resgen_task.unit_codebooks(np.asarray(rvq.stack(tables)))
+    energy = sum(np.mean(np.square(table, dtype=np.float64)) for table in tables)
+    for level, size in enumerate(sizes):
+        np.testing.assert_allclose(scaled[level, :size], tables[level] / energy**0.5, rtol=1e-5)
+        np.testing.assert_array_equal(scaled[level, size:], np.float32(rvq.FAR))
+    latents = jax.random.normal(jax.random.key(0), (50, scaled.shape[-1]))
+    codes, _ = rvq.encode(latents, jnp.asarray(scaled))
+    assert (np.asarray(codes).max(axis=0) < sizes).all()
+
+
+@pytest.mark.parametrize("masks", ["coarse_first", "fine_first", "indep"])
+def test_the_loss_hides_by_the_masks_of_the_spec(batch, key, masks):
+    """What the network is told to be hidden, against the masks of the same keys."""
+    task = tiny_tasks.generator(loss=resgen_task.LossSpec(masks=masks))
+    seen = []
+
+    def apply(params, *arguments, method="__call__", **keywords):
+        if method == "hidden":
+            seen.append(arguments[1])
+        return network.apply(params, *arguments, method=method, **keywords)
+
+    network = task.network
+    task.network = network._replace(apply=apply)
+    state = task.init(key)
+    task._loss(state.params, state.statistics["codebooks"], batch, key)
+    use = keys.example_keys(keys.named_keys(key, "mask")["mask"], jnp.arange(8))
+    expected = rvq_masking.sample_mask(
+        use, mask_schedules.cosine, 4, 3, hide=rvq_masking.MASKS[masks]
+    )
+    np.testing.assert_array_equal(seen[0], expected)
+
+
 @pytest.fixture(scope="module")
 def evaluate(task):
     return jax.jit(task.evaluate)
@@ -360,6 +397,7 @@ def test_settings_that_contradict_each_other_are_refused():
         ({"code_loss_weight": -1.0}, "loss.code_loss_weight is -1.0; expected"),
         ({"max_mask_rate": 0.0}, "loss.max_mask_rate is 0.0; expected"),
         ({"mask_schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"masks": "fine_frst"}, "loss.masks is 'fine_frst'; did you mean 'fine_first'"),
     ],
 )
 def test_losses_that_make_no_sense_are_refused(fields, message):

@@ -1,0 +1,57 @@
+"""What the sampling loop asks of ResGen at each step: network, proposed codes, confidence."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from resgen_jax.generators import confidence, proposals
+from resgen_jax.nn import functional
+from resgen_jax.processes import rvq_masking
+from resgen_jax.samplers import guidance
+from resgen_jax.samplers import interface as sampler_interface
+
+PyTree = Any
+
+
+def make(
+    network: functional.Network,
+    params: PyTree,
+    codebooks: Float[Array, "q v c"],
+    labels: Int[Array, "b"],
+    num_classes: int,
+    propose: proposals.Proposal,
+    quantize: proposals.Quantize,
+    measure: confidence.Confidence,
+) -> sampler_interface.Predict:
+    """`predict` of the mask-and-predict sampler: network, proposed codes, confidence.
+
+    The guided network call is made only at steps whose guidance scale is not 1.
+    """
+
+    def hidden(revealed, is_masked, labels):
+        return network.apply(params, revealed, is_masked, labels, method="hidden")
+
+    def guided(revealed, is_masked, scale):
+        both = hidden(
+            guidance.interleave(revealed, revealed),
+            guidance.interleave(is_masked, is_masked),
+            guidance.interleave(labels, jnp.full_like(labels, num_classes)),
+        )
+        return guidance.guide(*guidance.separate(both), scale)
+
+    def plain(revealed, is_masked, scale):
+        del scale
+        return hidden(revealed, is_masked, labels)
+
+    def predict(keys, codes, is_masked, knobs):
+        revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
+        states = jax.lax.cond(
+            knobs.guidance_scale == 1, plain, guided, revealed, is_masked, knobs.guidance_scale
+        )
+        outputs = proposals.Outputs(network, params, states, codebooks)
+        draw = propose(keys, outputs, codes, is_masked, knobs, quantize)
+        return draw.codes, measure(outputs, draw)
+
+    return predict
