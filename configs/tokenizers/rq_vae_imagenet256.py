@@ -53,6 +53,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.quantizer = dict(
         learner="ema", depth=depth, codebook_size=1024, decay=0.99, restart_threshold=0.05
     )
+    # RQ-VAE's commitment, to every prefix of the codes. At depth 16 on CIFAR-10 (`rq_vae_folder.py:
+    # px32` with depth 16, 2,000 steps, 1,000 held-out images of all classes) it gave 20.17, 22.92
+    # and 24.08 dB at depth 2, 6 and 16, "total" 19.97, 22.89 and 24.25: more in the coarse levels,
+    # a little less in the deepest, and no level that tells nothing.
     config.loss = dict(
         reconstruction="l2",
         perceptual="vgg",
@@ -60,7 +64,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         weights="",
         commitment="prefix",
         commitment_weight=0.25,
-        start_step=0,
+        start_step=1,  # k-means on the first batch starts the codebooks
         average_decay=0.9999,
     )
     config.adversarial = dict(

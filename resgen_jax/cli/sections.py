@@ -12,7 +12,7 @@ from resgen_jax.evaluation import online
 from resgen_jax.generators import interface, resgen, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import adversary, loop, optimizer, resgen_task, rq_vae_loss
+from resgen_jax.training import adversary, loop, optimizer, resgen_loss, rq_vae_loss
 from resgen_jax.training import mesh as meshes
 
 
@@ -49,7 +49,7 @@ SECTIONS: dict[str, dict[str, type]] = {
     "resgen": {
         "data": CodesSpec,
         "model": resgen.Spec,
-        "loss": resgen_task.LossSpec,
+        "loss": resgen_loss.LossSpec,
         "sampler": resgen_sampler.Spec,
         **SHARED,
     },

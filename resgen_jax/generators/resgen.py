@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from resgen_jax.core import errors
 from resgen_jax.distributions import low_rank_mixture as mixture
@@ -61,16 +61,16 @@ class ResGen(nnx.Module):
         revealed_embedding: Float[Array, "b l c"],
         is_masked: Bool[Array, "b l q"],
         labels: Int[Array, "b"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """Final hidden states; label `num_classes` means no class, a key turns dropout on."""
+        """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on."""
         classes = self.classes(labels)[:, None, :]
         values = self.tokens(revealed_embedding)
         values = values + classes.astype(values.dtype)
         masks = self.masks(is_masked)
         classes = jnp.broadcast_to(classes, (*masks.shape[:2], classes.shape[-1]))
         condition = jnp.concatenate([masks, classes], axis=-1)
-        return self.trunk(values, condition, key)
+        return self.trunk(values, condition, keys)
 
     def mixture(self, hidden: Float[Array, "b l d"]) -> tuple[mixture.Params, mixture.Basis]:
         """The density of the masked embedding at every position."""

@@ -1,23 +1,28 @@
-"""Losses over masked codes: normalised by the number of masked tokens, or split by level."""
+"""Losses over masked codes: summed up and counted, or split by level."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
-def per_masked_token(
+def masked_sum(
     position_loss: Float[Array, "b l"],
-    num_hidden: Int[Array, "b l"],
-    is_valid: Bool[Array, "b l"] | None = None,
+    is_masked: Bool[Array, "b l q"],
+    is_valid: Bool[Array, "b"],
 ) -> Float[Array, ""]:
-    """Sum over positions that hide something, over the masked tokens of the whole batch.
+    """Sum over the positions of valid rows that hide something."""
+    is_scored = jnp.any(is_masked, axis=-1) & is_valid[:, None]
+    return jnp.sum(position_loss, where=is_scored)
 
-    The denominator counts tokens, not positions (ResGen section 3.3); a batch without any gives 0.
+
+def num_masked(is_masked: Bool[Array, "b l q"], is_valid: Bool[Array, "b"]) -> Float[Array, ""]:
+    """Masked tokens of the valid rows, at least 1: what a loss per token divides by.
+
+    It counts tokens, not positions (ResGen section 3.3), and those of the whole batch: a mean of
+    the ratios of its parts would weigh the tokens of a part with few of them more.
     """
-    is_scored = num_hidden > 0 if is_valid is None else (num_hidden > 0) & is_valid
-    total = jnp.sum(position_loss, where=is_scored)
-    num_tokens = jnp.sum(num_hidden, where=is_scored)
-    return total / jnp.maximum(num_tokens, 1).astype(position_loss.dtype)
+    count = jnp.sum(is_masked & is_valid[:, None, None])
+    return jnp.maximum(count, 1).astype(jnp.float32)
 
 
 def code_nll(logits: Float[Array, "b l q v"], codes: Int[Array, "b l q"]) -> Float[Array, "b l q"]:

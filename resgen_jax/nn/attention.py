@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key
 
 from resgen_jax.nn import dropout, linear, positions
 
@@ -54,9 +54,9 @@ class Attention(nnx.Module):
         self,
         values: Float[Array, "b l d"],
         angles: Float[Array, "l half"] | None,
-        dropout_key: PRNGKeyArray | None = None,
+        dropout_keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """A key drops shares of the attention."""
+        """Keys, one for each row, drop shares of the attention."""
 
         def heads(project):
             projected = project(values)
@@ -69,6 +69,6 @@ class Attention(nnx.Module):
             query,
             key,
             value,
-            lambda share: dropout.dropout(dropout_key, share, self.dropout_rate),
+            lambda share: dropout.of_rows(dropout_keys, share, self.dropout_rate),
         )
         return self.out(mixed.reshape(values.shape))

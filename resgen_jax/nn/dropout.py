@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 
 def dropout(
@@ -18,6 +18,15 @@ def dropout(
     num_dropped = min(max(round(256 * rate), 1), 255)
     is_kept = _bytes(key, values.shape) >= num_dropped
     return jnp.where(is_kept, values * (256 / (256 - num_dropped)), jnp.zeros_like(values))
+
+
+def of_rows(
+    keys: Key[Array, "b"] | None, values: Float[Array, "b ..."], rate: float
+) -> Float[Array, "b ..."]:
+    """As `dropout`, with a key for each row: the batch that a row is in does not matter."""
+    if keys is None or rate == 0.0:
+        return values
+    return jax.vmap(dropout, in_axes=(0, 0, None))(keys, values, rate)
 
 
 def _bytes(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from resgen_jax.core import build, errors
 from resgen_jax.core import keys as random_keys
@@ -89,20 +89,20 @@ class Block(nnx.Module):
         values: Float[Array, "b l d"],
         vectors: Sequence[Float[Array, "b l d"]],
         angles: Float[Array, "l half"] | None,
-        key: PRNGKeyArray | None,
+        keys: Key[Array, "b"] | None,
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
-        keys = (None, None) if key is None else jax.random.split(key)
-        inside = None if key is None else random_keys.named_keys(key, "attention")["attention"]
+        first, second = (None, None) if keys is None else split_rows(keys, 2)
+        inside = None if keys is None else jax.vmap(_of_attention)(keys)
         offset = self.offset[...].astype(vectors[0].dtype)
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
         )
         mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles, inside)
-        values = values + gate_a * dropout.dropout(keys[0], mixed, rate)
+        values = values + gate_a * dropout.of_rows(first, mixed, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
         hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
-        return values + gate_f * dropout.dropout(keys[1], hidden, rate)
+        return values + gate_f * dropout.of_rows(second, hidden, rate)
 
 
 class Transformer(nnx.Module):
@@ -131,9 +131,9 @@ class Transformer(nnx.Module):
         self,
         tokens: Float[Array, "b l d"],
         condition: Float[Array, "b l e"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """`key` turns dropout on; hidden states come out in float32."""
+        """`keys`, one for each row, turn dropout on; hidden states come out in float32."""
         spec, dtype, angles = self.spec, jnp.dtype(self.spec.compute_dtype), None
         values = tokens.astype(dtype) + self.positions[...].astype(dtype)[None, :, :]
         if spec.rotary_base:
@@ -141,14 +141,23 @@ class Transformer(nnx.Module):
             angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)
         *vectors, shift, scale = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
-        keys = None if key is None else jax.random.split(key, self.spec.num_layers)
+        layer_keys = None if keys is None else split_rows(keys, self.spec.num_layers)
         layer_vectors = [vector.astype(dtype) for vector in vectors]
 
-        def layer(values, weights_and_key):
-            weights, layer_key = weights_and_key
+        def layer(values, weights_and_keys):
+            weights, row_keys = weights_and_keys
             block = nnx.merge(graph, weights)
-            return block(values, layer_vectors, angles, layer_key), None
+            return block(values, layer_vectors, angles, row_keys), None
 
-        values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, keys))
+        values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, layer_keys))
         # In float32: rounded here, all that a head decides would be rounded.
         return modulation.modulate(values.astype(jnp.float32), shift, scale)
+
+
+def split_rows(keys: Key[Array, "b"], num: int) -> Key[Array, "num b"]:
+    """`num` keys for each row out of its own."""
+    return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)
+
+
+def _of_attention(key: PRNGKeyArray) -> PRNGKeyArray:
+    return random_keys.named_keys(key, "attention")["attention"]

@@ -8,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import errors, keys
-from resgen_jax.quantizers import chunks, codebook, rvq
+from resgen_jax.quantizers import chunks, codebook
 
 
 # Annotated but not checked at construction: a state's tree also holds shardings and shapes.
@@ -164,17 +164,6 @@ def sample_num_levels(
     is_cut = jax.random.bernoulli(named["is_cut"], drop_rate, (num_examples,))
     num_levels = jax.random.randint(named["num_levels"], (num_examples,), 1, depth + 1)
     return jnp.where(is_cut, num_levels, depth)
-
-
-def drop_depth(
-    key: PRNGKeyArray,
-    codes: Int[Array, "b *n q"],
-    codebooks: Float[Array, "q v c"],
-    drop_rate: float,
-) -> tuple[Float[Array, "b *n c"], Int[Array, "b"]]:
-    """Depth dropout: `quantized` from a random number of the levels for each example, and that."""
-    num_levels = sample_num_levels(key, codes.shape[0], codes.shape[-1], drop_rate)
-    return rvq.decode_first(codes, codebooks, num_levels), num_levels
 
 
 def flatten(

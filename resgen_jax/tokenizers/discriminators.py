@@ -56,8 +56,8 @@ class Spec:
 class BatchNorm(nnx.Module):
     """Normalisation by the statistics of the batch at hand: those of the global batch on a mesh.
 
-    Microbatches have their own, so that their number has a say in training. A discriminator is only
-    ever used while it trains, so that moving averages have no part in it.
+    A discriminator is only ever used while it trains, and then sees the whole batch, so that moving
+    averages have no part in it.
     """
 
     def __init__(self, channels: int, rngs: nnx.Rngs):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from resgen_jax.core import build, errors
 from resgen_jax.losses import adversarial
@@ -67,7 +67,7 @@ class Spec:
         if self.optimizer.num_microbatches != 1:
             raise errors.UserError(
                 f"adversarial.optimizer.num_microbatches is {self.optimizer.num_microbatches}, but "
-                "both sides see the same microbatches; set optimizer.num_microbatches instead"
+                "the discriminator sees the whole batch; set optimizer.num_microbatches instead"
             )
 
 
@@ -100,22 +100,23 @@ class Adversary:
         self,
         params: PyTree,
         made: Float[Array, "b h w c"],
-        fidelity_gradient: Float[Array, "b h w c"],
-        norm_at_last_layer: Callable[[Float[Array, "b h w c"]], Float[Array, ""]],
+        norms_at_last_layer: Callable[
+            [Float[Array, "b h w c"]], tuple[Float[Array, ""], Float[Array, ""]]
+        ],
         step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], Metrics, Float[Array, "b h w c"]]:
         """What the adversary adds to the decoder's loss: the value, and its gradient at the images.
 
-        `norm_at_last_layer` takes a gradient at the images to its norm at the last layer's kernel.
+        `made` is the whole batch. `norms_at_last_layer` takes that gradient to two norms at the
+        last layer's kernel: the one of fidelity, and its own.
         """
 
         def maker_loss(made):
             return jnp.mean(self.kind.maker(self.network.apply(params, made)))
 
         loss, gradient = jax.value_and_grad(maker_loss)(made)
-        weight = self.spec.weight * WEIGHTINGS[self.spec.weighting](
-            norm_at_last_layer(fidelity_gradient), norm_at_last_layer(gradient)
-        )
+        weighting = WEIGHTINGS[self.spec.weighting]
+        weight = self.spec.weight * weighting(*norms_at_last_layer(gradient))
         weight = jnp.where(self.is_on(step), weight, 0.0)
         metrics = {"adversarial_loss": loss, "adversarial_weight": weight}
         return weight * loss, metrics, weight * gradient
@@ -126,19 +127,10 @@ class Adversary:
         scores: PyTree,
         real: Float[Array, "b h w c"],
         made: Float[Array, "b h w c"],
-        key: PRNGKeyArray,
         step: Int[Array, ""],
-        num_microbatches: int = 1,
     ) -> tuple[PyTree, Metrics, PyTree]:
         """Gradients of the discriminator's loss, its metrics, and the next averages of scores."""
-
-        def loss_fn(params, batch, key):
-            del key  # nothing random in it
-            return self._loss(params, scores, batch["real"], batch["made"], step)
-
-        (_, (metrics, _)), gradients = optimizer.value_and_grad(
-            loss_fn, params, {"real": real, "made": made}, key, num_microbatches
-        )
+        gradients, metrics = jax.grad(self._loss, has_aux=True)(params, scores, real, made, step)
         decay = self.spec.lecam_decay
         moved = {
             name: decay * scores[name] + (1 - decay) * metrics[f"score/{name}"] for name in scores
@@ -157,7 +149,7 @@ class Adversary:
         return 8 * flops.count(self.network.apply, params, self._image)
 
     def _loss(self, params, scores, real, made, step):
-        """((loss), (metrics, no rows)) of the discriminator."""
+        """The discriminator's loss, and its metrics."""
         score = lambda images: self.network.apply(params, images)  # noqa: E731
         real_scores, made_scores = score(real), score(made)
         loss = jnp.mean(self.kind.real(real_scores)) + jnp.mean(self.kind.made(made_scores))
@@ -178,4 +170,4 @@ class Adversary:
             )
             loss = loss + 0.5 * self.spec.r1_weight * self.spec.r1_every * penalty
             metrics["r1_penalty"] = penalty
-        return loss, (metrics, ())
+        return loss, metrics

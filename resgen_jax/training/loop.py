@@ -103,7 +103,12 @@ def run(
         ):
             training = _Training(task, spec, mesh, seed, iterator, checkpoints, tools)
             training.reporter = reporting.Reporter(
-                out, progress, spec, rates=training.rates, tools=tools
+                out,
+                progress,
+                spec,
+                rates=training.rates,
+                tools=tools,
+                remarks=task.remarks,
             )
             return training.run(state, restored_step, stop, held_out, evaluators)
 

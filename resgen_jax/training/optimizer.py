@@ -1,4 +1,4 @@
-"""AdamW with its schedule, clipping and gradient accumulation."""
+"""AdamW with its schedule and clipping."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from resgen_jax.core import build, errors
-from resgen_jax.training import average
-from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
+from resgen_jax.training import average, clipping
+from resgen_jax.training.state import Metrics, PyTree, TrainState
 
 Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
 DECAYS = ("constant", "cosine", "linear")
@@ -36,7 +36,7 @@ class Spec:
 def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
     """The optimizer of `spec` for a run of `num_steps`; raises UserError if it makes no sense."""
     rate = schedule(spec, num_steps)
-    clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
+    clip = [clipping.by_norm(spec.clip_norm)] if spec.clip_norm else []
     decay = optax.add_decayed_weights(spec.weight_decay, mask=is_decayed)
     return optax.chain(
         *clip,
@@ -98,54 +98,6 @@ def _check(spec: Spec, num_steps: int) -> None:
             )
 
 
-# A loss with metrics (floats, each a mean over rows) and rows (arrays with an example a row).
-LossFn = Callable[[PyTree, Batch, PRNGKeyArray], tuple[Float[Array, ""], tuple[PyTree, PyTree]]]
-
-
-def value_and_grad(
-    loss_fn: LossFn,
-    params: PyTree,
-    batch: Batch,
-    key: PRNGKeyArray,
-    num_microbatches: int = 1,
-) -> tuple[tuple[Float[Array, ""], tuple[PyTree, PyTree]], PyTree]:
-    """`((loss, (metrics, rows)), gradients)` from microbatches taken one after the other.
-
-    Loss, metrics and gradients are means over the microbatches; rows come back for the whole batch
-    in its own order. The mean equals the whole batch's value where the loss is a mean over rows and
-    rows draw their own keys. A loss that divides by a count of the batch (of masked tokens, say)
-    becomes a mean of ratios instead of one ratio.
-    """
-    compute = jax.value_and_grad(loss_fn, has_aux=True)
-    if num_microbatches == 1:
-        return compute(params, batch, key)
-
-    def split(rows: Array) -> Array:
-        # Microbatch i takes the rows i, i + n, ...: so each device works on rows it already holds.
-        shape = (rows.shape[0] // num_microbatches, num_microbatches, *rows.shape[1:])
-        return jnp.swapaxes(rows.reshape(shape), 0, 1)
-
-    def join(rows: Array) -> Array:
-        return jnp.swapaxes(rows, 0, 1).reshape(-1, *rows.shape[2:])
-
-    def one(microbatch: Batch, index: Array) -> tuple[PyTree, PyTree]:
-        (loss, (metrics, rows)), gradients = compute(
-            params, microbatch, jax.random.fold_in(key, index)
-        )
-        return (loss, metrics, gradients), rows
-
-    def add(total: PyTree, inputs: tuple[Batch, Array]) -> tuple[PyTree, PyTree]:
-        part, rows = one(*inputs)
-        return jax.tree.map(jnp.add, total, part), rows
-
-    microbatches = jax.tree.map(split, batch), jnp.arange(num_microbatches)
-    shapes, _ = jax.eval_shape(one, *jax.tree.map(lambda rows: rows[0], microbatches))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    total, rows = jax.lax.scan(add, zeros, microbatches)
-    loss, metrics, gradients = jax.tree.map(lambda leaf: leaf / num_microbatches, total)
-    return (loss, (metrics, jax.tree.map(join, rows))), gradients
-
-
 def apply_gradients(
     state: TrainState,
     gradients: PyTree,
@@ -155,9 +107,10 @@ def apply_gradients(
     average_decay: float,
     statistics: Any = None,
 ) -> tuple[TrainState, Metrics]:
-    """The state one step on, and the metrics "learning_rate" and "grad_norm" (before clipping).
+    """The state one step on, its learning rate and what `clipping.metrics` tells.
 
-    `statistics` replaces those of the state where given.
+    "grad_norm" is that of all gradients, before clipping. `statistics` replaces those of the state
+    where given.
     """
     # optax raises floats to integer counts.
     with jax.numpy_dtype_promotion("standard"):
@@ -165,6 +118,7 @@ def apply_gradients(
     params = optax.apply_updates(state.params, updates)
     averaged = average.update(state.average_params, params, average_decay, state.step)
     metrics = {"learning_rate": rate(state.step), "grad_norm": optax.tree.norm(gradients)}
+    metrics |= clipping.metrics(opt_state)
     new_state = TrainState(
         step=state.step + 1,
         params=params,

@@ -35,7 +35,9 @@ class Reporter:
         *,
         rates: Callable[[float], Mapping[str, float]],
         tools: Instruments,
+        remarks: Callable[[Mapping[str, float]], Mapping[str, str]],
     ):
+        self._remarks, self._told = remarks, set()
         self._out, self._progress, self._rates = out, progress, rates
         self._num_steps, self._log_every = spec.num_steps, spec.log_every
         self._latest: dict[str, float] = {}
@@ -70,6 +72,7 @@ class Reporter:
             self._out.write(step, "speed", speed)
             self._latest |= speed
             self.spend(step)
+            self._remark(step, values)
             self._has_warned = False
         left = self.clock.seconds_left(self._num_steps - step)
         self._progress(Progress(step, self._num_steps, dict(self._latest), left))
@@ -83,6 +86,7 @@ class Reporter:
         self._out.write(step, split, metrics)
         self._latest |= {f"{split}/{name}": float(value) for name, value in metrics.items()}
         self._progress(Progress(step, self._num_steps, dict(self._latest)))
+        self._remark(step, metrics)
 
     def spend(self, step: int) -> dict[str, float]:
         """Write down where the time went until `step`."""
@@ -97,6 +101,12 @@ class Reporter:
     def say(self, step: int, message: str) -> None:
         """A remark for the user."""
         self._progress(Progress(step, self._num_steps, dict(self._latest), message=message))
+
+    def _remark(self, step: int, metrics: Mapping[str, Any]) -> None:
+        for name, message in self._remarks(metrics).items():
+            if name not in self._told:
+                self._told.add(name)
+                self.say(step, message)
 
     def _speed(self) -> dict[str, float]:
         lap, line = self.clock.lap(), self._tools.line

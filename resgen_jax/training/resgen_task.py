@@ -1,94 +1,23 @@
 """Training ResGen on cached codes: masks, the mixture losses, and what is measured held out."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import code_likelihood, conditioning, interface, resgen
+from resgen_jax.generators import code_likelihood, interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
-from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.processes import rvq_masking
 from resgen_jax.quantizers import rvq
-from resgen_jax.training import optimizer
+from resgen_jax.training import microbatches, optimizer, resgen_loss
+from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSpec:
-    """What is minimised; the defaults are what measured best on the demo data."""
-
-    objective: str = "exact"
-    smoothing: float = 0.01  # of the responsibilities, objective "bound" only
-    regression_weight: float = 0.2  # objective "weighted" only
-    code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
-    mask_schedule: str = "cosine"
-    max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
-    masks: str = "coarse_first"  # the sampler's, too
-    condition_drop_rate: float = 0.1
-    average_decay: float = 0.9999
-    num_nll_draws: int = 32  # of the held-out code likelihood
-
-    def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            hint = build.nearest(self.objective, OBJECTIVES)
-            raise errors.UserError(f"loss.objective is {self.objective!r}; {hint}")
-        for name in ("condition_drop_rate", "average_decay", "smoothing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
-        for name in ("regression_weight", "code_loss_weight"):
-            if getattr(self, name) < 0:
-                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.max_mask_rate <= 1:
-            raise errors.UserError(
-                f"loss.max_mask_rate is {self.max_mask_rate}; expected above 0 and at most 1"
-            )
-        if self.num_nll_draws < 2:
-            raise errors.UserError(
-                f"loss.num_nll_draws is {self.num_nll_draws}; expected 2 or more"
-            )
-        mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
-        if self.masks not in rvq_masking.MASKS:
-            hint = build.nearest(self.masks, rvq_masking.MASKS)
-            raise errors.UserError(f"loss.masks is {self.masks!r}; {hint}")
-
-
-Objective = Callable[
-    [mixture.Params, mixture.Basis, Float[Array, "b l c"], LossSpec], Float[Array, "b l"]
-]
-
-
-def exact(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """Negative log density of the mixture."""
-    del spec
-    return -mixture.log_prob(params, basis, target)
-
-
-def bound(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """The paper's two-part bound, responsibilities from the densities alone (section 3.3)."""
-    return mixture.bound(params, basis, target, spec.smoothing)
-
-
-def weighted(
-    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
-) -> Float[Array, "b l"]:
-    """The exact likelihood's two parts, with a weight on the regression."""
-    return mixture.weighted_bound(
-        params, basis, target, 0.0, spec.regression_weight, mixture.by_posterior
-    )
-
-
-OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": weighted}
 
 
 def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
@@ -132,7 +61,6 @@ class ResGenTask:
         self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
         self._codebooks = unit_codebooks(codebooks)
-        self._schedule = mask_schedules.by_name(loss.mask_schedule)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         """Fresh parameters; the codebooks are frozen statistics."""
@@ -153,14 +81,15 @@ class ResGenTask:
     ) -> tuple[TrainState, Metrics]:
         """One optimizer step on codes masked anew."""
         codebooks = state.statistics["codebooks"]
+        drawn = resgen_loss.draw(batch, key, self.loss, self.space)
+        counts = resgen_loss.counts(drawn)
 
-        def loss_fn(params, batch, key):
-            loss, metrics = self._loss(params, codebooks, batch, key)
-            return loss, (metrics, {})
+        def loss_fn(params, rows):
+            sums = self._sums(params, codebooks, rows)
+            return resgen_loss.per_token(sums, counts, self.loss), (sums, ())
 
-        microbatches = self._optimizer_spec.num_microbatches
-        (loss, (metrics, _)), gradients = optimizer.value_and_grad(
-            loss_fn, state.params, batch, key, microbatches
+        (loss, (sums, _)), gradients = microbatches.value_and_grad(
+            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
         )
         state, more = optimizer.apply_gradients(
             state,
@@ -169,7 +98,7 @@ class ResGenTask:
             rate=self._rate,
             average_decay=self.loss.average_decay,
         )
-        return state, {"loss": loss, **metrics, **more}
+        return state, {"loss": loss, **resgen_loss.metrics(sums, counts, self.loss), **more}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Held-out losses, and the likelihood of the codes of every level given those above.
@@ -198,6 +127,10 @@ class ResGenTask:
             metrics[f"{name}/mean"] = jnp.mean(values)
         return {"loss": loss, **metrics, "num_examples": num_examples}
 
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """A warning where many components of the mixture are dead."""
+        return resgen_loss.remarks(metrics, self.model.num_components)
+
     def flops_per_example(self) -> float:
         """Forward, and twice as much for the backward pass."""
         with_code_head = self.loss.code_loss_weight > 0
@@ -219,43 +152,23 @@ class ResGenTask:
         is_training: bool = True,
     ) -> tuple[Float[Array, ""], Metrics]:
         """Loss per masked token of one draw of masks; without labels dropped when held out."""
-        codes, labels = batch["codes"], batch["labels"]
-        is_valid = batch.get("is_valid", jnp.ones(labels.shape, bool))
-        use = keys.named_keys(key, "mask", "drop", "dropout")
-        row = jnp.arange(len(labels))
-        is_masked = rvq_masking.sample_mask(
-            keys.example_keys(use["mask"], row),
-            self._schedule,
-            self.space.length,
-            self.space.depth,
-            self.loss.max_mask_rate,
-            rvq_masking.MASKS[self.loss.masks],
-        )
-        if is_training:
-            row_keys = keys.example_keys(use["drop"], row)
-            rate = self.loss.condition_drop_rate
-            labels = conditioning.drop_labels(row_keys, labels, rate, self.space.num_classes)
+        drawn = resgen_loss.draw(batch, key, self.loss, self.space, is_training)
+        counts, sums = resgen_loss.counts(drawn), self._sums(params, codebooks, drawn)
+        loss = resgen_loss.per_token(sums, counts, self.loss)
+        return loss, resgen_loss.metrics(sums, counts, self.loss)
+
+    def _sums(
+        self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
+    ) -> resgen_loss.Sums:
+        codes, is_masked = drawn["codes"], drawn["is_masked"]
         hidden, density, basis = self._predict(
-            params, codebooks, codes, is_masked, labels, use["dropout"] if is_training else None
+            params, codebooks, codes, is_masked, drawn["labels"], drawn.get("dropout")
         )
         target = rvq_masking.masked_embedding(codes, is_masked, codebooks)
-        position_loss = OBJECTIVES[self.loss.objective](density, basis, target, self.loss)
-        is_scored = jnp.broadcast_to(is_valid[:, None], position_loss.shape)
-        num_hidden = jnp.sum(is_masked, axis=-1)
-        loss = masked.per_masked_token(position_loss, num_hidden, is_scored)
-        metrics = {
-            "mixture_loss": loss,
-            "log_scale": jnp.mean(density.log_scale, where=is_scored),
-            "component_perplexity": _perplexity(density.component_logits, is_scored),
-        }
+        logits = None
         if self.loss.code_loss_weight:
             logits = self.network.apply(params, hidden, method="code_logits")
-            nll = masked.code_nll(logits, codes)
-            is_counted = is_masked & is_valid[:, None, None]
-            code_loss = jnp.sum(nll, where=is_counted) / jnp.sum(is_counted).astype(nll.dtype)
-            loss = loss + self.loss.code_loss_weight * code_loss
-            metrics["code_loss"] = code_loss
-        return loss, metrics
+        return resgen_loss.sums(drawn, density, basis, target, logits, self.loss)
 
     def _predict(
         self,
@@ -264,10 +177,10 @@ class ResGenTask:
         codes: Int[Array, "b l q"],
         is_masked: Bool[Array, "b l q"],
         labels: Int[Array, "b"],
-        key: PRNGKeyArray | None = None,
+        row_keys: Key[Array, "b"] | None = None,
     ) -> tuple[Float[Array, "b l d"], mixture.Params, mixture.Basis]:
         revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
-        hidden = self.network.apply(params, revealed, is_masked, labels, key, method="hidden")
+        hidden = self.network.apply(params, revealed, is_masked, labels, row_keys, method="hidden")
         return hidden, *self.network.apply(params, hidden, method="mixture")
 
     def _level_nll(
@@ -294,10 +207,3 @@ class ResGenTask:
             head_nll = masked.code_nll(logits, codes)
             nll["code_head_nll"] = jnp.take(head_nll, level, axis=-1)
         return nll
-
-
-def _perplexity(logits: Float[Array, "b l m"], is_scored: Bool[Array, "b l"]) -> Float[Array, ""]:
-    """How many components the prior uses over the batch."""
-    prior = jax.nn.softmax(logits, axis=-1)
-    share = jnp.mean(prior, axis=(0, 1), where=is_scored[..., None])
-    return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))

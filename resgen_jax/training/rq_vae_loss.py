@@ -5,17 +5,15 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from resgen_jax.core import build, errors
 from resgen_jax.features import lpips
 from resgen_jax.losses import quantization, reconstruction
-from resgen_jax.nn import flops, functional
+from resgen_jax.nn import flops
 from resgen_jax.quantizers import gradients
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import adversary
-from resgen_jax.training.state import Metrics, PyTree, TrainState
+from resgen_jax.training.state import Metrics, PyTree
 
 DISCRIMINATOR = "discriminator"
 
@@ -40,7 +38,8 @@ class LossSpec:
     commitment_weight: float = 0.25
     gradient: str = "straight_through"  # or "rotation"
     depth_drop_rate: float = 0.0  # share of images decoded from a random number of levels
-    start_step: int = 100  # steps without quantization before k-means starts the codebooks
+    # Steps without quantization, the first at least: k-means starts the codebooks on the last.
+    start_step: int = 100
     average_decay: float = 0.999
 
     def __post_init__(self):
@@ -67,17 +66,10 @@ class LossSpec:
 
 
 class ImageLoss:
-    """Fidelity of the images made, in pixels and to the eye, and the adversary's say."""
+    """Fidelity of the images made, in pixels and to the eye."""
 
-    def __init__(
-        self,
-        spec: LossSpec,
-        model: rq_vae.Spec,
-        network: functional.Network,
-        opponent: adversary.Adversary | None,
-        perceptual_params: PyTree,
-    ):
-        self.spec, self.model, self.network, self.opponent = spec, model, network, opponent
+    def __init__(self, spec: LossSpec, model: rq_vae.Spec, perceptual_params: PyTree):
+        self.spec, self.model = spec, model
         self.has_frozen = bool(spec.perceptual)
         self._lpips = lpips.make(spec.perceptual) if self.has_frozen else None
         self._params = perceptual_params
@@ -91,33 +83,20 @@ class ImageLoss:
 
     def __call__(
         self,
-        params: PyTree,
-        state: TrainState,
-        features: Float[Array, "b h w d"],
-        made: Float[Array, "b h2 w2 c"],
-        images: Float[Array, "b h2 w2 c"],
+        made: Float[Array, "b h w c"],
+        images: Float[Array, "b h w c"],
+        statistics: PyTree,
+        num_images: int,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The loss and its parts; `features` are what the decoder's last layer made `made` from.
-
-        The gradients are taken once, at the images: the adaptive weight compares them at the last
-        layer, and their weighted sum goes back through the networks.
-        """
-        fixed, features = jax.lax.stop_gradient((made, features))
-        (loss, metrics), pull = jax.value_and_grad(self._fidelity, has_aux=True)(
-            fixed, images, state.statistics
-        )
-        if self.opponent:
-            more, found, push = self.opponent.pull(
-                state.params[DISCRIMINATOR],
-                fixed,
-                pull,
-                lambda gradient: self._norm_at_last_layer(params, features, gradient),
-                state.step,
-            )
-            loss, metrics, pull = loss + more, {**metrics, **found}, pull + push
-        passed_back = jnp.sum(jax.lax.stop_gradient(pull) * made)
-        value = jax.lax.stop_gradient(loss)
-        return value + (passed_back - jax.lax.stop_gradient(passed_back)), metrics
+        """What these images add to the loss of a batch of `num_images`, and to its parts."""
+        pixel_loss = jnp.sum(reconstruction.KINDS[self.spec.reconstruction](made, images))
+        metrics = {"reconstruction_loss": pixel_loss / num_images}
+        loss = self.spec.reconstruction_weight * metrics["reconstruction_loss"]
+        if self.has_frozen:
+            perceived = self._lpips.loss(statistics["perceptual"], *self._colours(made, images))
+            metrics["perceptual_loss"] = jnp.sum(perceived) / num_images
+            loss = loss + self.spec.perceptual_weight * metrics["perceptual_loss"]
+        return loss, metrics
 
     def distance(
         self, made: Float[Array, "b h w c"], images: Float[Array, "b h w c"], statistics: PyTree
@@ -136,24 +115,3 @@ class ImageLoss:
 
     def _colours(self, *images: Float[Array, "b h w c"]) -> Iterator[Float[Array, "b h w 3"]]:
         return (jnp.repeat(part, 3 // self.model.channels, axis=-1) for part in images)
-
-    def _fidelity(self, made, images, statistics):
-        pixel_loss = jnp.mean(reconstruction.KINDS[self.spec.reconstruction](made, images))
-        metrics = {"reconstruction_loss": pixel_loss}
-        loss = self.spec.reconstruction_weight * pixel_loss
-        if self.has_frozen:
-            perceived = self._lpips.loss(statistics["perceptual"], *self._colours(made, images))
-            metrics["perceptual_loss"] = jnp.mean(perceived)
-            loss = loss + self.spec.perceptual_weight * metrics["perceptual_loss"]
-        return loss, metrics
-
-    def _norm_at_last_layer(self, params, features, gradient) -> Float[Array, ""]:
-        """Norm of a gradient at the images, brought to the kernel of the decoder's last layer."""
-        last = params["decoder"]["conv_out"]
-
-        def finish(kernel):
-            decoder = {**params["decoder"], "conv_out": {**last, "kernel": kernel}}
-            return self.network.apply({**params, "decoder": decoder}, features, method="finish")
-
-        _, back = jax.vjp(finish, last["kernel"])
-        return optax.tree.norm(back(gradient)[0])

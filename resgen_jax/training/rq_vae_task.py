@@ -4,7 +4,7 @@ With an adversary the discriminator is part of the parameters, with an optimizer
 both sides take their step in one program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.losses import reconstruction
 from resgen_jax.metrics import pixels
-from resgen_jax.quantizers import codebook, gradients, learning, rvq
+from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.quantizers import interface as quantizer_interface
 from resgen_jax.tokenizers import interface, rq_vae
-from resgen_jax.training import adversary, optimizer, rq_vae_loss
+from resgen_jax.training import adversary, average, optimizer, rq_vae_gradients, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 VALUE_RANGE = 2.0  # images lie in [-1, 1]
@@ -32,7 +32,9 @@ class RqVaeTask:
     """The RQ-VAE as a `Task`; batches hold "images" UInt8 "b h w c" and "index".
 
     `perceptual_params` are the frozen LPIPS weights, kept among the statistics so that a run goes
-    on without their file; None stands for a state that is restored, not begun.
+    on without their file; None stands for a state that is restored, not begun. Also among them are
+    the "learner" of the codebooks, and the "quantizer", its average, whose codebooks fit
+    `average_params`: what the tokenizer encodes and decodes with.
     """
 
     name = "rq_vae"
@@ -60,11 +62,20 @@ class RqVaeTask:
             if adversarial
             else None
         )
-        self.image_loss = rq_vae_loss.ImageLoss(
-            loss, model, self.network, self.adversary, perceptual_params
+        self.image_loss = rq_vae_loss.ImageLoss(loss, model, perceptual_params)
+        # The codebooks start from latents, which the first step is the first to see.
+        self._start_step = max(loss.start_step, 1)
+        self.gradients = rq_vae_gradients.Gradients(
+            loss,
+            self.network,
+            learner,
+            self.image_loss,
+            self.adversary,
+            depth=quantizer.depth,
+            start_step=self._start_step,
+            num_microbatches=optimizer_spec.num_microbatches,
         )
         self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
-        self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
         self.tokenizer = interface.Tokenizer(
             encode=self._encode,
@@ -82,7 +93,8 @@ class RqVaeTask:
         """Fresh networks and random codebooks."""
         use = keys.named_keys(key, "params", "quantizer", DISCRIMINATOR)
         params = self.network.init(use["params"])
-        statistics = {"quantizer": self.learner.init(use["quantizer"])}
+        learner_state = self.learner.init(use["quantizer"])
+        statistics = {"learner": learner_state, "quantizer": learner_state}
         if self.adversary:
             params[DISCRIMINATOR] = self.adversary.network.init(use[DISCRIMINATOR])
             statistics["scores"] = self.adversary.init_scores()
@@ -97,7 +109,7 @@ class RqVaeTask:
 
     def statistics_axes(self) -> PyTree:
         """Logical axes of the codebook statistics, and of what is frozen."""
-        axes = {"quantizer": self.learner.axes}
+        axes = {"learner": self.learner.axes, "quantizer": self.learner.axes}
         if self.adversary:
             axes["scores"] = {"real": (), "made": ()}
         if self.image_loss.has_frozen:
@@ -109,42 +121,32 @@ class RqVaeTask:
         self, state: TrainState, batch: Batch, key: PRNGKeyArray
     ) -> tuple[TrainState, Metrics]:
         """One step of the networks (of both sides), then of the codebooks on the same batch."""
-        use = keys.named_keys(key, "loss", "start", "update", DISCRIMINATOR)
-        params = {name: part for name, part in state.params.items() if name != DISCRIMINATOR}
-
-        def loss_fn(params, batch, key):
-            return self._loss(params, state, batch, key)
-
-        microbatches = self._optimizer_spec.num_microbatches
-        (loss, (metrics, (latents, codes, made))), found = optimizer.value_and_grad(
-            loss_fn, params, batch, use["loss"], microbatches
-        )
-        statistics = dict(state.statistics)
+        use = keys.named_keys(key, "loss", "start", "update")
+        found = self.gradients(state, batch, use["loss"])
+        of_params, metrics, statistics = found.gradients, found.metrics, dict(state.statistics)
         if self.adversary:
-            real = image_data.to_unit(batch["images"])
-            found[DISCRIMINATOR], more, statistics["scores"] = self.adversary.gradients(
+            of_params[DISCRIMINATOR], more, statistics["scores"] = self.adversary.gradients(
                 state.params[DISCRIMINATOR],
                 statistics["scores"],
-                real,
-                jax.lax.stop_gradient(made),
-                use[DISCRIMINATOR],
+                image_data.to_unit(batch["images"]),
+                jax.lax.stop_gradient(found.made),
                 state.step,
-                microbatches,
             )
             metrics = {**metrics, **more}
-        statistics["quantizer"] = self._learn(state, latents, codes, use)
+        statistics["learner"] = self._learn(state, found.latents, found.codes, use)
+        statistics["quantizer"] = self._average(state, statistics["learner"])
         state, more = optimizer.apply_gradients(
             state,
-            found,
+            of_params,
             self.optimizer,
             rate=self._rate,
             average_decay=self.loss.average_decay,
             statistics=statistics,
         )
-        return state, {"loss": loss, **metrics, **self._code_use(codes), **more}
+        return state, {"loss": found.loss, **metrics, **self._code_use(found.codes), **more}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
-        """Fidelity, and PSNR in dB with 1, 2, ... levels, of the averaged networks."""
+        """Fidelity, and PSNR in dB with 1, 2, ... levels, of averaged networks and codebooks."""
         del key
         images, is_valid = image_data.to_unit(batch["images"]), batch["is_valid"]
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
@@ -168,6 +170,11 @@ class RqVaeTask:
             metrics[f"lpips_{self.loss.perceptual}"] = mean(distance)
         return {**metrics, "num_examples": num_examples}
 
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """None."""
+        del metrics
+        return {}
+
     def flops_per_example(self) -> float:
         """Forward, and twice as much for the backward pass; and what judges the images."""
         total = 3 * rq_vae.forward_flops(self.model) + self.image_loss.flops_per_example()
@@ -177,33 +184,9 @@ class RqVaeTask:
         """Both networks' forward pass and its abstract arguments, parameters first."""
         return rq_vae.forward_program(self.model, batch_size)
 
-    def _loss(self, params, state: TrainState, batch, key):
-        learner_state = state.statistics["quantizer"]
-        is_quantizing = state.step >= self.loss.start_step
-        images = image_data.to_unit(batch["images"])
-        latents = self.network.apply(params, images, method="encode")
-        quantized = self.learner.quantize(learner_state, latents)
-        codebooks = jax.lax.stop_gradient(self.learner.codebooks(learner_state))
-        seen = quantized.quantized
-        if self.loss.depth_drop_rate:
-            seen, _ = learning.drop_depth(
-                key, quantized.codes, codebooks, self.loss.depth_drop_rate
-            )
-        estimate = gradients.GRADIENTS[self.loss.gradient]
-        seen = jnp.where(is_quantizing, estimate(latents, seen), latents)
-        features = self.network.apply(params, seen, method="features")
-        made = self.network.apply(params, features, method="finish")
-        image_loss, metrics = self.image_loss(params, state, features, made, images)
-        sums = rvq.partial_sums(quantized.codes, codebooks)
-        commitment_loss = jnp.mean(rq_vae_loss.COMMITMENTS[self.loss.commitment](latents, sums))
-        weight = jnp.where(is_quantizing, self.loss.commitment_weight, 0.0)
-        metrics["commitment_loss"] = commitment_loss
-        loss = image_loss + weight * commitment_loss
-        return loss, (metrics, (latents, quantized.codes, made))
-
     def _learn(self, state: TrainState, latents, codes, use):
         """The codebooks' statistics after this step: untouched, begun by k-means, or moved."""
-        learner_state = state.statistics["quantizer"]
+        learner_state = state.statistics["learner"]
         quantized = quantizer_interface.Quantized(
             codes=codes, quantized=rvq.decode(codes, self.learner.codebooks(learner_state))
         )
@@ -215,9 +198,22 @@ class RqVaeTask:
             return self.learner.update(learner_state, latents, quantized, use["update"])
 
         return jax.lax.switch(
-            jnp.clip(state.step - self.loss.start_step + 2, 0, 2),
+            jnp.clip(state.step - self._start_step + 2, 0, 2),
             [lambda same: same, start, update],
             learner_state,
+        )
+
+    def _average(self, state: TrainState, learner_state: quantizer_interface.State):
+        """What evaluates and encodes beside the averaged networks, and lags as far behind as they.
+
+        Codebooks that follow the latents of this step's encoder are not those of the averaged one.
+        """
+        averaged = average.update(
+            state.statistics["quantizer"], learner_state, self.loss.average_decay, state.step
+        )
+        has_started = state.step >= self._start_step  # random codebooks have no part in it
+        return jax.tree.map(
+            lambda average, new: jnp.where(has_started, average, new), averaged, learner_state
         )
 
     def _code_use(self, codes: Int[Array, "b l q"]) -> Metrics:

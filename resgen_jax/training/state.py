@@ -1,5 +1,6 @@
 """What training carries from step to step, and what the loop asks of a task."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import optax
@@ -22,7 +23,7 @@ class TrainState(struct.PyTreeNode):
     params: PyTree
     opt_state: PyTree
     average_params: PyTree  # moving average of params, used for evaluation and sampling
-    statistics: PyTree  # what learns without gradients, or is frozen; {} if none
+    statistics: PyTree  # what learns without gradients, its average, what is frozen; {} if none
 
 
 @runtime_checkable
@@ -50,6 +51,12 @@ class Task(Protocol):
         """Metrics of the averaged parameters on a held-out batch.
 
         Each is a mean over the rows where `batch["is_valid"]`; "num_examples" counts those rows.
+        """
+
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """Warnings about figures of training or of `evaluate`, by what they are about.
+
+        Each is told once in a start of a run.
         """
 
     def flops_per_example(self) -> float:

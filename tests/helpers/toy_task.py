@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resgen_jax.training import microbatches
 from resgen_jax.training import optimizer as optimizers
 from resgen_jax.training.state import TrainState
 
@@ -52,18 +53,24 @@ class ToyTask:
     def statistics_axes(self):
         return {"mean": (None,)}
 
-    def loss(self, params, batch, key):
+    def loss(self, params, batch, num_rows):
         hidden = jnp.tanh(batch["x"] @ params["up"]["kernel"])
         guess = hidden @ params["down"]["kernel"] + params["down"]["bias"][None, :]
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["index"])
-        noise = self.noise * jax.vmap(lambda k: jax.random.normal(k, (OUT_DIM,)))(keys)
-        rows = jnp.mean((guess + noise - batch["y"]) ** 2, axis=-1)
+        rows = jnp.mean((guess + batch["noise"] - batch["y"]) ** 2, axis=-1)
         rows = jnp.where(batch["index"] == self.poison_index, jnp.nan, rows)
-        return jnp.mean(rows), ({}, {"x": batch["x"]})
+        return jnp.sum(rows) / num_rows, ({}, {"x": batch["x"]})
+
+    def draw(self, batch, key):
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["index"])
+        noise = jax.vmap(lambda k: jax.random.normal(k, (OUT_DIM,)))(keys)
+        return batch | {"noise": self.noise * noise}
 
     def step(self, state, batch, key):
-        (loss, (_, rows)), gradients = optimizers.value_and_grad(
-            self.loss, state.params, batch, key, self.spec.num_microbatches
+        (loss, (_, rows)), gradients = microbatches.value_and_grad(
+            lambda params, rows: self.loss(params, rows, len(batch["x"])),
+            state.params,
+            self.draw(batch, key),
+            self.spec.num_microbatches,
         )
         mean = 0.9 * state.statistics["mean"] + 0.1 * jnp.mean(rows["x"], axis=0)
         state, metrics = optimizers.apply_gradients(
@@ -84,6 +91,9 @@ class ToyTask:
         weight = batch["is_valid"].astype(jnp.float32)
         count = jnp.sum(weight)
         return {"error": jnp.sum(rows * weight) / count, "num_examples": count}
+
+    def remarks(self, metrics):
+        return {}
 
     def flops_per_example(self):
         return 6.0 * self.hidden * (IN_DIM + OUT_DIM)

@@ -1,4 +1,4 @@
-"""Normalisation over masked tokens, by hand and against loops."""
+"""Sums and counts over masked tokens, by hand and against loops."""
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,17 @@ from resgen_jax.losses import masked
 def test_the_denominator_counts_tokens_not_positions():
     loss = jnp.array([[4.0, 8.0, 100.0], [6.0, 100.0, 100.0]])
     num_hidden = jnp.array([[1, 3, 0], [2, 0, 0]])
-    # (4 + 8 + 6) / (1 + 3 + 2); what hides nothing is not scored
-    assert masked.per_masked_token(loss, num_hidden) == pytest.approx(3.0)
-    is_valid = jnp.array([[True, False, True], [True, True, True]])
-    assert masked.per_masked_token(loss, num_hidden, is_valid) == pytest.approx(10 / 3)
+    is_masked = jnp.arange(3)[None, None] >= 3 - num_hidden[..., None]
+    # 4 + 8 + 6 of 1 + 3 + 2 tokens; what hides nothing is not scored
+    for is_valid, total, count in (([1, 1], 18, 6), ([1, 0], 12, 4), ([0, 0], 0, 1)):
+        is_valid = jnp.array(is_valid, bool)
+        assert masked.masked_sum(loss, is_masked, is_valid) == total
+        assert masked.num_masked(is_masked, is_valid) == count
 
 
 def test_nothing_masked_is_zero_with_a_finite_gradient():
     def loss(values):
-        return masked.per_masked_token(values, jnp.zeros((2, 3), jnp.int32))
+        return masked.masked_sum(values, jnp.zeros((2, 3, 4), bool), jnp.ones(2, bool))
 
     value, grad = jax.value_and_grad(loss)(jnp.full((2, 3), jnp.nan))
     assert value == 0

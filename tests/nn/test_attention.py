@@ -57,15 +57,16 @@ def test_with_positions_it_does_not(apply, params, values):
 
 
 def test_dropout_needs_a_key_drops_shares_and_keeps_their_mean(values, params):
-    def outputs(rate, *dropout_key):
+    def outputs(rate, *dropout_keys):
         network = functional.from_module(
             lambda rngs: attention.Attention(WIDTH, NUM_HEADS, jnp.float32, rngs, rate)
         )
-        return jax.jit(network.apply)(params, values, TURN, *dropout_key)
+        return jax.jit(network.apply)(params, values, TURN, *dropout_keys)
 
-    plain = outputs(0.0, jax.random.key(1))
+    row_keys = jax.random.split(jax.random.key(1), len(values))
+    plain = outputs(0.0, row_keys)
     np.testing.assert_array_equal(outputs(0.5), plain)
-    assert np.any(outputs(0.5, jax.random.key(1)) != plain)
+    assert np.any(outputs(0.5, row_keys) != plain)
     query, key, value = np.split(np.random.default_rng(0).normal(size=(9, 6, 2, 4)), 3)
     arrays = [jnp.asarray(array, jnp.float32) for array in (query, key, value)]
     row_keys = jax.random.split(jax.random.key(2), 4000)

@@ -38,3 +38,11 @@ def test_a_rate_too_small_for_a_byte_still_drops_the_least_share(key):
     dropped = np.asarray(dropout.dropout(key, jnp.ones((500, 400)), 1e-4))
     np.testing.assert_allclose(np.mean(dropped == 0), 1 / 256, rtol=0.2)
     np.testing.assert_allclose(np.mean(dropped), 1, atol=1e-3)
+
+
+def test_rows_with_keys_of_their_own_do_not_depend_on_each_other(key):
+    keys, values = jax.random.split(key, 6), jnp.ones((6, 10, 3))
+    dropped = dropout.of_rows(keys, values, 0.5)
+    np.testing.assert_array_equal(dropout.of_rows(keys[3:], values[3:], 0.5), dropped[3:])
+    assert len(np.unique(np.asarray(dropped).reshape(6, -1), axis=0)) == 6
+    assert dropout.of_rows(None, values, 0.5) is values

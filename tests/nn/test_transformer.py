@@ -112,9 +112,9 @@ def plain_gradients(network, params, inputs):
     return loss_and_gradients(network, params, inputs)
 
 
-def loss_and_gradients(network, params, inputs, key=None):
+def loss_and_gradients(network, params, inputs, keys=None):
     def loss(params):
-        return jnp.sum(jnp.sin(network.apply(params, *inputs, key)))
+        return jnp.sum(jnp.sin(network.apply(params, *inputs, keys)))
 
     return jax.jit(jax.value_and_grad(loss))(params)
 
@@ -135,18 +135,20 @@ def test_dropout_needs_a_key(params, inputs, outputs, key, field):
     network = make(**{field: 0.5})
     apply = jax.jit(network.apply)
     np.testing.assert_allclose(apply(params, *inputs), outputs, atol=1e-5)
-    dropped = apply(params, *inputs, key)
+    keys = jax.random.split(key, len(outputs))
+    dropped = apply(params, *inputs, keys)
     assert np.max(np.abs(dropped - outputs)) > 0.1
-    np.testing.assert_array_equal(apply(params, *inputs, key), dropped)
-    other = apply(params, *inputs, jax.random.fold_in(key, 1))
+    np.testing.assert_array_equal(apply(params, *inputs, keys), dropped)
+    other = apply(params, *inputs, jax.random.split(jax.random.fold_in(key, 1), len(outputs)))
     assert np.max(np.abs(other - dropped)) > 0.1
 
 
 def test_remat_draws_the_same_dropout_again(params, inputs, key):
     # A recomputed layer with another mask would give the gradient of another function.
+    keys = jax.random.split(key, len(inputs[0]))
     rates = {"dropout_rate": 0.5, "attention_dropout_rate": 0.5}
-    plain = loss_and_gradients(make(**rates), params, inputs, key)
-    again = loss_and_gradients(make(**rates, remat="full"), params, inputs, key)
+    plain = loss_and_gradients(make(**rates), params, inputs, keys)
+    again = loss_and_gradients(make(**rates, remat="full"), params, inputs, keys)
     jax.tree.map(
         lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4), again, plain
     )

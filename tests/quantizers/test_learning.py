@@ -173,11 +173,14 @@ def test_spread_rows_are_valid_and_differ(key):
 
 
 def test_depth_dropout_decodes_a_random_prefix(codebooks, codes, key):
-    drop = jax.jit(learning.drop_depth, static_argnums=3)
-    whole, num_levels = drop(key, codes, codebooks, 0.0)
+    def drop(drop_rate):
+        num_levels = learning.sample_num_levels(key, len(codes), DEPTH, drop_rate)
+        return rvq.decode_first(codes, codebooks, num_levels), num_levels
+
+    whole, num_levels = drop(0.0)
     np.testing.assert_allclose(whole, rvq.decode(codes, codebooks), atol=1e-6)
     assert (num_levels == DEPTH).all()
-    part, num_levels = drop(key, codes, codebooks, 1.0)
+    part, num_levels = drop(1.0)
     sums = rvq.partial_sums(codes, codebooks)
     for row, num in enumerate(num_levels):
         np.testing.assert_allclose(part[row], sums[row, :, int(num) - 1], atol=1e-6)
@@ -186,4 +189,4 @@ def test_depth_dropout_decodes_a_random_prefix(codebooks, codes, key):
     share = np.bincount(many, minlength=DEPTH + 1) / 3000
     np.testing.assert_allclose(share, [0.0, 0.2, 0.2, 0.6], atol=0.045)
     with pytest.raises(errors.UserError, match=r"drop_rate is 1.5"):
-        learning.drop_depth(key, codes, codebooks, 1.5)
+        drop(1.5)

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-import toy_task
 
 from resgen_jax.core import errors
-from resgen_jax.training import average, optimizer
+from resgen_jax.training import average, clipping, optimizer
 
 
 def adamw(spec, params, gradients_of_step, rates):
@@ -40,16 +40,34 @@ def test_updates_equal_a_numpy_adamw_with_decay_on_kernels_only():
     ]
     transform, rate = optimizer.make(spec, 5), optimizer.schedule(spec, 5)
     state = optimizer.initial_state(jax.tree.map(jnp.asarray, params), transform)
+    gradients[2] = jax.tree.map(lambda leaf: 0.1 * leaf, gradients[2])  # too short to be clipped
+    are_clipped = []
     for gradient in gradients:
         state, metrics = optimizer.apply_gradients(
             state, gradient, transform, rate=rate, average_decay=0.9
         )
         norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
         np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-6)
+        are_clipped.append(norm > spec.clip_norm)
+        np.testing.assert_allclose(metrics["clipped_share"], np.mean(are_clipped), rtol=1e-5)
+    assert are_clipped == [True, True, False, True, True]
     expected = adamw(spec, params, gradients, [float(rate(jnp.int32(step))) for step in range(5)])
     for name in params:
         np.testing.assert_allclose(state.params[name], expected[name], rtol=1e-4, atol=1e-5)
     assert int(state.step) == 5
+
+
+def test_the_clipped_share_forgets_after_a_hundred_steps():
+    transform = clipping.by_norm(1.0)
+    state = transform.init(None)
+    shares = []
+    for step in range(600):
+        _, state = transform.update({"x": jnp.float32(2.0 if step < 100 else 0.5)}, state)
+        shares.append(float(clipping.metrics(state)["clipped_share"]))
+    np.testing.assert_allclose(shares[:100], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(shares[199], 0.99**100, rtol=1e-3)
+    assert shares[-1] < 0.01
+    assert clipping.metrics(optax.scale(1.0).init(None)) == {}
 
 
 @pytest.mark.parametrize("decay", ["constant", "cosine", "linear"])
@@ -78,58 +96,15 @@ def test_settings_that_make_no_sense_are_refused(change, message):
         optimizer.make(optimizer.Spec(**change), 20)
 
 
-@pytest.mark.parametrize("num_microbatches", [2, 4])
-def test_accumulated_gradients_equal_those_of_the_whole_batch(key, num_microbatches):
-    task = toy_task.ToyTask(noise=0.0)
-    params = toy_task.first_state(task).params
-    batch = jax.tree.map(jnp.asarray, toy_task.batch())
-    whole = jax.jit(lambda: optimizer.value_and_grad(task.loss, params, batch, key))()
-    parts = jax.jit(
-        lambda: optimizer.value_and_grad(task.loss, params, batch, key, num_microbatches)
-    )()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole, parts)
-
-
-def test_microbatches_draw_different_numbers(key):
-    def loss(params, batch, key):
-        draw = jax.random.normal(key)
-        return params * draw, ({"square": draw**2}, {})
-
-    batch = {"x": jnp.zeros(4)}
-    (value, (metrics, _)), _ = optimizer.value_and_grad(loss, jnp.float32(1), batch, key, 4)
-    # One number drawn four times would have mean(square) == mean^2.
-    assert float(metrics["square"]) > 1.01 * float(value) ** 2
-
-
-@pytest.mark.parametrize("num_microbatches", [1, 2, 3])
-def test_rows_come_back_in_their_order(key, num_microbatches):
-    def loss(params, batch, key):
-        rows = {"sum": params * jnp.sum(batch["x"], axis=-1), "codes": batch["codes"]}
-        return jnp.mean(rows["sum"]), ({"largest": jnp.max(batch["x"])}, rows)
-
-    random = np.random.default_rng(0)
-    x = random.normal(size=(6, 4)).astype(np.float32)
-    batch = {"x": jnp.asarray(x), "codes": jnp.arange(12).reshape(6, 2)}
-    (value, (metrics, rows)), gradient = jax.jit(
-        lambda: optimizer.value_and_grad(loss, jnp.float32(2), batch, key, num_microbatches)
-    )()
-    np.testing.assert_allclose(rows["sum"], 2 * x.sum(axis=-1), rtol=1e-5)
-    np.testing.assert_array_equal(rows["codes"], batch["codes"])
-    np.testing.assert_allclose(value, 2 * x.sum() / 6, rtol=1e-5)
-    np.testing.assert_allclose(gradient, x.sum() / 6, rtol=1e-5)
-    parts = [x[i::num_microbatches].max() for i in range(num_microbatches)]
-    np.testing.assert_allclose(metrics["largest"], np.mean(parts), rtol=1e-6)
-
-
 def test_average_follows_its_recursion():
     random = np.random.default_rng(0)
     expected = random.normal(size=5)
-    averaged = {"kernel": jnp.asarray(expected, jnp.float32)}
+    averaged = {"kernel": jnp.asarray(expected, jnp.float32), "count": jnp.int32(0)}
     for step in range(30):
         new = random.normal(size=5)
         decay = min(0.7, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * new
-        averaged = average.update(
-            averaged, {"kernel": jnp.asarray(new, jnp.float32)}, 0.7, jnp.int32(step)
-        )
+        trained = {"kernel": jnp.asarray(new, jnp.float32), "count": jnp.int32(step)}
+        averaged = average.update(averaged, trained, 0.7, jnp.int32(step))
     np.testing.assert_allclose(averaged["kernel"], expected, rtol=1e-5)
+    assert averaged["count"] == 29  # what is no float is the newest

@@ -31,7 +31,10 @@ def report(tmp_path, time):
     tools.spent = goodput.Goodput(tools.line, goodput.earlier(tmp_path))
     with writer.Writer(tmp_path) as out:
         rates = lambda seconds: {"examples_per_second": 16 / seconds}  # noqa: E731
-        made = reporting.Reporter(out, events.append, spec, rates=rates, tools=tools)
+        remarks = lambda metrics: {n: f"{n}!" for n in metrics if n != "loss"}  # noqa: E731
+        made = reporting.Reporter(
+            out, events.append, spec, rates=rates, tools=tools, remarks=remarks
+        )
         made.compiled(1, 3.0)
         yield made, tools.line, events
 
@@ -85,3 +88,12 @@ def test_the_end_sums_up(report, time):
     train(report, time, range(1, 5), data_seconds=0.75)
     report[0].ended(4)
     assert report[2][-1].message == ("goodput 25.0% of 4.0 s: waiting for data 3.0 s, step 1.0 s")
+
+
+def test_a_remark_is_told_once(report, time):
+    reporter, _, events = report
+    for step in (1, 2, 10, 20):  # of which 2 is not logged
+        time[0] += SECONDS
+        reporter.stepped(step, {"loss": 1.0, "odd": 1.0} | ({"even": 1.0} if step == 2 else {}))
+    reporter.measured(20, "held_out", {"odd": 1.0, "held": 2.0})
+    assert [event.message for event in events if event.message] == ["odd!", "held!"]

@@ -13,7 +13,7 @@ from resgen_jax.core import errors, keys
 from resgen_jax.generators import code_likelihood
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.quantizers import rvq
-from resgen_jax.training import resgen_task
+from resgen_jax.training import resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
 # Loss of the first steps from seed 0. A change of the model, its losses or its random numbers moves
@@ -327,18 +327,46 @@ def test_the_level_nll_shows_shallower_levels_and_hides_the_rest(evaluate, state
     assert abs(first["code_head_nll/level_1"] - base["code_head_nll/level_1"]) > 1e-4
 
 
-def test_microbatches_average_the_loss(state, batch, key):
-    spec = dataclasses.replace(tiny_tasks.OPTIMIZER, num_microbatches=2)
-    task = tiny_tasks.generator(kept_labels().loss, spec)
-    _, metrics = jax.jit(task.step)(state, batch, key)
-    part_loss = jax.jit(
-        lambda rows, key: task._loss(state.params, state.statistics["codebooks"], rows, key)[0]
+def test_dead_components_are_counted_and_named():
+    share = jnp.array([0.5, 0.4 - 0.0265, 0.1, 0.024, 0.0025])  # an even share is 0.2
+    assert resgen_loss.dead_components(share) == pytest.approx(1 / 5)
+    assert resgen_loss.dead_components(jnp.full(7, 1 / 7)) == 0
+    assert resgen_loss.remarks({"dead_components": 0.2}, 5) == {}
+    assert resgen_loss.remarks({"loss": 1.0}, 5) == {}
+    message = resgen_loss.remarks({"dead_components": 0.5}, 1024)["dead_components"]
+    assert message.startswith("512 of 1,024 components of the mixture are dead")
+
+
+def test_the_prior_that_is_watched_is_that_of_the_batch(state, batch, by_hand):
+    _, metrics = jax.jit(lambda: loss_of(kept_labels(), state.params, state, batch))()
+    prior = numpy_networks.softmax(by_hand[1].component_logits.astype(np.float64))
+    share = prior.mean(axis=(0, 1))
+    perplexity = np.exp(-np.sum(share * np.log(share)))
+    np.testing.assert_allclose(metrics["component_perplexity"], perplexity, rtol=1e-4)
+    np.testing.assert_allclose(metrics["dead_components"], np.mean(share < 0.1 / len(share)))
+
+
+def test_microbatches_are_one_batch(state, batch, key):
+    """Masks of different sizes, labels dropped, dropout and rows that do not count."""
+    model = dataclasses.replace(
+        tiny_tasks.MODEL, trunk=dataclasses.replace(tiny_tasks.TRUNK, dropout_rate=0.3)
     )
-    losses = []
-    for part in range(2):
-        rows = jax.tree.map(lambda leaf, part=part: leaf[part::2], batch)
-        losses.append(part_loss(rows, jax.random.fold_in(key, part)))
-    np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-4)
+    batch = batch | {"is_valid": jnp.arange(8) != 5}
+
+    def stepped(num_microbatches):
+        spec = dataclasses.replace(
+            tiny_tasks.OPTIMIZER, b1=0.0, num_microbatches=num_microbatches, clip_norm=0.0
+        )
+        task = tiny_tasks.generator(optimizer_spec=spec, model=model)
+        begun = state.replace(opt_state=task.optimizer.init(state.params))
+        after, metrics = jax.jit(task.step)(begun, batch, key)
+        return after.opt_state, metrics  # with b1 = 0, Adam's first moment is the gradient
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        stepped(4),
+        stepped(1),
+    )
 
 
 def test_operations_count_the_code_head_where_it_is_trained(task):

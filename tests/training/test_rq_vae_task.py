@@ -1,7 +1,5 @@
 """Laws of training the RQ-VAE: when it quantizes, what its codebooks learn, what it measures."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +9,6 @@ import tiny_tasks
 from resgen_jax.core import errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.quantizers import gradients
-from resgen_jax.quantizers import interface as quantizers
-from resgen_jax.training import mesh as meshes
 from resgen_jax.training import rq_vae_loss, rq_vae_task
 from resgen_jax.training.state import Task
 
@@ -68,7 +64,18 @@ def decode(task):
 
 
 def codebooks_of(task, state):
+    return np.asarray(task.learner.codebooks(state.statistics["learner"]))
+
+
+def averaged_codebooks_of(task, state):
     return np.asarray(task.tokenizer.codebooks(state.statistics))
+
+
+def loss_of(task, params, state, batch, key):
+    """The loss of a step with this key, and its metrics."""
+    drawn = task.gradients.draw(batch, key)
+    loss, (metrics, _) = task.gradients.loss(params, state, drawn, len(batch["images"]))
+    return loss, metrics
 
 
 def quantize(latents, codebooks):
@@ -122,7 +129,20 @@ def test_k_means_starts_the_codebooks_one_step_before(task, run, batch, encode):
     codes = quantize(latents, after)[0][..., 0]
     counts = np.bincount(codes.reshape(-1), minlength=8)
     np.testing.assert_allclose(
-        states[START].statistics["quantizer"].counts[0], np.maximum(counts, 1), rtol=1e-5
+        states[START].statistics["learner"].counts[0], np.maximum(counts, 1), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("start_step", [0, 1])
+def test_the_first_step_is_the_earliest_to_start_the_codebooks(start_step, batch, encode):
+    task = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=start_step))
+    before = jax.jit(task.init)(jax.random.key(0))
+    after, metrics = jax.jit(task.step)(before, batch, jax.random.key(1))
+    assert metrics["loss"] == metrics["reconstruction_loss"]  # nothing was quantized yet
+    codes = quantize(encode(before.params, batch["images"]), codebooks_of(task, after))[0][..., 0]
+    counts = np.bincount(codes.reshape(-1), minlength=8)
+    np.testing.assert_allclose(
+        after.statistics["learner"].counts[0], np.maximum(counts, 1), rtol=1e-5
     )
 
 
@@ -147,7 +167,7 @@ def test_afterwards_statistics_are_a_moving_average(task, run, batch, encode):
     latents = np.asarray(encode(state.params, batch["images"]), np.float64).reshape(-1, 4)
     codebooks = codebooks_of(task, state)
     codes, _ = quantize(latents, codebooks)
-    old, new = (s.statistics["quantizer"] for s in (state, states[START + 1]))
+    old, new = (s.statistics["learner"] for s in (state, states[START + 1]))
     residual = latents
     for level in range(2):
         chosen = np.eye(8)[codes[:, level]]
@@ -159,6 +179,26 @@ def test_afterwards_statistics_are_a_moving_average(task, run, batch, encode):
         np.testing.assert_allclose(new.counts[level][is_alive], counts[is_alive], rtol=1e-4)
         np.testing.assert_allclose(new.sums[level][is_alive], sums[is_alive], atol=1e-4)
         residual = residual - codebooks[level][codes[:, level]]
+
+
+def test_the_quantizer_is_the_average_of_the_learner_from_its_start_on(task, run):
+    states, _ = run
+    learners, averages = (
+        [state.statistics[name] for state in states] for name in ("learner", "quantizer")
+    )
+    for step in range(START + 1):
+        jax.tree.map(np.testing.assert_array_equal, averages[step], learners[step])
+    for step in (START, START + 1):
+        share = 1 - (1 + step) / (10 + step)  # as far behind as the networks are
+        jax.tree.map(
+            lambda after, old, new, share=share: np.testing.assert_allclose(
+                after, old + share * (new - old), rtol=1e-5, atol=1e-6
+            ),
+            averages[step + 1],
+            averages[step],
+            learners[step + 1],
+        )
+    assert np.any(averaged_codebooks_of(task, states[-1]) != codebooks_of(task, states[-1]))
 
 
 def test_usage_and_perplexity_are_those_of_the_counts(task, run, batch, encode):
@@ -185,7 +225,7 @@ def test_the_commitment_pulls_the_latents_to_their_codes(run, batch, task, commi
 
     def gradients_of(task):
         def loss(params):
-            return task._loss(params, state, batch, jax.random.key(0))[0]
+            return loss_of(task, params, state, batch, jax.random.key(0))[0]
 
         return jax.jit(jax.grad(loss))(state.params)
 
@@ -236,12 +276,12 @@ def test_the_encoder_is_moved_through_the_estimator(task, run, batch, name):
 
     def by_hand(params):
         latents = task.network.apply(params, images, method="encode")
-        quantized = task.learner.quantize(state.statistics["quantizer"], latents).quantized
+        quantized = task.learner.quantize(state.statistics["learner"], latents).quantized
         seen = gradients.GRADIENTS[name](latents, quantized)
         return jnp.mean(jnp.abs(task.network.apply(params, seen, method="decode") - images))
 
     def found(params):
-        return moved._loss(params, state, batch, jax.random.key(0))[0]
+        return loss_of(moved, params, state, batch, jax.random.key(0))[0]
 
     values = (jax.jit(jax.value_and_grad(function))(state.params) for function in (found, by_hand))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), *values)
@@ -251,7 +291,7 @@ def test_depth_dropout_decodes_fewer_levels(run, batch):
     state = run[0][START]
     loss = rq_vae_loss.LossSpec(start_step=START, depth_drop_rate=1.0)
     task = tiny_tasks.tokenizer(loss)
-    value = jax.jit(lambda key: task._loss(state.params, state, batch, key)[1][0])
+    value = jax.jit(lambda key: loss_of(task, state.params, state, batch, key)[1])
     first, second = value(jax.random.key(0)), value(jax.random.key(1))
     assert first["reconstruction_loss"] != second["reconstruction_loss"]
     np.testing.assert_allclose(first["commitment_loss"], second["commitment_loss"], rtol=1e-6)
@@ -270,7 +310,7 @@ def test_held_out_psnr_is_that_of_clipped_reconstructions(
     metrics = evaluate(state, batch | {"is_valid": jnp.asarray(is_valid)}, key)
     images = np.asarray(image_data.to_unit(batch["images"]), np.float64)
     latents = encode(state.average_params, batch["images"])
-    codebooks = codebooks_of(task, state)
+    codebooks = averaged_codebooks_of(task, state)
     for depth in (1, 2):
         _, quantized = quantize(latents, codebooks[:depth])
         decoded = np.asarray(decode(state.average_params, jnp.asarray(quantized, jnp.float32)))
@@ -306,53 +346,13 @@ def test_encoding_and_decoding_are_those_of_evaluation(task, run, batch, encode,
     door = task.tokenizer
     images = image_data.to_unit(batch["images"])
     codes = jax.jit(door.encode)(state.params, state.statistics, images)
-    expected, quantized = quantize(encode(state.params, batch["images"]), codebooks_of(task, state))
+    latents = encode(state.params, batch["images"])
+    expected, quantized = quantize(latents, averaged_codebooks_of(task, state))
     np.testing.assert_array_equal(codes, expected)
     decoded = jax.jit(door.decode)(state.params, state.statistics, codes)
     np.testing.assert_allclose(
         decoded, decode(state.params, jnp.asarray(quantized, jnp.float32)), rtol=1e-3, atol=1e-4
     )
-
-
-def test_microbatches_learn_the_codebooks_of_the_whole_batch(task, run, batch):
-    spec = dataclasses.replace(tiny_tasks.OPTIMIZER, num_microbatches=2)
-    parts = tiny_tasks.tokenizer(rq_vae_loss.LossSpec(start_step=START), spec)
-    step = jax.jit(parts.step)
-    states, history = run
-    for number in range(START - 1, START + 1):
-        step_key = keys.step_key(jax.random.key(1), number)
-        state, metrics = step(states[number], batch, step_key)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-            state.statistics,
-            states[number + 1].statistics,
-        )
-        for name, value in metrics.items():
-            np.testing.assert_allclose(value, history[number][name], rtol=1e-4, err_msg=name)
-
-
-@pytest.mark.parametrize("learner", quantizers.LEARNERS)
-def test_a_step_keeps_the_state_of_every_learner(learner, batch, single):
-    task = tiny_tasks.tokenizer(learner=learner, codebook_size=16, num_beams=2)
-    state = meshes.abstract_state(single, task)  # with the axes of every array
-    after, _ = jax.eval_shape(task.step, state, batch, jax.random.key(0))
-    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (state, after)]
-    assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize("learner", ["gradient", "sim_vq"])
-def test_gradients_move_the_codebooks_from_their_start_on(learner, batch):
-    loss = rq_vae_loss.LossSpec(start_step=1)
-    task = tiny_tasks.tokenizer(loss, learner=learner, learning_rate=0.02, restart_threshold=0.0)
-    step, states = jax.jit(task.step), [jax.jit(task.init)(jax.random.key(0))]
-    for number in range(2):
-        state, metrics = step(states[-1], batch, keys.step_key(jax.random.key(1), number))
-        states.append(state)
-        assert np.isfinite(metrics["loss"])
-    assert [int(state.statistics["quantizer"].moments.num_steps) for state in states] == [0, 0, 1]
-    random, started, moved = (codebooks_of(task, state) for state in states)
-    assert (started != random).any(axis=-1).all()
-    assert (moved != started).any(axis=(1, 2)).all()
 
 
 def test_bytes_come_back_from_floats():

@@ -1,0 +1,216 @@
+"""What ResGen's training minimises: the masked embedding's density, and each hidden code."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from resgen_jax.core import build, errors, keys
+from resgen_jax.distributions import low_rank_mixture as mixture
+from resgen_jax.generators import conditioning, interface
+from resgen_jax.losses import masked
+from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.training.state import Batch, Metrics
+
+DEAD_SHARE = 0.1  # of an even share of the prior: a component with less is dead
+TOO_MANY_DEAD = 0.25  # of the components: more are worth a warning
+
+
+@dataclasses.dataclass(frozen=True)
+class LossSpec:
+    """What is minimised; the defaults are what measured best on the demo data."""
+
+    objective: str = "exact"
+    smoothing: float = 0.01  # of the responsibilities, objective "bound" only
+    regression_weight: float = 0.2  # objective "weighted" only
+    code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
+    mask_schedule: str = "cosine"
+    max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
+    masks: str = "coarse_first"  # the sampler's, too
+    condition_drop_rate: float = 0.1
+    average_decay: float = 0.9999
+    num_nll_draws: int = 32  # of the held-out code likelihood
+
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            hint = build.nearest(self.objective, OBJECTIVES)
+            raise errors.UserError(f"loss.objective is {self.objective!r}; {hint}")
+        for name in ("condition_drop_rate", "average_decay", "smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
+        for name in ("regression_weight", "code_loss_weight"):
+            if getattr(self, name) < 0:
+                raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.max_mask_rate <= 1:
+            raise errors.UserError(
+                f"loss.max_mask_rate is {self.max_mask_rate}; expected above 0 and at most 1"
+            )
+        if self.num_nll_draws < 2:
+            raise errors.UserError(
+                f"loss.num_nll_draws is {self.num_nll_draws}; expected 2 or more"
+            )
+        mask_schedules.by_name(self.mask_schedule)  # raises for an unknown one
+        if self.masks not in rvq_masking.MASKS:
+            hint = build.nearest(self.masks, rvq_masking.MASKS)
+            raise errors.UserError(f"loss.masks is {self.masks!r}; {hint}")
+
+
+Objective = Callable[
+    [mixture.Params, mixture.Basis, Float[Array, "b l c"], LossSpec], Float[Array, "b l"]
+]
+
+
+def exact(
+    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
+) -> Float[Array, "b l"]:
+    """Negative log density of the mixture."""
+    del spec
+    return -mixture.log_prob(params, basis, target)
+
+
+def bound(
+    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
+) -> Float[Array, "b l"]:
+    """The paper's two-part bound, responsibilities from the densities alone (section 3.3)."""
+    return mixture.bound(params, basis, target, spec.smoothing)
+
+
+def weighted(
+    params: mixture.Params, basis: mixture.Basis, target: Float[Array, "b l c"], spec: LossSpec
+) -> Float[Array, "b l"]:
+    """The exact likelihood's two parts, with a weight on the regression."""
+    return mixture.weighted_bound(
+        params, basis, target, 0.0, spec.regression_weight, mixture.by_posterior
+    )
+
+
+OBJECTIVES: dict[str, Objective] = {"exact": exact, "bound": bound, "weighted": weighted}
+
+
+def draw(
+    batch: Batch,
+    key: PRNGKeyArray,
+    spec: LossSpec,
+    space: interface.CodeSpace,
+    is_training: bool = True,
+) -> Batch:
+    """The batch with a mask for each row; in training with labels dropped and keys of dropout.
+
+    Each row draws by its number in the batch, so that what it gets does not depend on the rows
+    that are computed together with it.
+    """
+    labels = batch["labels"]
+    use = keys.named_keys(key, "mask", "drop", "dropout")
+    row = {name: keys.example_keys(use[name], jnp.arange(len(labels))) for name in use}
+    schedule = mask_schedules.by_name(spec.mask_schedule)
+    drawn = {
+        "codes": batch["codes"],
+        "labels": labels,
+        "is_valid": batch.get("is_valid", jnp.ones(labels.shape, bool)),
+        "is_masked": rvq_masking.sample_mask(
+            row["mask"],
+            schedule,
+            space.length,
+            space.depth,
+            spec.max_mask_rate,
+            rvq_masking.MASKS[spec.masks],
+        ),
+    }
+    if is_training:
+        rate = spec.condition_drop_rate
+        dropped = conditioning.drop_labels(row["drop"], labels, rate, space.num_classes)
+        drawn |= {"labels": dropped, "dropout": row["dropout"]}
+    return drawn
+
+
+class Counts(NamedTuple):
+    """Of a whole batch: what its sums are divided by, at least 1."""
+
+    num_tokens: Float[Array, ""]  # masked
+    num_positions: Float[Array, ""]
+
+
+class Sums(NamedTuple):
+    """Over the valid rows of a batch or of a part of it: those of parts add up."""
+
+    mixture: Float[Array, ""]  # losses of the masked embeddings
+    code_nll: Float[Array, ""]  # of the masked codes; 0 without the code loss
+    log_scale: Float[Array, ""]
+    prior: Float[Array, "m"]  # how much of each component
+
+
+def counts(drawn: Batch) -> Counts:
+    """Those of a batch out of `draw`."""
+    num_valid = jnp.sum(drawn["is_valid"]).astype(jnp.float32)
+    return Counts(
+        masked.num_masked(drawn["is_masked"], drawn["is_valid"]),
+        jnp.maximum(num_valid, 1) * drawn["codes"].shape[1],
+    )
+
+
+def sums(
+    drawn: Batch,
+    density: mixture.Params,
+    basis: mixture.Basis,
+    target: Float[Array, "b l c"],
+    logits: Float[Array, "b l q v"] | None,
+    spec: LossSpec,
+) -> Sums:
+    """Those of rows out of `draw`; `logits` of their codes, or None without the code loss."""
+    is_masked, is_valid = drawn["is_masked"], drawn["is_valid"]
+    is_scored = jnp.broadcast_to(is_valid[:, None], is_masked.shape[:2])
+    position_loss = OBJECTIVES[spec.objective](density, basis, target, spec)
+    prior = jax.nn.softmax(density.component_logits, axis=-1)
+    code_nll = jnp.zeros(())
+    if logits is not None:
+        nll = masked.code_nll(logits, drawn["codes"])
+        code_nll = jnp.sum(nll, where=is_masked & is_valid[:, None, None])
+    return Sums(
+        mixture=masked.masked_sum(position_loss, is_masked, is_valid),
+        code_nll=code_nll,
+        log_scale=jnp.sum(density.log_scale, where=is_scored),
+        prior=jnp.sum(prior, axis=(0, 1), where=is_scored[..., None]),
+    )
+
+
+def per_token(sums: Sums, counts: Counts, spec: LossSpec) -> Float[Array, ""]:
+    """The loss of a masked token; of the sums of a part, its part of the loss."""
+    return (sums.mixture + spec.code_loss_weight * sums.code_nll) / counts.num_tokens
+
+
+def metrics(sums: Sums, counts: Counts, spec: LossSpec) -> Metrics:
+    """What a batch tells of its loss."""
+    found = {
+        "mixture_loss": sums.mixture / counts.num_tokens,
+        "log_scale": sums.log_scale / counts.num_positions,
+        "component_perplexity": _perplexity(sums.prior / counts.num_positions),
+        "dead_components": dead_components(sums.prior / counts.num_positions),
+    }
+    if spec.code_loss_weight:
+        found["code_loss"] = sums.code_nll / counts.num_tokens
+    return found
+
+
+def dead_components(share: Float[Array, "m"]) -> Float[Array, ""]:
+    """The share of components with less than a tenth of an even share of the prior, 1 / (10 M)."""
+    return jnp.mean((share < DEAD_SHARE / len(share)).astype(jnp.float32))
+
+
+def remarks(found: Mapping[str, float], num_components: int) -> dict[str, str]:
+    """What a user should know of these metrics, by what it is about."""
+    dead = float(found.get("dead_components", 0.0))
+    if dead < TOO_MANY_DEAD:
+        return {}
+    return {
+        "dead_components": f"{round(dead * num_components):,} of {num_components:,} components "
+        "of the mixture are dead: each has less than a tenth of an even share of the prior; lower "
+        "model.num_components or try another loss.objective"
+    }
+
+
+def _perplexity(share: Float[Array, "m"]) -> Float[Array, ""]:
+    """How many components the prior uses over the batch."""
+    return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))
