@@ -23,7 +23,7 @@ def guide(
     Written from the conditional side, so that a scale of 1 gives it back exactly. In float32: the
     scale multiplies what rounding did to the difference, too.
     """
-    wide = jnp.promote_types(conditional.dtype, jnp.float32)
+    wide = jnp.float64 if conditional.dtype == jnp.float64 else jnp.float32
     conditional, unconditional = conditional.astype(wide), unconditional.astype(wide)
     return conditional + (guidance_scale - 1) * (conditional - unconditional)
 
