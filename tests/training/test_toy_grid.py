@@ -86,14 +86,15 @@ def test_without_its_positions_the_same_network_is_blind(trained):
 
 def test_codes_drawn_at_once_from_the_mixture_stand_in_their_rows(trained):
     task, state = trained
-    sampler = resgen_sampler.Sampler(task.network, SPACE, "random")
+    spec = resgen_sampler.Spec(num_steps=1, confidence="random")
+    sampler = resgen_sampler.Sampler(task.network, SPACE, spec.choices)
     labels = np.arange(64) % 4
     codes = sampler.sample(
         state.average_params,
         state.statistics["codebooks"],
         keys.example_keys(jax.random.key(2), jnp.arange(64)),
         jnp.asarray(labels, jnp.int32),
-        resgen_sampler.plan(resgen_sampler.Spec(num_steps=1, confidence="random"), 16),
+        resgen_sampler.plan(spec, 16),
     )
     is_right = np.asarray(codes)[..., 0] // 4 == group(labels)
     assert np.mean(is_right) > 0.8  # a blind network: 0.25
