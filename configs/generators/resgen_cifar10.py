@@ -49,20 +49,23 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         objective="exact", code_loss_weight=1.0, average_decay=0.999, num_nll_draws=32
     )
     config.optimizer = dict(
-        learning_rate=1e-3, warmup_steps=500, b2=0.99, weight_decay=0.01, clip_norm=1.0
+        learning_rate=1.5e-3, warmup_steps=500, b2=0.99, weight_decay=0.01, clip_norm=1.0
     )
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(
-        num_steps=5000,
+        num_steps=8000,
         log_every=25,
         evaluate_every=1000,
         checkpoint_every=500,
         num_held_out_batches=16,
     )
-    config.sampler = dict(num_steps=16, guidance_scale=1.5, noise_scale=1.0)
+    # At equal agreement with the class, the code head's confidence gave more variety and a smaller
+    # distance than the component's on MNIST's digits.
+    config.sampler = dict(num_steps=16, confidence="code_head", guidance_scale=1.5, noise_scale=1.0)
     if "paper" in words:
         config.loss.update(objective="bound", code_loss_weight=0.0)
         config.model.has_code_head = False
+        config.sampler.confidence = "component"
     if "tiny" in words:
         config.data.batch_size = 8
         config.model.update(num_components=8, rank=2)

@@ -49,10 +49,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         checkpoint_every=250,
         num_held_out_batches=8,  # enough to see the trend; all of them would take minutes
     )
-    config.sampler = dict(num_steps=16, guidance_scale=1.5, noise_scale=1.0)
+    # At equal agreement with the class, the code head's confidence gave more variety and a smaller
+    # distance than the component's on MNIST's digits.
+    config.sampler = dict(num_steps=16, confidence="code_head", guidance_scale=1.5, noise_scale=1.0)
     if "paper" in words:
         config.loss.update(objective="bound", code_loss_weight=0.0)
         config.model.has_code_head = False
+        config.sampler.confidence = "component"
     if "tiny" in words:
         config.data.batch_size = 8
         config.model.update(num_components=8, rank=2)

@@ -5,6 +5,10 @@
 
 CIFAR10 holds train/ and test/ with a folder a class, WEIGHTS the file of LPIPS-squeeze. `:l2` is
 the same network trained by squared error alone, `:tiny` a few steps of a small one without weights.
+
+Expect of seed 0, on 10,000 test images (JPEG, not the original pixels; `resgen reconstruct`): PSNR
+19.8, 21.8, 22.9, 23.6, 23.9, 24.2, 24.3, 24.3 dB at depth 1 to 8, all codes used. 5 minutes of wall
+time on two shared cores of an AMD EPYC.
 """
 
 import ml_collections
@@ -56,7 +60,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.optimizer = dict(learning_rate=2e-3, warmup_steps=100, b2=0.99, clip_norm=1.0)
     config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(
-        num_steps=4000,
+        num_steps=2500,
         log_every=25,
         evaluate_every=500,
         checkpoint_every=250,

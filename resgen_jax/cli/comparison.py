@@ -63,6 +63,7 @@ def _config(
     changed.train.num_steps = min(config.train.num_steps, MAX_STEPS)
     changed.loss.update(loss)
     changed.model.has_code_head = loss["code_loss_weight"] > 0
+    changed.sampler.confidence = "component"  # which every choice has
     return changed
 
 

@@ -28,6 +28,7 @@ from resgen_jax.training import loop
 
 STOPPED = 3
 NUM_UNMASKED = 10
+JUDGE_STEPS = 400  # of the digits' judge, which then is right on 97 % of those held out
 NUM_CROPS = 5  # the generator would know 4,500 digits by heart; it does not know 27,000 views
 
 
@@ -113,7 +114,7 @@ def make_plan(values: argparse.Namespace) -> Plan:
             f"generators/resgen_{kind}.py{words}", [("data.codes", str(workdir / "codes"))]
         ),
         num_samples=num_samples,
-        judge_steps=20 if values.fast else judge.SPEC.num_steps,
+        judge_steps=20 if values.fast else JUDGE_STEPS if is_digits else judge.SPEC.num_steps,
         num_crops=NUM_CROPS if is_digits and not values.fast else 0,
         is_digits=is_digits,
         has_targets=is_digits and not values.fast,
