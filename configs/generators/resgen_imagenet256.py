@@ -7,8 +7,8 @@
 the size, `:paper` the paper's two-part bound alone, `:tiny` a few steps of a small network.
 
 Published: FID 1.93 with guidance at depth 16 and 576 M parameters, batch 256, 7 M steps, 4 GPUs.
-This config has not been trained here. 576.3 M parameters at depth 16, 575.9 M at depth 8, and
-1,001.2 M for `:1b`; the auxiliary code head of training (18.9 M at depth 16) is not counted.
+This config has not been trained here. 576.4 M parameters at depth 16, 576.0 M at depth 8, and
+1,001.3 M for `:1b`; the auxiliary code head of training (18.9 M at depth 16) is not counted.
 
 Not published, so chosen: the width of the shared modulation (it brings the count to the published
 one), 1,024 components of rank 64 (those of the authors' later systems), learning rate and average.

@@ -1,6 +1,7 @@
-"""`resgen demo --compare`: the generator's training choices on the same codes, in one run."""
+"""`resgen demo --compare` and `--samplers`: training choices, and ways to sample one generator."""
 
 import copy
+import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from resgen_jax.training import writer
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan
 
-TABLE = "comparison.json"
+TABLE, SAMPLERS_TABLE = "comparison.json", "samplers.json"
 MAX_STEPS = 1000  # of each choice; the order of the choices shows well before the end
 # What each choice changes in the generator's `loss`; the first is the paper's form.
 CHOICES: Mapping[str, Mapping[str, Any]] = {
@@ -30,6 +31,21 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {
     "random_order": {"guidance_scale": 1.0, "noise_scale": 1.0, "confidence": "random"},
     "config": {},
 }
+# Ways to draw from one trained generator: which head proposes the codes, which says how sure it is.
+DRAWS: Mapping[str, Mapping[str, Any]] = {
+    "mixture, component": {"proposal": "mixture", "confidence": "component"},
+    "mixture, code head": {"proposal": "mixture", "confidence": "code_head"},
+    "mixture, distances": {"proposal": "mixture", "confidence": "distance"},
+    "mixture, random order": {"proposal": "mixture", "confidence": "random"},
+    "codes, code head": {"proposal": "codes", "confidence": "code_head"},
+    "codes, random order": {"proposal": "codes", "confidence": "random"},
+    "guided, code head": {"proposal": "guided", "confidence": "code_head"},
+}
+GUIDANCE: Mapping[str, Mapping[str, Any]] = {
+    "unguided": {"guidance_scale": 1.0, "guidance_schedule": "constant"},
+    "guidance 1.5": {"guidance_scale": 1.5, "guidance_schedule": "constant"},
+}
+CELLS = "each cell: Fréchet distance, variety within a class, class agreement"
 MEASURES = ("frechet_distance", "within_class_variance_ratio", "class_agreement")
 
 
@@ -40,19 +56,45 @@ def compare(plan: "Plan") -> dict[str, Any]:
         progress.say(f"[{number + 1}/{len(CHOICES)}] training with {name}")
         workdir = plan.workdir / "comparison" / name
         train.train(_config(plan.generator, loss), workdir)
-        generator = trained.open_generator(workdir, progress.say)
-        tokenizer = trained.open_tokenizer_of(generator.meta, None, progress.say)
-        labels = sampling.in_turn(None, len(generator.meta.class_names), plan.num_samples)
         row: dict[str, Any] = {"held_out": _held_out(workdir)}
-        for sampler, knobs in SAMPLERS.items():
-            spec = sampling.spec_with(generator.config, knobs)
-            drawn = sampling.draw(generator, tokenizer, spec, labels, seed=0, batch_size=500)
-            found = judging.judge(drawn.images, drawn.labels)
-            row[sampler] = {measure: found[measure] for measure in MEASURES}
+        row |= _judged(plan, judging, workdir, SAMPLERS)
         table[name] = row
         run_directory.write_json(plan.workdir / TABLE, table)
     _print(table)
     return table
+
+
+def samplers(plan: "Plan") -> dict[str, Any]:
+    """Judge the demo's generator by each way to draw, write and print the table."""
+    judging, table = referee.train(plan), {}
+    for name, draw in DRAWS.items():
+        knobs = {column: {**draw, **guidance} for column, guidance in GUIDANCE.items()}
+        table[name] = _judged(plan, judging, plan.generator_dir, knobs)
+        run_directory.write_json(plan.workdir / SAMPLERS_TABLE, table)
+    progress.result(f"{'':<24}" + "  ".join(f"{column:>18}" for column in GUIDANCE))
+    for name, row in table.items():
+        progress.result(f"{name:<24}" + "  ".join(_cell(row[column]) for column in GUIDANCE))
+    progress.result(CELLS)
+    return table
+
+
+def _judged(
+    plan: "Plan",
+    judging: referee.Referee,
+    workdir: pathlib.Path,
+    knobs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The measures of a generator's samples by each set of the sampler's settings."""
+    generator = trained.open_generator(workdir, progress.say)
+    tokenizer = trained.open_tokenizer_of(generator.meta, None, progress.say)
+    labels = sampling.in_turn(None, len(generator.meta.class_names), plan.num_samples)
+    row = {}
+    for name, settings in knobs.items():
+        spec = sampling.spec_with(generator.config, settings)
+        drawn = sampling.draw(generator, tokenizer, spec, labels, seed=0, batch_size=500)
+        found = judging.judge(drawn.images, drawn.labels)
+        row[name] = {measure: found[measure] for measure in MEASURES}
+    return row
 
 
 def _config(
@@ -81,7 +123,7 @@ def _print(table: Mapping[str, Any]) -> None:
         nats = [row["held_out"].get(f"code_nll/level_{level}") for level in range(3)]
         written = " ".join(f"{value:.2f}" for value in nats if value is not None)
         progress.result(f"{choice:<16}{cells}    {written}")
-    progress.result("each cell: Fréchet distance, variety within a class, class agreement")
+    progress.result(CELLS)
 
 
 def _cell(measures: Mapping[str, float | None]) -> str:

@@ -33,7 +33,7 @@ NUM_CROPS = 5  # the generator would know 4,500 digits by heart; it does not kno
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--images, --workdir, --image_size, --num_samples, --fast, --compare."""
+    """--images, --workdir, --image_size, --num_samples, --fast, --compare, --samplers."""
     flags.add_images(parser, "your images in place of the handwritten digits")
     flags.add_workdir(parser, "run directory (%(default)s); run again to go on", "runs/demo")
     parser.add_argument("--image_size", type=int, help="side in pixels, with --images (64)")
@@ -45,6 +45,9 @@ def add_flags(parser: flags.Parser) -> None:
         "--compare",
         action="store_true",
         help="then train the generator once for each training choice, and compare their samples",
+    )
+    parser.add_argument(
+        "--samplers", action="store_true", help="then draw in several ways, and compare the samples"
     )
 
 
@@ -85,6 +88,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         page = demo(plan)
         if values.compare:
             comparison.compare(plan)
+        if values.samplers:
+            comparison.samplers(plan)
     except loop.Stopped as stopped:
         progress.say(f"resgen demo: stopped after step {stopped.step}, and saved")
         progress.say(f"go on with: {values.command}")

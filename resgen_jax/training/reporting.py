@@ -103,7 +103,8 @@ class Reporter:
         self._progress(Progress(step, self._num_steps, dict(self._latest), message=message))
 
     def _remark(self, step: int, metrics: Mapping[str, Any]) -> None:
-        for name, message in self._remarks(metrics).items():
+        found = {name: float(value) for name, value in metrics.items()}
+        for name, message in self._remarks(found).items():
             if name not in self._told:
                 self._told.add(name)
                 self.say(step, message)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import configuration, demo, flags
+from resgen_jax.cli import comparison, configuration, demo, flags
 from resgen_jax.core import errors
 
 PICTURES = ("reconstructions", "samples", "unmasking", "curves")
@@ -46,7 +46,7 @@ def plan(place):
 
 
 @pytest.mark.slow
-def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, capsys):
+def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, capsys, monkeypatch):
     page = demo.demo(plan)
     shown = capsys.readouterr()
     assert "01.jpg cannot be read" in shown.err
@@ -72,6 +72,15 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert capsys.readouterr().err.count("done before") == len(names)
     again = json.loads((plan.workdir / "metrics.json").read_text())
     assert again["phases"] == metrics["phases"]
+
+    few = ("mixture, component", "codes, random order")
+    monkeypatch.setattr(comparison, "DRAWS", {name: comparison.DRAWS[name] for name in few})
+    table = comparison.samplers(plan)
+    assert list(table) == list(few)
+    cells = [cell for row in table.values() for cell in row.values()]
+    assert all(0 <= cell["class_agreement"] <= 1 for cell in cells)
+    assert len({cell["frechet_distance"] for cell in cells}) == 4  # each drew in its own way
+    assert json.loads((plan.workdir / comparison.SAMPLERS_TABLE).read_text()) == table
 
     plan.tokenizer.model.width = 16
     with pytest.raises(errors.UserError, match="another config: model.width is 8 there and 16"):

@@ -10,9 +10,9 @@ from resgen_jax.core import build, trees
 from resgen_jax.generators import interface, resgen
 
 PRESETS = {
-    "depth16,576m": 576.3e6,
-    "depth8,576m": 575.9e6,
-    "depth16,1b": 1001.2e6,
+    "depth16,576m": 576.4e6,
+    "depth8,576m": 576.0e6,
+    "depth16,1b": 1001.3e6,
 }
 PUBLISHED = 576e6
 

@@ -12,7 +12,6 @@ import tiny_tasks
 from resgen_jax.core import errors, keys
 from resgen_jax.generators import code_likelihood
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.quantizers import rvq
 from resgen_jax.training import resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
@@ -200,30 +199,6 @@ def test_a_step_trains_all_parameters_and_the_classes_it_saw(step, state, batch,
         assert leaf.any(), path
     assert set(np.flatnonzero(moved.params["classes"]["table"].any(axis=-1))) == seen
     assert not moved.statistics["codebooks"].any()
-
-
-def test_a_sum_of_random_codes_has_unit_variance(key):
-    scaled = resgen_task.unit_codebooks(tiny_tasks.codebooks())
-    random = np.random.default_rng(0)
-    codes = random.integers(0, 8, (20_000, 3))
-    sums = sum(scaled[level][codes[:, level]] for level in range(3))
-    np.testing.assert_allclose(np.mean(sums**2), 1, rtol=0.02)
-    ratio = scaled / tiny_tasks.codebooks()
-    np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-5)
-
-
-def test_what_fills_a_codebook_up_does_not_count_and_stays_far_away():
-    books, sizes = tiny_tasks.codebooks(), (8, 3, 5)
-    tables = [jnp.asarray(books[level, :size]) for level, size in enumerate(sizes)]
-    with np.errstate(over="raise"):
-        scaled = resgen_task.unit_codebooks(np.asarray(rvq.stack(tables)))
-    energy = sum(np.mean(np.square(table, dtype=np.float64)) for table in tables)
-    for level, size in enumerate(sizes):
-        np.testing.assert_allclose(scaled[level, :size], tables[level] / energy**0.5, rtol=1e-5)
-        np.testing.assert_array_equal(scaled[level, size:], np.float32(rvq.FAR))
-    latents = jax.random.normal(jax.random.key(0), (50, scaled.shape[-1]))
-    codes, _ = rvq.encode(latents, jnp.asarray(scaled))
-    assert (np.asarray(codes).max(axis=0) < sizes).all()
 
 
 @pytest.mark.parametrize("masks", ["coarse_first", "fine_first", "indep"])
