@@ -56,7 +56,12 @@ def test_the_evaluator_takes_images_as_its_extractor_does(split):
 
 @pytest.mark.slow
 def test_the_adversarial_step_holds_discriminator_and_lpips_without_their_weights(single):
-    job = job_of(single, "train", **{"loss.perceptual": "vgg"})
+    # Large enough for the loss to read the deepest maps.
+    job = job_of(
+        single,
+        "train",
+        **{"loss.perceptual": "vgg", "data.image_size": 48, "model.attention_sizes": (24,)},
+    )
     state, *_ = job.arguments
     assert {"encoder", "decoder", "discriminator"} <= set(state.params)
     (step,) = jax.make_jaxpr(job.jitted)(*job.arguments).jaxpr.eqns
