@@ -2,6 +2,9 @@
 
     resgen train --config=configs/tokenizers/rq_vae_mnist.py --workdir=runs/mnist_tokenizer
 
+Expect of seed 0: PSNR of 500 held-out digits 19.2, 21.1, 21.9, 22.3, 22.5, 22.7, 22.8, 22.8 dB at
+depth 1 to 8 (`resgen reconstruct`), all codes used; 117 s of CPU time on two shared cores.
+
 `:tiny` takes a few steps of a small network, to try the machinery.
 """
 
