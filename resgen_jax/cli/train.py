@@ -162,7 +162,7 @@ def _sizes(experiment: experiments.Experiment) -> str:
     auxiliary = trees.num_parameters(params.get("codes", {}))
     count = f"{trees.num_parameters(params) - auxiliary:,} parameters"
     if auxiliary:
-        count += f" (and {auxiliary:,} of the code head, for training only)"
+        count += f" (and {auxiliary:,} of the code head)"
     return f"{NAMES[task.name]}: {count}; {_axes(experiment)}"
 
 
