@@ -9,7 +9,8 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from orbax.checkpoint import v1 as ocp
 
@@ -29,10 +30,30 @@ def context() -> ocp.Context:
 
 
 def silence_orbax() -> None:
-    """Keep orbax's own log off the terminal: its errors are raised, and reported, here."""
+    """Keep orbax's own log off the terminal: its errors are raised, and reported, here.
+
+    So it is with writes that end after a save has failed: each would print a traceback of its own.
+    """
     logger = logging.getLogger("absl")
     if _is_ours not in logger.filters:
         logger.addFilter(_is_ours)
+    if not isinstance(sys.unraisablehook, _WithoutLateWrites):
+        sys.unraisablehook = _WithoutLateWrites(sys.unraisablehook)
+
+
+class _WithoutLateWrites:
+    """The hook before it, but for tensorstore's late writes.
+
+    They answer to an event loop that is closed by then, from threads where nothing can catch them.
+    """
+
+    def __init__(self, hook: Callable[[Any], None]):
+        self._hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            self._hook(unraisable)
 
 
 @contextlib.contextmanager
