@@ -3,8 +3,9 @@
     resgen train --config=configs/tokenizers/rq_vae_cifar10.py --config.data.path=CIFAR10 \\
         --config.loss.weights=WEIGHTS --workdir=runs/cifar10
 
-CIFAR10 holds train/ and test/ with a folder a class, WEIGHTS the file of LPIPS-squeeze. `:l2` is
-the same network trained by squared error alone, `:tiny` a few steps of a small one without weights.
+CIFAR10 holds train/ and test/ with a folder a class; WEIGHTS is the folder with LPIPS-squeeze.
+`:l2` is the same network trained by squared error alone, `:tiny` a few steps of a small one without
+weights.
 
 Expect of seed 0, on 10,000 test images (JPEG, not the original pixels; `resgen reconstruct`): PSNR
 19.8, 21.8, 22.9, 23.6, 23.9, 24.2, 24.3, 24.3 dB at depth 1 to 8, all codes used. 5 minutes of wall

@@ -4,7 +4,7 @@
         --config.data.path=IMAGENET --config.loss.weights=WEIGHTS --config.mesh.data=-1 \\
         --workdir=runs/imagenet_tokenizer
 
-IMAGENET holds train/ and val/ with a folder a class, WEIGHTS the files of LPIPS on VGG16.
+IMAGENET holds train/ and val/ with a folder a class; WEIGHTS is the folder with LPIPS on VGG16.
 `:depth4`, `:depth8` or `:depth16` (the default) names the depth, `:rq_vae` the published tokenizer
 (depth 4, one codebook of 16,384 for all levels, updates of every step), `:l2` leaves LPIPS and the
 adversary out, `:tiny` takes a few steps of a small network.

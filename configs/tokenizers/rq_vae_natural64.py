@@ -3,7 +3,8 @@
     resgen train --config=configs/tokenizers/rq_vae_natural64.py --config.data.path=DIR \\
         --config.loss.weights=WEIGHTS --workdir=runs/natural64
 
-DIR holds one subfolder a class (or train/ and val/ of them), WEIGHTS the file of LPIPS-squeeze.
+DIR holds one subfolder a class (or train/ and val/ of them); WEIGHTS is the folder with the weights
+of LPIPS-squeeze.
 `:l2` is the same network trained by squared error alone, `:wide` one for an accelerator, `:tiny` a
 few steps of a small network without the file of weights.
 

@@ -176,11 +176,12 @@ class Reconstructions:
             for index, collector in enumerate(collectors):
                 collector.add(made[:, index], is_valid)
 
-        figures = self._evaluation.run(
-            (tokenizer.params, tokenizer.statistics),
-            reconstruct.batches(tokenizer, self.source, self._batch_size, report),
-            see,
-        )
+        with jax.set_mesh(tokenizer.mesh):  # the quantizer bounds its memory by the device
+            figures = self._evaluation.run(
+                (tokenizer.params, tokenizer.statistics),
+                reconstruct.batches(tokenizer, self.source, self._batch_size, report),
+                see,
+            )
         figures["depths"] = list(self.depths)
         found = [
             distances.measure(

@@ -63,7 +63,10 @@ def reconstruct(
     by_depth = reconstruct_by_depth(tokenizer.task)
     variables = tokenizer.params, tokenizer.statistics
     num_batches = -(-len(source) // batch_size)
-    with progress.phase("reconstruct", num_batches) as report:
+    with (
+        jax.set_mesh(tokenizer.mesh),  # the quantizer bounds its memory by the device
+        progress.phase("reconstruct", num_batches) as report,
+    ):
         figures = reconstruction.evaluate(
             by_depth,
             variables,

@@ -141,9 +141,17 @@ def find(name: str, directory: Directory = None) -> tuple[pathlib.Path, ...]:
 
 
 def folder_of(directory: Directory = None) -> pathlib.Path:
-    """The folder of weights: `directory`, else $RESGEN_WEIGHTS, else a cache in the home."""
-    chosen = directory or os.environ.get(VARIABLE) or DEFAULT_DIRECTORY
-    return pathlib.Path(chosen).expanduser()
+    """The folder of weights: `directory`, else $RESGEN_WEIGHTS, else a cache in the home.
+
+    Raises UserError where that is a file.
+    """
+    chosen = pathlib.Path(directory or os.environ.get(VARIABLE) or DEFAULT_DIRECTORY).expanduser()
+    if chosen.is_file():
+        raise errors.UserError(
+            f"the folder of weights is {chosen}, a file; name the folder it lies in, "
+            f"{chosen.parent}, by --weights or {VARIABLE}"
+        )
+    return chosen
 
 
 def own_file(name: str) -> str:

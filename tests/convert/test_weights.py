@@ -79,6 +79,13 @@ def test_the_folder_is_the_flag_else_the_variable_else_a_cache(monkeypatch, tmp_
     assert str(weights.folder_of()) == "/home/of/someone/.cache/resgen_jax/weights"
 
 
+def test_file_in_place_of_the_folder_of_weights_is_named_with_the_folder(tmp_path):
+    path = tmp_path / "squeeze.pth"
+    path.touch()
+    with pytest.raises(errors.UserError, match=f"{path}, a file.*{tmp_path}, by --weights"):
+        weights.folder_of(path)
+
+
 @pytest.mark.parametrize("name", sorted(weights.TABLE))
 def test_missing_files_are_named_with_where_they_are_published(name, tmp_path):
     with pytest.raises(errors.UserError) as failure:
