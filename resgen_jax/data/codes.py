@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float32, Int32, Integer
@@ -25,6 +25,7 @@ DESCRIPTION, CODEBOOKS = "codes.json", "codebooks.npy"
 FORMAT = 2  # 1 was .npy files
 PARTS = ("train", "held_out")
 LABEL = np.dtype("<i4")
+LARGEST_SIZE = 2**24  # of anything that is counted: what is larger was not written by `encode`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Meta:
     num_crops: int = 0
     random_crop: tuple[float, ...] = ()  # of the crops: least and greatest share of the side
     num_beams: int = 1
+
+    def __post_init__(self):
+        sizes = {"grid": self.grid, "depth": (self.depth,), "codebook_size": (self.codebook_size,)}
+        sizes |= {"code_dim": (self.code_dim,), "image_size": (self.image_size,)}
+        for name, values in sizes.items():
+            if not all(1 <= value <= LARGEST_SIZE for value in values):
+                found = values if len(values) > 1 else values[0]
+                raise errors.UserError(f"{name} of codes is {found}; expected 1 to {LARGEST_SIZE}")
 
     @property
     def num_views(self) -> int:
@@ -101,10 +110,14 @@ def label_of(record: bytes) -> np.int32:
 
 
 class CodesSource:
-    """Elements `{"codes": int32 "l q", "labels", "index"}` out of shards; threads may share it."""
+    """Elements `{"codes": int32 "l q", "labels", "index"}` out of shards; threads may share it.
 
-    def __init__(self, records: shards.Records, layout: Layout):
-        self._records, self._layout = records, layout
+    Raises UserError, naming record and file, for one of another length, a label that is of no class
+    and a code that is of no entry, as they are read.
+    """
+
+    def __init__(self, records: shards.Records, meta: Meta):
+        self._records, self._layout, self._meta = records, Layout.of(meta), meta
 
     def __len__(self) -> int:
         return len(self._records)
@@ -112,20 +125,43 @@ class CodesSource:
     def __getitem__(self, index: int) -> Element:
         index = int(index)
         record = self._records[index]
-        return {
-            "codes": self._layout.codes(record),
-            "labels": label_of(record),
-            "index": np.int32(index),
-        }
+        label = self._label(index, record)
+        found = self._layout.codes(record)
+        if not 0 <= found.min() <= found.max() < self._meta.codebook_size:
+            self._refuse(
+                index,
+                f"codes from {found.min()} to {found.max()}",
+                f"0 to {self._meta.codebook_size - 1}",
+            )
+        return {"codes": found, "labels": label, "index": np.int32(index)}
 
     def label(self, index: int) -> int:
         """The class of a record."""
-        return int(label_of(self._records[int(index)]))
+        return int(self._label(int(index), self._records[int(index)]))
 
     @functools.cached_property
     def labels(self) -> Int32[np.ndarray, "n"]:
         """The label of every record; reads all of them once."""
-        return np.array([label_of(record) for record in self._records.in_order()], np.int32)
+        found = [
+            self._label(index, record) for index, record in enumerate(self._records.in_order())
+        ]
+        return np.array(found, np.int32)
+
+    def _label(self, index: int, record: bytes) -> np.int32:
+        num_bytes, num_classes = self._layout.num_bytes, len(self._meta.class_names)
+        if len(record) != num_bytes:
+            self._refuse(index, f"{len(record)} bytes", str(num_bytes))
+        label = label_of(record)
+        if not 0 <= label < num_classes:
+            self._refuse(index, f"the label {label}", f"0 to {num_classes - 1}")
+        return label
+
+    def _refuse(self, index: int, found: str, expected: str) -> NoReturn:
+        file, place = self._records.where(index)
+        raise errors.UserError(
+            f"record {place} of {self._records.paths[file]} holds {found}, but {DESCRIPTION} tells "
+            f"of {expected}; encode again with `resgen encode`"
+        )
 
     def __repr__(self) -> str:
         return f"CodesSource({len(self)} records)"
@@ -162,7 +198,7 @@ def read(path: str | os.PathLike) -> CodesDataset:
             raise errors.UserError(f"{path / name} is {state}; encode again with `resgen encode`")
     return CodesDataset(
         *(_source(folder, counts[part], meta) for part in PARTS),
-        codebooks=np.load(folder / CODEBOOKS, allow_pickle=False),
+        codebooks=_codebooks(folder / CODEBOOKS, meta),
         meta=meta,
         sha256=sums,
     )
@@ -173,14 +209,32 @@ def _is_whole(file: pathlib.Path, sha256: str | None) -> bool:
 
 
 def _source(path: pathlib.Path, counts: dict[str, int], meta: Meta) -> CodesSource:
-    layout = Layout.of(meta)
-    records = shards.Records([path / name for name in counts], counts.values())
-    if len(records) and len(records[0]) != layout.num_bytes:
+    found = shards.Records([path / name for name in counts])
+    for name, told, there in zip(counts, counts.values(), found.counts, strict=True):
+        if told != there:
+            raise errors.UserError(
+                f"{path / name} holds {there} records, but {DESCRIPTION} tells of {told}; encode "
+                "again with `resgen encode`"
+            )
+    return CodesSource(found, meta)
+
+
+def _codebooks(file: pathlib.Path, meta: Meta) -> Float32[np.ndarray, "q v c"]:
+    shape = (meta.depth, meta.codebook_size, meta.code_dim)
+    try:
+        # Mapped, not read: a header may claim more than there is memory for.
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OverflowError) as failure:
+        raise errors.UserError(f"{file} is no array ({failure}); encode again") from failure
+    if found.shape != shape or found.dtype != np.float32:
         raise errors.UserError(
-            f"{path} holds records of {len(records[0])} bytes, but {DESCRIPTION} tells of "
-            f"{layout.num_bytes}; encode again with `resgen encode`"
+            f"{file} holds {found.dtype} of {str(found.shape)[:80]}, but {DESCRIPTION} tells of "
+            f"float32 of {shape}; encode again with `resgen encode`"
         )
-    return CodesSource(records, layout)
+    found = np.array(found)
+    if not np.isfinite(found).all():
+        raise errors.UserError(f"{file} holds NaN or infinity; train the tokenizer again")
+    return found
 
 
 def describe(
@@ -225,6 +279,8 @@ def _description(path: paths.Path) -> dict[str, Any]:
             raise errors.UserError(f"{place} lacks the field {name!r}; encode again")
     if not all(isinstance(description["shards"].get(part), dict) for part in PARTS):
         raise errors.UserError(f"{place} lacks the shards of {' or '.join(PARTS)}; encode again")
+    for name in (name for part in PARTS for name in description["shards"][part]):
+        paths.check_name(name, str(place))
     return description
 
 

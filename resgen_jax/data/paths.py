@@ -23,6 +23,7 @@ Path = pathlib.Path | epath.Path
 VARIABLE = "RESGEN_CACHE"
 DEFAULT_CACHE = "~/.cache/resgen_jax/buckets"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+LONGEST_NAME = 255  # bytes, of nearly every file system
 
 
 class Scheme(NamedTuple):
@@ -70,6 +71,25 @@ def of(place: str | os.PathLike) -> Path:
 def is_remote(place: str | os.PathLike) -> bool:
     """Whether it lies in a bucket."""
     return scheme_of(place) is not None
+
+
+def check_name(name: Any, where: str, *, in_folders: bool = False) -> None:
+    """Raises UserError unless `name`, out of a file of a stranger's, stays in the folder it is in.
+
+    Whatever data name is checked here before anything is opened, written or asked for: one plain
+    name, or with `in_folders` some of them with / between. `where` says what file it stands in.
+    """
+    parts = name.split("/") if isinstance(name, str) and in_folders else [name]
+    if not all(map(_is_plain, parts)):
+        wanted = "a path that stays in its folder" if in_folders else "a name without a folder"
+        raise errors.UserError(f"{where} names the file {str(name)[:80]!r}; expected {wanted}")
+
+
+def _is_plain(name: Any) -> bool:
+    if not isinstance(name, str) or name in ("", ".", ".."):
+        return False
+    is_short = len(name.encode(errors="surrogatepass")) <= LONGEST_NAME
+    return is_short and name.isprintable() and not set(name) & set("/\\:")
 
 
 def absolute(place: str | os.PathLike) -> Path:

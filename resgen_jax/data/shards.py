@@ -93,12 +93,11 @@ def sha256(path: str | os.PathLike) -> str:
 class Records(Sequence):
     """The records of some ArrayRecord files, one file after the other."""
 
-    def __init__(self, paths: Iterable[str | os.PathLike], counts: Iterable[int] | None = None):
+    def __init__(self, paths: Iterable[str | os.PathLike]):
         self.paths = tuple(str(path) for path in paths)
         self._readers = handles.Handles(open_reader)
-        if counts is None:
-            counts = [self._readers(path).num_records() for path in self.paths]
-        self._starts = (0, *itertools.accumulate(counts))
+        self.counts = tuple(self._readers(path).num_records() for path in self.paths)
+        self._starts = (0, *itertools.accumulate(self.counts))
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -80,12 +80,16 @@ def steps(directory: paths.Path, mark: str = LIST) -> list[int]:
 def fetch(place: paths.Path, into: pathlib.Path) -> None:
     """Copies a checkpoint out of the bucket.
 
-    Raises OSError for a file that has changed there or is gone, UnreachableError for any other
-    trouble, so that a good checkpoint is not taken for a damaged one.
+    Raises OSError for a file that has changed there or is gone, UserError for one whose name leads
+    out of the folder, UnreachableError for any other trouble, so that a good checkpoint is not
+    taken for a damaged one.
     """
     shutil.rmtree(into, ignore_errors=True)
     _fetch(place / LIST, into.with_suffix(".json"))
-    for name, facts in json.loads(into.with_suffix(".json").read_text()).items():
+    entries = json.loads(into.with_suffix(".json").read_text())
+    for name in entries:
+        paths.check_name(name, str(place / LIST), in_folders=True)
+    for name, facts in entries.items():
         _fetch(place / name, into / name)
         if _facts(into / name) != facts:
             raise OSError(f"{name} is not the file that was saved")

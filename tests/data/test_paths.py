@@ -78,3 +78,14 @@ def test_working_copies_are_told_apart_and_those_of_disks_are_the_disks(monkeypa
     found = {paths.working_copy(place, use) for place in places for use in ("read", "written")}
     assert len(found) == 4
     assert all(copy.is_relative_to(tmp_path) for copy in found)
+
+
+@pytest.mark.parametrize("name", ["a", "codes_train-00000-of-00001.array_record", "d/0f%3a", "ä b"])
+def test_names_that_stay_in_their_folder_pass(name):
+    paths.check_name(name, "files.json", in_folders=True)
+
+
+@pytest.mark.parametrize("name", [3, None, "", "..", "a/..", "/a", "a/", "a\n", "a\\b", "x" * 256])
+def test_names_that_lead_elsewhere_are_refused_with_the_file_they_stand_in(name):
+    with pytest.raises(errors.UserError, match=r"^files.json names the file"):
+        paths.check_name(name, "files.json", in_folders=True)

@@ -1,8 +1,11 @@
 """Mirror: a step counts once it is whole, the keep rule holds, and changed files are noticed."""
 
+import json
+
 import buckets
 import pytest
 
+from resgen_jax.core import errors
 from resgen_jax.data import paths
 from resgen_jax.training import checkpoint, mirror
 
@@ -84,3 +87,15 @@ def test_forgotten_step_counts_no_longer(made):
     found.forget(1)
     assert mirror.steps(found.directory) == []
     assert checkpoint.steps("s3://bucket/run") == []
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/etc/hostname", "a/../../victim", "a//b"])
+def test_list_of_files_that_leads_out_of_the_checkpoint_is_refused(made, tmp_path, name):
+    found, save = made
+    save(1)
+    found.publish(1)
+    listed = json.loads((found.directory / "1" / mirror.LIST).read_text())
+    paths.write(found.directory / "1" / mirror.LIST, json.dumps(listed | {name: [1, "0"]}).encode())
+    with pytest.raises(errors.UserError, match="names the file .*stays in its folder"):
+        mirror.fetch(found.directory / "1", tmp_path / "into" / "1")
+    assert not (tmp_path / "into" / "1").exists()
