@@ -10,6 +10,8 @@ import rich.console
 import rich.progress
 import rich.text
 
+from resgen_jax.core import errors
+
 SECONDS_BETWEEN_LINES = 10.0
 Values = Mapping[str, float]
 
@@ -42,12 +44,12 @@ class Notes:
 def result(text: str) -> None:
     """A line on standard output, by the first process alone."""
     if jax.process_index() == 0:
-        print(text, flush=True)
+        print(errors.shown(text), flush=True)
 
 
 def say(text: str) -> None:
     """A line on standard error."""
-    console().print(rich.text.Text(text), soft_wrap=True)
+    console().print(rich.text.Text(errors.shown(text)), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -82,7 +84,7 @@ class _Bar:
         self._bar.update(self._task, completed=done, values=written(values))
 
     def note(self, text: str) -> None:
-        self._bar.console.print(rich.text.Text(text))
+        self._bar.console.print(rich.text.Text(errors.shown(text)))
 
 
 class _Lines:
@@ -107,7 +109,7 @@ class _Lines:
             self._tell()
 
     def note(self, text: str) -> None:
-        self._console.print(rich.text.Text(text), soft_wrap=True)
+        self._console.print(rich.text.Text(errors.shown(text)), soft_wrap=True)
 
     def finish(self) -> None:
         """The last line, unless it has been told."""

@@ -1,0 +1,19 @@
+"""What a user's mistake looks like on a terminal."""
+
+import pytest
+
+from resgen_jax.core import errors
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\x1b]0;owned\x07\x1b[2Jy", r"a\x1b]0;owned\x07\x1b[2Jy"),
+        ("a\rb\tc\x9bd", r"a\rb\tc\x9bd"),
+        ("\u202egnp.exe \udcff", r"\u202egnp.exe \udcff"),
+        ("Zoë's 猫.png, 24.1 dB\nsecond line", "Zoë's 猫.png, 24.1 dB\nsecond line"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_escaped(text, expected):
+    assert errors.shown(text) == expected
+    assert str(errors.UserError(text)) == expected
