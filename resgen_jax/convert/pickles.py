@@ -18,6 +18,8 @@ HARMLESS = re.compile(
     r"|(pytorch_)?lightning(_fabric)?\.[\w.]+|omegaconf\.[\w.]+"
 )
 MAX_SHOWN = 80
+# What calls may be handed in all, of which each opcode brings its share.
+FREE_HANDLED, MAX_HANDLED_EACH = 10_000, 4
 
 
 class Name(NamedTuple):
@@ -56,12 +58,12 @@ def load(file: Any, builders: Builders, look_up: Callable[[Any], Any], where: st
 
 
 def mapping(items: Any = ()) -> dict:
-    """A dict of pairs, whose keys may only be plain values: others can be made slow to hash."""
+    """A dict of pairs; keys that are no text stand in it as `Opaque`, as some are slow to hash."""
     found = {}
     for key, value in items:
-        if not isinstance(key, str | int | float | bytes | Name | Opaque | None):
+        if isinstance(key, list | tuple | dict) and not isinstance(key, Name):
             raise ValueError(f"a key is a {type(key).__name__}")
-        found[key] = value
+        found[key if isinstance(key, str) else Opaque()] = value
     return found
 
 
@@ -73,10 +75,12 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.steps = self.handled = 0
 
     def run(self, file: Any) -> Any:
         for opcode, argument, _ in pickletools.genops(file):
             name = opcode.name
+            self.steps += 1
             if name == "STOP":
                 return self.stack.pop()
             if name in PUSHES_ARGUMENT:
@@ -109,6 +113,8 @@ class _Machine:
         return taken
 
     def name(self, module: Any, name: Any) -> None:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a name that is no text")
         text = f"{module}.{name}"
         if text not in self.builders and not HARMLESS.fullmatch(text):
             self.refuse(text)
@@ -117,8 +123,19 @@ class _Machine:
     def call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, Name):
             self.refuse(f"a {type(function).__name__}")
+        self.count(arguments)
         builder = self.builders.get(function.text)
         self.stack.append(Opaque() if builder is None else builder(*arguments))
+
+    def count(self, arguments: Any) -> None:
+        """Raises ValueError once calls are handed far more than the file holds.
+
+        Each thing took an opcode to make, but few bytes hand the same long list to many calls.
+        """
+        held = [given for given in arguments if isinstance(given, list | tuple | dict)]
+        self.handled += len(arguments) + sum(map(len, held))
+        if self.handled > FREE_HANDLED + MAX_HANDLED_EACH * self.steps:
+            raise ValueError("more would be made of it than it holds")
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]

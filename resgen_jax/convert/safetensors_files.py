@@ -31,6 +31,7 @@ DTYPES: dict[str, Any] = {
     "C64": np.complex64,
 }
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+MAX_RANK = 32
 MAX_HEADER = 100_000_000  # bytes, as the format's own library has it
 METADATA = "__metadata__"
 
@@ -92,6 +93,8 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 def _array(body: np.ndarray, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
     begin, end = entry["data_offsets"]
+    if len(shape) > MAX_RANK:
+        raise ValueError(f"{name[:80]} has {len(shape)} dimensions")
     if not all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end)):
         raise ValueError(f"{name} has a negative or fractional size")
     if end > len(body) or end - begin != math.prod(shape) * dtype.itemsize:

@@ -16,6 +16,7 @@ import numpy as np
 
 from resgen_jax.convert import pickles, safetensors_files
 from resgen_jax.core import errors
+from resgen_jax.data import zips
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,6 +56,9 @@ DAMAGES = (
     TypeError,
     RuntimeError,  # what zipfile raises for encrypted entries
 )
+MAX_RANK = 32
+LARGEST = 2**48  # of any size or offset, in numbers
+MAX_EXPANDED = 2**20  # numbers of a tensor that repeats what its storage holds
 MAX_SECTION_DEPTH = 4
 MAX_SECTIONS = 64
 
@@ -173,8 +177,12 @@ def _open_zip(path: pathlib.Path) -> Contents:
 
 def _open_npz(path: pathlib.Path) -> Contents:
     try:
+        with zipfile.ZipFile(path) as archive:
+            zips.check(archive, path)
         with np.load(path, allow_pickle=False) as arrays:
             return Contents(dict(arrays), _no_storage)
+    except MemoryError:
+        raise zipfile.BadZipFile("an array claims more than there is memory for") from None
     except ValueError as failure:
         raise errors.UserError(
             f"{path} holds an array that is not plain numbers ({failure}); save it without"
@@ -183,11 +191,12 @@ def _open_npz(path: pathlib.Path) -> Contents:
 
 def _open_torch_zip(path: pathlib.Path, prefix: str) -> Contents:
     archive = zipfile.ZipFile(path)
+    zips.check(archive, path)
 
     def entry(name: str) -> bytes:
         info = archive.getinfo(prefix + name)
         # What torch.save writes is never compressed, so no entry can be larger than the file.
-        if info.compress_type != zipfile.ZIP_STORED:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise zipfile.BadZipFile(f"{info.filename} is compressed")
         return archive.read(info)
 
@@ -213,8 +222,8 @@ def _open_legacy(path: pathlib.Path) -> Contents:
     root = pickles.load(file, BUILDERS, look_up, str(path))
     places = {}
     for key in pickles.load(file, {}, _storage, str(path)):
-        if key not in storages:
-            raise pickles.Damaged(f"storage {key!r} belongs to nothing")
+        if not isinstance(key, str) or key not in storages:
+            raise pickles.Damaged("a storage belongs to nothing")
         (size,) = struct.unpack("<q", file.read(8))
         num_bytes = size * storages[key].dtype.itemsize
         if size < 0 or file.tell() + num_bytes > len(file):
@@ -237,9 +246,13 @@ READERS: dict[bytes, Callable[[pathlib.Path], Contents]] = {
 
 def _storage(reference: Any) -> Storage:
     """The storage that a persistent id means: ("storage", type, key, device, numbers)."""
+    if not isinstance(reference, tuple) or not 5 <= len(reference) <= 6:
+        raise ValueError("a reference to no storage")
     kind, name, key, _, size, *views = reference
-    if kind != "storage" or not isinstance(key, str) or not isinstance(size, int) or size < 0:
-        raise ValueError(f"{kind!r} is no storage")
+    if not all(isinstance(text, str) for text in (kind, key)) or kind != "storage":
+        raise ValueError("a reference to no storage")
+    if not isinstance(name, pickles.Name) or not isinstance(size, int) or not 0 <= size < LARGEST:
+        raise ValueError("a storage without a type or with an absurd size")
     if any(views):
         raise ValueError("it holds views of storages, a format from before PyTorch 0.4")
     return Storage(key, np.dtype(_STORAGE_NAMES[name.text]), size)
@@ -258,9 +271,15 @@ def _tensor_of_dtype(
 
 
 def _checked(storage, dtype, offset, shape, strides) -> Tensor:
+    if not all(
+        isinstance(part, tuple | list) and len(part) <= MAX_RANK for part in (shape, strides)
+    ):
+        raise ValueError(f"a tensor without a shape, or of more than {MAX_RANK} dimensions")
     numbers = (offset, *shape, *strides)
-    if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError("a tensor with a negative or fractional size")
+    if not all(isinstance(number, int) and 0 <= number < LARGEST for number in numbers):
+        raise ValueError("a tensor with a negative, fractional or absurd size")
+    if math.prod(shape) > max(storage.size, MAX_EXPANDED):
+        raise ValueError(f"a tensor of {math.prod(shape)} numbers out of {storage.size}")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if math.prod(shape) and last >= storage.size:
         raise ValueError(f"a tensor reaches behind the end of storage {storage.key}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.data import paths, zips
 
 LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field end it
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -42,6 +42,10 @@ def read(path: pathlib.Path, name: str) -> np.ndarray:
                 return _mapped(path, member)
             with archive.open(member) as file:
                 return np.lib.format.read_array(file, allow_pickle=False)
+        except MemoryError:
+            raise errors.UserError(
+                f"the array {name!r} of {path} claims more than there is memory for"
+            ) from None
         except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as failure:
             raise errors.UserError(
                 f"the array {name!r} of {path} cannot be read ({failure}); write the file again"
@@ -110,6 +114,7 @@ def writing(path: paths.Path, *, is_on: bool = True) -> Iterator[Writer]:
 def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(path)
+        zips.check(archive, path)
     except FileNotFoundError:
         raise errors.UserError(f"there is no file {str(path)!r}") from None
     except (zipfile.BadZipFile, OSError) as failure:
