@@ -18,6 +18,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MODES = {1: "L", 3: "RGB"}
 MAX_PIXELS = 2**27  # 134 million; a larger image is refused before it is unpacked
+MAX_SCANS = 64  # passes of a progressive JPEG, each of which goes over all pixels; 10 are usual
+MAX_TILE = 2**22  # pixels of a tile that is larger than its image
+TILE_SIZE = (322, 323)  # the TIFF tags
 LARGE = 2**24  # pixels; a larger image is shrunk by whole numbers before anything else
 ONE_LARGE = threading.Lock()  # however many threads read, one large image is unpacked at a time
 ORIENTATION = 0x0112  # the EXIF field
@@ -77,6 +80,7 @@ def read_views(
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            _check_work(image, encoded)
             if least_side:  # JPEG decodes cheaply at 1/2, 1/4 or 1/8
                 image.draft(None, (least_side, least_side))
             is_large = image.width * image.height > LARGE
@@ -88,6 +92,17 @@ def read_views(
         raise
     except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise unreadable(name, failure) from failure
+
+
+def _check_work(image: Image.Image, encoded: bytes) -> None:
+    """Raises ValueError for a file that takes far more to unpack than its pixels do."""
+    # Between markers, a JPEG never holds these two bytes together.
+    if image.format == "JPEG" and (scans := encoded.count(b"\xff\xda")) > MAX_SCANS:
+        raise ValueError(f"it is unpacked in {scans} passes")
+    if image.format == "TIFF":
+        width, height = (int(image.tag_v2.get(tag, 0)) for tag in TILE_SIZE)
+        if width * height > max(MAX_TILE, 4 * image.width * image.height):
+            raise ValueError(f"it claims tiles of {width}x{height} pixels")
 
 
 def unreadable(name: str, failure: Exception) -> UnreadableImage:

@@ -21,6 +21,7 @@ SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
 LABEL_FIELDS = ("label", "cls", "class_name")
 INDEX_FORMAT = 2
+MAX_NAME, MAX_LABEL = 4096, 2**20  # bytes; of more, neither is what it claims to be
 MANY = 8  # tars that are looked through at a time
 
 Label = int | str
@@ -112,8 +113,8 @@ def index(path: pathlib.Path) -> list[Member]:
     try:
         found = json.loads(kept.read_text())
         if all(found[name] == value for name, value in state.items()):
-            return [Member(*member) for member in found["members"]]
-    except (OSError, ValueError, KeyError, TypeError):
+            return [_kept(entry, status.st_size) for entry in found["members"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # none yet, or of no use: it is made anew
     members = _look_through(path)
     unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
@@ -125,12 +126,22 @@ def index(path: pathlib.Path) -> list[Member]:
     return members
 
 
+def _kept(entry: Sequence, size: int) -> Member:
+    """A member out of an index; ValueError where it lies outside of a tar of this size."""
+    member = Member(*entry)
+    is_inside = 0 <= member.offset <= member.offset + member.size <= size
+    if not (isinstance(member.key, str) and is_inside):
+        raise ValueError("an entry that was not written here")
+    return member
+
+
 def _look_through(path: pathlib.Path) -> list[Member]:
     pictures: dict[str, dict[str, Place]] = {}
     labels: dict[str, Label] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
+                _check(member, path)
                 key, suffix = _split(member.name)
                 name = os.path.basename(member.name)
                 if not member.isfile() or name.startswith("."):  # macOS puts ._NAME beside NAME
@@ -156,6 +167,19 @@ def _look_through(path: pathlib.Path) -> list[Member]:
             f"{lacking}.json (with the field 'label') beside it"
         )
     return [Member(key, *_picture(found, path), labels[key]) for key, found in pictures.items()]
+
+
+def _check(member: tarfile.TarInfo, path: pathlib.Path) -> None:
+    """Raises UserError for a member that claims what no image or label is."""
+    if len(member.name.encode(errors="surrogateescape")) > MAX_NAME:
+        problem = f"a name of {len(member.name)} characters"
+    elif member.issparse():
+        problem = f"the sparse file {member.name!r}"
+    elif member.name.endswith(LABEL_SUFFIXES) and member.size > MAX_LABEL:
+        problem = f"{member.name!r}, a label of {member.size} bytes"
+    else:
+        return
+    raise errors.UserError(f"{path} holds {problem}; make it again without")
 
 
 def _picture(found: Mapping[str, Place], path: pathlib.Path) -> Place:

@@ -1,0 +1,93 @@
+"""Small files that take much to unpack, and tars whose members are not what they claim."""
+
+import io
+import json
+import struct
+import tarfile
+
+import image_files
+import numpy as np
+import pytest
+from PIL import Image
+
+from resgen_jax.core import errors
+from resgen_jax.data import images, tars
+
+
+def progressive(passes):
+    """A JPEG in which the last pass comes again until there are so many."""
+    encoded = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16), np.uint8)
+    Image.fromarray(noise).save(encoded, "JPEG", progressive=True)
+    content = encoded.getvalue()
+    start, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    missing = passes - content.count(b"\xff\xda")
+    return content[:end] + content[start:end] * missing + content[end:]
+
+
+def test_jpeg_of_many_passes_is_refused_and_a_usual_one_is_read(tmp_path):
+    (tmp_path / "many.jpg").write_bytes(progressive(images.MAX_SCANS + 1))
+    with pytest.raises(images.UnreadableImage, match="many.jpg .*unpacked in 65 passes"):
+        images.read(tmp_path / "many.jpg", 16, 3)
+    (tmp_path / "usual.jpg").write_bytes(progressive(10))
+    assert images.read(tmp_path / "usual.jpg", 16, 3).shape == (16, 16, 3)
+
+
+def tiled(side):
+    """A TIFF of 64x64 pixels in one tile of this side."""
+    data = bytes(side * side)
+    tags = {256: 64, 257: 64, 258: 8, 259: 1, 262: 1, 277: 1}
+    tags |= {322: side, 323: side, 324: 8, 325: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+def test_tiles_far_larger_than_the_image_are_refused(tmp_path):
+    (tmp_path / "large.tif").write_bytes(tiled(4096))
+    with pytest.raises(images.UnreadableImage, match="large.tif .*tiles of 4096x4096 pixels"):
+        images.read(tmp_path / "large.tif", 64, 1)
+    (tmp_path / "usual.tif").write_bytes(tiled(256))
+    assert images.read(tmp_path / "usual.tif", 64, 1).shape == (64, 64, 1)
+
+
+def write_tar(path, *members):
+    """A tar of members with their content."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content, headers in members:
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(content), headers
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+SPARSE = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**31), "GNU.sparse.numblocks": "1"}
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (("a" * 5000 + ".jpg", b"x", {}), "a name of 5004 characters"),
+        (("a.cls", bytes(2**20 + 1), {}), "a label of 1048577 bytes"),
+        (("a.json", b"x", SPARSE), "the sparse file"),
+        (("a.jpg", b"x", SPARSE), "the sparse file"),
+    ],
+    ids=["name", "label", "sparse label", "sparse image"],
+)
+def test_members_that_claim_what_nothing_is_are_refused(tmp_path, member, words):
+    path = write_tar(tmp_path / "x.tar", member)
+    with pytest.raises(errors.UserError, match=words) as caught:
+        tars.index(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", [["a", 0, 2**40, 0], ["a", -5, 10, 0], [3, 0, 10, 0], 7])
+def test_index_that_points_outside_of_its_tar_is_made_anew(tmp_path, entry):
+    source = image_files.encoded(image_files.make_folder(tmp_path / "folder"))
+    place = image_files.write_tars(tmp_path / "tars", source)
+    first = tars.open_tars(place, "").train
+    for kept in (tmp_path / "tars").glob("*.index.json"):
+        fields = json.loads(kept.read_text())
+        kept.write_text(json.dumps(fields | {"members": [entry]}))
+    again = tars.open_tars(place, "").train
+    assert [again[i] for i in range(len(again))] == [first[i] for i in range(len(first))]
