@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import json
 import pathlib
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax
 from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
 from resgen_jax.convert import exports, formats, weights
 from resgen_jax.core import build, errors, trees
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 
 SAFETENSORS = "safetensors"
 # Flags that stand for keywords of a format's `convert`.
@@ -160,7 +159,7 @@ def _of_generator(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
         _fetch(generator.params),
         _fetch(generator.codebooks),
         _config(generator.config),
-        json.loads((paths.of(workdir) / experiments.CODES_FILE).read_text()),
+        json_files.read(paths.of(workdir) / experiments.CODES_FILE, "start its training again"),
     )
     return export, {"step": generator.step, "class_names": list(generator.meta.class_names)}
 

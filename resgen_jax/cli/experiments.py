@@ -1,7 +1,6 @@
 """From a config to what the training loop takes: task, mesh and data."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
+from resgen_jax.data import codes, json_files, paths, pipeline, sources, spread, stream
 from resgen_jax.generators import choices, interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
@@ -266,7 +265,8 @@ def _keep_description(workdir: paths.Path, place: str, dataset: codes.CodesDatas
     """Beside the checkpoints: what the codes are of; other codes of that name are refused later."""
     path = workdir / CODES_FILE
     fields = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
-    if path.is_file() and json.loads(path.read_text()).get("sha256") != dataset.sha256:
+    way_out = "restore it, or train into another --workdir"
+    if path.is_file() and json_files.read(path, way_out).get("sha256") != dataset.sha256:
         raise errors.UserError(
             f"the codes in {place} are not those that the run in {workdir} began with; bring those "
             f"back, or train into another --workdir"

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
@@ -60,18 +60,12 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.
     """The config of the run directory `workdir`, which has to be of the task `task` if given."""
     path = paths.of(workdir) / FILE
     try:
-        fields = json.loads(path.read_text())
+        fields = json_files.read(path, "restore it, or train into another --workdir")
     except (FileNotFoundError, NotADirectoryError):
         raise errors.UserError(
             f"{str(workdir)!r} is not a run directory (no {FILE} in it); name one that "
             f"`resgen train --workdir=DIR` made"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as failure:
-        raise errors.UserError(
-            f"{path} is damaged ({failure}); restore it, or train into another --workdir"
-        ) from failure
-    if not isinstance(fields, dict):
-        raise errors.UserError(f"{path} holds no config; train into another --workdir")
     config = from_json(fields)
     if task is not None and config.get("task") != task:
         raise errors.UserError(

@@ -2,14 +2,13 @@
 
 import argparse
 import fnmatch
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from resgen_jax.cli import flags, progress, run_directory, studies, train
 from resgen_jax.core import build, errors
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 from resgen_jax.scaling import plot, report, study
 from resgen_jax.training import flops
 
@@ -174,14 +173,16 @@ def _write_study(workdir: str, found: studies.Study) -> None:
 def _read_study(workdir: paths.Path) -> dict[str, Any]:
     path = workdir / studies.FILE
     try:
-        fields = json.loads(path.read_text())
+        fields = json_files.read(path, "`resgen scale run` writes it anew")
         return {name: fields[name] for name in ("unit", "metric", "meaning", "runs")}
     except (FileNotFoundError, NotADirectoryError):
         raise errors.UserError(
             f"{str(workdir)!r} is no study (no {studies.FILE} in it); name one that "
             f"`resgen scale run --config={studies.EXAMPLE} --workdir=DIR` made"
         ) from None
-    except (ValueError, KeyError, TypeError) as failure:
+    except errors.UserError:
+        raise
+    except (KeyError, TypeError) as failure:
         raise errors.UserError(
             f"{path} is damaged ({failure}); `resgen scale run` writes it anew"
         ) from failure

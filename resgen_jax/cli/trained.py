@@ -1,6 +1,5 @@
 """Trained models out of their run directories, ready to encode, decode and sample."""
 
-import json
 import os
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import experiments, run_directory, sections, synthetic
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
-from resgen_jax.data import codes, paths
+from resgen_jax.data import codes, json_files, paths
 from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
 
@@ -61,7 +60,7 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
         raise errors.UserError(
             f"{workdir} lacks {experiments.CODES_FILE}; start its training again to write it"
         )
-    fields = json.loads(path.read_text())
+    fields = json_files.read(path, "start its training again to write it")
     fields.pop("sha256", None)
     meta = build.build(codes.Meta, fields, str(path))
     task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())

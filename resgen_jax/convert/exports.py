@@ -15,7 +15,7 @@ import numpy as np
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
 from resgen_jax.quantizers import interface as quantizers
@@ -170,9 +170,11 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
             "`resgen convert`"
         )
     try:
-        fields = json.loads((path / CONFIG).read_text())
+        fields = json_files.read(path / CONFIG, "convert it again")
         return fields[SECTION] | {"kind": fields[SECTION]["kind"]}
-    except (OSError, ValueError, KeyError, TypeError) as failure:
+    except errors.UserError:
+        raise
+    except (OSError, KeyError, TypeError) as failure:
         raise errors.UserError(
             f"{path / CONFIG} describes no model of this library ({failure}); convert it again"
         ) from failure

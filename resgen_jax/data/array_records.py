@@ -8,10 +8,9 @@ import json
 import pathlib
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, patterns, records, shards
+from resgen_jax.data import images, json_files, patterns, records, shards
 
 MAGIC = b"RGI1"
 DESCRIPTION = "images.json"
@@ -122,9 +121,9 @@ def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
     for place in (folder / DESCRIPTION, folder.parent / DESCRIPTION):
         if place.is_file():
             try:
-                description: Any = json.loads(place.read_text())
+                description = json_files.read(place, 'expected {"class_names": [...]}')
                 return tuple(map(str, description["class_names"]))
-            except (ValueError, KeyError, TypeError) as failure:
+            except (KeyError, TypeError) as failure:
                 raise errors.UserError(
                     f"{place} does not name the classes ({failure}); expected "
                     f'{{"class_names": [...]}}'

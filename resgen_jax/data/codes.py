@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import paths, shards
+from resgen_jax.data import json_files, paths, shards
 from resgen_jax.data.sources import Element
 
 DESCRIPTION, CODEBOOKS = "codes.json", "codebooks.npy"
@@ -257,16 +257,12 @@ def _description(path: paths.Path) -> dict[str, Any]:
     """The content of codes.json, of this format and with its files; UserError else."""
     place = path / DESCRIPTION
     try:
-        description = json.loads(place.read_text())
+        description = json_files.read(place, "encode again")
     except (FileNotFoundError, NotADirectoryError):
         raise errors.UserError(
             f"{str(path)!r} is not a codes directory (no {DESCRIPTION} in it); write one with "
             f"`resgen encode --workdir=TOKENIZER_RUN --output=DIR` and name it in data.codes"
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as failure:
-        raise errors.UserError(f"{place} is damaged ({failure}); encode again") from failure
-    if not isinstance(description, dict):
-        raise errors.UserError(f"{place} holds no fields; encode again")
     found = description.pop("format", 1)
     if found != FORMAT:
         age = "an older" if found == 1 else "another"

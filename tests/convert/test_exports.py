@@ -113,7 +113,11 @@ def test_arrays_that_do_not_fit_are_all_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "match"),
-    [("{", "describes no model"), ('{"task": "rq_vae"}', "describes no model"), (None, "lacks")],
+    [
+        ("{", "is damaged.*convert it again"),
+        ('{"task": "rq_vae"}', "describes no model"),
+        (None, "lacks"),
+    ],
 )
 def test_other_directories_are_refused(tmp_path, content, match):
     path = exports.write(tmp_path / "out", export(), {})
