@@ -11,6 +11,7 @@ from PIL import Image
 
 from resgen_jax.cli import progress, reconstruct, remarks, run_directory, sampling
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
+from resgen_jax.training import writer
 
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan
@@ -105,8 +106,7 @@ def _curves(plan: "Plan", rebuilt: dict[str, Any]) -> Image.Image:
 
 
 def _curve(title: str, workdir: pathlib.Path) -> curves.Curve:
-    text = (workdir / "metrics.jsonl").read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = writer.read(workdir)
     pairs = {
         split: [
             (line["step"], line["loss"])

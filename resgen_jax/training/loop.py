@@ -99,6 +99,7 @@ def run(
                 is_on=jax.process_index() == 0,
                 is_measured=checkpoints.is_measured,
                 wandb_project=spec.wandb_project,
+                warn=warn,
             ) as out,
         ):
             training = _Training(task, spec, mesh, seed, iterator, checkpoints, tools)

@@ -7,13 +7,14 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from resgen_jax.data import paths
 from resgen_jax.training import sinks, storage
 from resgen_jax.training.sinks import FILE
 
+DAMAGED = "metrics_damaged.txt"
 SECONDS_BETWEEN_UPLOADS = 60.0
 
 
@@ -36,7 +37,10 @@ class Writer:
         is_on: bool = True,
         is_measured: bool = True,
         wandb_project: str = "",
+        warn: Callable[[str], None] = lambda text: None,
     ):
+        """`warn` is told of lines that were damaged and set aside."""
+        self._warn = warn
         self._sinks: list[sinks.Sink] = []
         self._workdir = paths.of(workdir)
         self._copied: tempfile.TemporaryDirectory | None = None
@@ -57,7 +61,12 @@ class Writer:
                 paths.fetch(self._workdir / FILE, folder / FILE)
         with storage.explained(self._workdir):
             folder.mkdir(parents=True, exist_ok=True)
-            _keep_until(folder / FILE, restored_step, is_measured)
+            num_damaged = _keep_until(folder / FILE, restored_step, is_measured)
+            if num_damaged:
+                self._warn(
+                    f"damaged lines of {self._workdir / FILE}, {num_damaged} of them, were moved "
+                    f"to {DAMAGED} beside it; all others stay"
+                )
             self._sinks.append(sinks.JsonLines(folder))
             self._sinks.append(sinks.TensorBoard(folder, restored_step + 1))
             if wandb_project:
@@ -108,24 +117,45 @@ class Writer:
 
 
 def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """All lines of a run's metrics; the torn last line of a killed run is left out."""
-    path = paths.of(workdir) / FILE
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_bytes().decode(errors="replace").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
+    """All lines of a run's metrics, but for damaged ones and the torn last line of a killed run."""
+    return _sorted_out(paths.of(workdir) / FILE)[0]
 
 
-def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> None:
-    """Drop the lines after `last_step`, and a torn one, in one move."""
+def _sorted_out(path: paths.Path) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """The lines that `Writer` wrote, and those that nobody wrote so; a torn last one is neither."""
     if not path.exists():
-        return
-    lines = [line for line in read(path.parent) if line["step"] <= last_step]
+        return [], []
+    *texts, torn = path.read_bytes().split(b"\n")
+    found = [(_line(text), text) for text in texts if text.strip()]
+    last = _line(torn)  # whole but for its end
+    good = [line for line, _ in found if line is not None] + [last] * (last is not None)
+    return good, [text for line, text in found if line is None]
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """What a line holds, None for one that no `Writer` wrote."""
+    try:
+        fields = json.loads(text)
+        step, split = fields["step"], fields["split"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    numbers = [value for name, value in fields.items() if name != "split" and value is not None]
+    is_good = isinstance(step, int) and isinstance(split, str)
+    return fields if is_good and all(isinstance(n, int | float) for n in numbers) else None
+
+
+def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> int:
+    """Drop the lines after `last_step`, and a torn one, in one move.
+
+    Damaged ones are set aside; gives their number.
+    """
+    if not path.exists():
+        return 0
+    good, damaged = _sorted_out(path)
+    if damaged:
+        with (path.parent / DAMAGED).open("ab") as file:
+            file.write(b"".join(text + b"\n" for text in damaged))
+    lines = [line for line in good if line["step"] <= last_step]
     of_steps = ("train", "speed", "goodput")
     kept = [
         line
@@ -135,3 +165,4 @@ def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> None:
     beside = path.with_suffix(".tmp")
     beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     beside.replace(path)
+    return len(damaged)

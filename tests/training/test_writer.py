@@ -84,3 +84,45 @@ def test_lines_are_strict_json(tmp_path):
 
     text = (tmp_path / writer.FILE).read_text()
     assert json.loads(text, parse_constant=refuse)["loss"] is None
+
+
+BAD = (
+    b"\xff\xfe\x00",
+    b'{"step": 2, "split": "tra',
+    b"[1, 2]",
+    b"7",
+    b"null",
+    b'{"split": "train"}',
+    b'{"step": "2", "split": "train"}',
+    b'{"step": 2, "split": "train", "loss": "low"}',
+    b"[" * 100_000,
+)
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_damaged_line_costs_no_other_and_is_set_aside_with_a_word(tmp_path, bad):
+    with writer.Writer(tmp_path) as out:
+        for step in range(1, 6):
+            out.write(step, "train", {"loss": step})
+    path = tmp_path / writer.FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1] = bad + b"\n"
+    path.write_bytes(b"".join(lines))
+    assert [line["step"] for line in writer.read(tmp_path)] == [1, 3, 4, 5]
+    told = []
+    with writer.Writer(tmp_path, restored_step=4, warn=told.append):
+        pass
+    assert path.read_bytes() == b"".join([lines[0], *lines[2:4]])
+    assert (tmp_path / writer.DAMAGED).read_bytes() == lines[1]
+    assert len(told) == 1
+    assert "1 of them, were moved" in told[0]
+    with writer.Writer(tmp_path, restored_step=4, warn=told.append):
+        assert len(told) == 1
+
+
+def test_whole_last_line_that_lacks_its_end_counts(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(1, "train", {"loss": 1})
+    path = tmp_path / writer.FILE
+    path.write_bytes(path.read_bytes().rstrip())
+    assert [line["step"] for line in writer.read(tmp_path)] == [1]
