@@ -21,6 +21,7 @@ SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
 LABEL_FIELDS = ("label", "cls", "class_name")
 INDEX_FORMAT = 2
+ANY_BYTES = "surrogateescape"  # names in tars are bytes of any encoding
 MAX_NAME, MAX_LABEL = 4096, 2**20  # bytes; of more, neither is what it claims to be
 MANY = 8  # tars that are looked through at a time
 
@@ -52,7 +53,7 @@ class TarImages:
         # Arrays, because a list of a million tuples takes hundreds of megabytes.
         self._tars = np.repeat(np.arange(len(paths)), [len(found) for found in members])
         flat = [member for found in members for member in found]
-        self._keys = np.array([member.key.encode() for member in flat], np.bytes_)
+        self._keys = np.array([member.key.encode(errors=ANY_BYTES) for member in flat], np.bytes_)
         self._places = np.array([(m.offset, m.size) for m in flat], np.int64).reshape(-1, 2)
         self._labels = np.array([by_name[str(member.label)] for member in flat], np.int32)
 
@@ -61,7 +62,7 @@ class TarImages:
 
     def __getitem__(self, index: int) -> records.EncodedImage:
         path = self.paths[self._tars[index]]
-        name = f"{path}:{self._keys[index].decode()}"
+        name = f"{path}:{self._keys[index].decode(errors=ANY_BYTES)}"
         offset, size = map(int, self._places[index])
         try:
             encoded = self._files(path).read(offset, size)
@@ -171,7 +172,7 @@ def _look_through(path: pathlib.Path) -> list[Member]:
 
 def _check(member: tarfile.TarInfo, path: pathlib.Path) -> None:
     """Raises UserError for a member that claims what no image or label is."""
-    if len(member.name.encode(errors="surrogateescape")) > MAX_NAME:
+    if len(member.name.encode(errors=ANY_BYTES)) > MAX_NAME:
         problem = f"a name of {len(member.name)} characters"
     elif member.issparse():
         problem = f"the sparse file {member.name!r}"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, tars
+from resgen_jax.data import images, tars, views
 
 
 def progressive(passes):
@@ -91,3 +91,12 @@ def test_index_that_points_outside_of_its_tar_is_made_anew(tmp_path, entry):
         kept.write_text(json.dumps(fields | {"members": [entry]}))
     again = tars.open_tars(place, "").train
     assert [again[i] for i in range(len(again))] == [first[i] for i in range(len(first))]
+
+
+def test_names_that_are_no_text_are_read_and_shown_escaped(tmp_path):
+    broken = b"not an image"
+    tar = write_tar(tmp_path / "x.tar", ("caf\udce9.jpg", broken, {}), ("caf\udce9.cls", b"0", {}))
+    for _ in range(2):  # looked through, then out of the index
+        found = tars.TarImages([tar], [tars.index(tar)], ["0"])
+        with pytest.raises(images.UnreadableImage, match=r"caf\\udce9 cannot be read"):
+            images.read_views(found[0].encoded, found[0].name, [views.PLAIN], 8, 1)
