@@ -1,7 +1,6 @@
 """`resgen VERB ...`: finds the verb, runs it, and turns a user's mistake into one line."""
 
 import importlib
-import os
 import sys
 import traceback
 import warnings
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import resgen_jax
+from resgen_jax.cli import outputs
 from resgen_jax.core import build, errors
 
 FAULT, USER_ERROR, STOPPED, INTERRUPTED = 1, 2, 3, 130
@@ -71,7 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 2 the user's mistake, 3 stopped after saving, 130 interrupted; faults of the library
     itself keep their traceback. With several processes, 1 where a fault is in another one.
+    Where nobody reads what it prints any more (`| head`), it goes on without.
     """
+    with outputs.lasting():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments:
         print(help_text())
@@ -97,9 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"resgen {name}: interrupted; what was finished is on disk, run the same again")
         _leave_others(INTERRUPTED, failure)
         return INTERRUPTED
-    except BrokenPipeError:  # `resgen ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as failure:
         if not _has_others():
             raise

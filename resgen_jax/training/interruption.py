@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (preemption) as a wish that the loop grants after the step."""
+"""Ctrl-C, SIGTERM (preemption) and SIGHUP (a closed terminal) as a wish granted after the step."""
 
 import contextlib
 import contextvars
@@ -12,7 +12,7 @@ import jax
 from jax.experimental import multihost_utils
 
 T = TypeVar("T")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Cut(BaseException):
@@ -20,7 +20,10 @@ class Cut(BaseException):
 
 
 class Interruption:
-    """While entered, the first signal is noted; a second one acts as it did before: at once.
+    """While entered, the first signal is noted; a Ctrl-C after it acts as it did before: at once.
+
+    Other signals after the first change nothing: machines send them again and again while the run
+    saves. SIGHUP stays ignored where it was (`nohup`).
 
     With several processes the wish has to reach all of them at the same moment, and
     `jax.distributed` already listens to SIGTERM for that; so nothing is caught here then.
@@ -35,11 +38,13 @@ class Interruption:
         # Only the main thread may install handlers; elsewhere the owner of the process decides.
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and jax.process_count() == 1:
-            self._before = {number: self._install(number) for number in SIGNALS}
+            wanted = [number for number in SIGNALS if not _is_left_alone(number)]
+            self._before = {number: self._install(number) for number in wanted}
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        self._restore()
+        for number in tuple(self._before):
+            self._restore(number)
 
     def is_requested(self) -> bool:
         """Whether to stop; the same answer in every process, which ask equally often."""
@@ -70,16 +75,20 @@ class Interruption:
         return around._before.get(number) if isinstance(around, Interruption) else before
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._is_noted = True
-        self._restore()
-        if self._is_cutting:
+        is_first, self._is_noted = not self._is_noted, True
+        self._restore(signal.SIGINT)
+        if self._is_cutting and is_first:
             raise Cut
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
+    def _restore(self, number: signal.Signals) -> None:
+        if number in self._before:
+            handler = self._before.pop(number)
             # None: it was not installed from Python, and cannot be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before = {}
+
+
+def _is_left_alone(number: signal.Signals) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
 
 
 _watching: contextvars.ContextVar[Interruption | None] = contextvars.ContextVar(

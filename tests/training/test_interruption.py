@@ -16,7 +16,7 @@ from resgen_jax.training import loop
 RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, uninterrupted, number):
     before = signal.getsignal(number)
     with pytest.raises(loop.Stopped) as stopped:
@@ -38,7 +38,7 @@ def ctrl_c():
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_a_second_signal_ends_the_run_at_once(tmp_path, single):
+def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path, single):
     seen = []
 
     def progress(event):
@@ -49,6 +49,28 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path, single):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, single, progress=progress, checkpoint_every=2)
     assert max(seen) <= 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_more_notices_wait_until_the_run_is_saved(tmp_path, single, number):
+    def progress(event):
+        if event.step >= 7:
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+
+    with pytest.raises(loop.Stopped) as stopped:
+        train(tmp_path, single, progress=progress)
+    assert stopped.value.step in steps_saved(tmp_path)
+
+
+def test_run_that_ignores_closed_terminals_goes_on(tmp_path, single, uninterrupted):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        closed = at_step(10, lambda: signal.raise_signal(signal.SIGHUP))
+        assert_equal(train(tmp_path, single, progress=closed), uninterrupted[1])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def run_toy(workdir, kill_at=0):
