@@ -9,7 +9,8 @@ held-out nats of a code at levels 0, 1, 2, ..., 7, all coarser ones visible: 2.9
 3.62, 3.85, 4.14, 4.68 by the mixture and 2.88, 3.46, 3.63, 3.79, 3.91, 4.14, 4.41, 4.69 by the code
 head (a guess costs 4.85); 94.8 % of 1,000 samples are taken for the class asked for, at 0.66 of the
 variety of real digits. Clipping acts on every step (norms of 1.3 to 20, half of them above 2.8): so
-the few batches of nearly whole images, with the largest gradients, do not set the direction.
+the few batches of nearly whole images, with the largest gradients, do not set the direction. After
+600 steps the held-out loss was 3.544 with a limit of 1, 3.547 of 5, and 3.596 without clipping.
 
 `:paper` trains the paper's two-part bound alone, `:tiny` takes a few steps of a small network.
 """
