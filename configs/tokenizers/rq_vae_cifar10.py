@@ -11,7 +11,7 @@ weights.
 
 Expect of seed 0, on 10,000 test images (JPEG, not the original pixels; `resgen reconstruct`): PSNR
 20.4, 22.6, 24.1, 25.1, 25.9, 26.3, 26.6, 26.8, 26.9, 26.9, 27.0, 27.0 dB at depth 1 to 12, all
-codes used; LPIPS-squeeze 0.035 on 512 of them. 39 minutes on two shared cores of an AMD EPYC.
+codes used. 39 minutes on two shared cores of an AMD EPYC.
 """
 
 import ml_collections

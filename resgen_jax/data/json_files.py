@@ -6,7 +6,7 @@ from typing import Any
 from resgen_jax.core import errors
 from resgen_jax.data import paths
 
-MAX_DEPTH = 32  # of mappings and lists within each other; our own files reach 5
+MAX_DEPTH = 32  # of mappings and lists within each other
 
 
 def read(path: paths.Path, way_out: str) -> dict[str, Any]:

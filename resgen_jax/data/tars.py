@@ -176,7 +176,7 @@ def _check(member: tarfile.TarInfo, path: pathlib.Path) -> None:
         problem = f"a name of {len(member.name)} characters"
     elif member.issparse():
         problem = f"the sparse file {member.name!r}"
-    elif member.name.endswith(LABEL_SUFFIXES) and member.size > MAX_LABEL:
+    elif _split(member.name)[1] in LABEL_SUFFIXES and member.size > MAX_LABEL:
         problem = f"{member.name!r}, a label of {member.size} bytes"
     else:
         return

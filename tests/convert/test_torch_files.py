@@ -15,19 +15,6 @@ from resgen_jax.core import errors
 NUMBERS = np.arange(24, dtype=np.float32)
 
 
-@pytest.fixture(params=["zip", "legacy"])
-def write(request, tmp_path):
-    """Writes opcodes and storages in either format and gives the file."""
-
-    def write(opcodes, storages=None):
-        path = tmp_path / "weights.pth"
-        writer = torch.write_zip if request.param == "zip" else torch.write_legacy
-        writer(path, opcodes, storages)
-        return path
-
-    return write
-
-
 def refused(path, match, section=None):
     with pytest.raises(errors.UserError, match=match) as caught:
         torch_files.read(path, section)

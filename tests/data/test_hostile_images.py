@@ -69,10 +69,11 @@ SPARSE = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**31), "GNU.sparse.nu
     [
         (("a" * 5000 + ".jpg", b"x", {}), "a name of 5004 characters"),
         (("a.cls", bytes(2**20 + 1), {}), "a label of 1048577 bytes"),
+        (("a.CLS", bytes(2**20 + 1), {}), "a label of 1048577 bytes"),
         (("a.json", b"x", SPARSE), "the sparse file"),
         (("a.jpg", b"x", SPARSE), "the sparse file"),
     ],
-    ids=["name", "label", "sparse label", "sparse image"],
+    ids=["name", "label", "LABEL", "sparse label", "sparse image"],
 )
 def test_members_that_claim_what_nothing_is_are_refused(tmp_path, member, words):
     path = write_tar(tmp_path / "x.tar", member)
