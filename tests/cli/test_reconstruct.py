@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import trained
+from resgen_jax.cli import reconstruct, trained
 from resgen_jax.data import images, sources
+from resgen_jax.evaluation import reconstruction
 
 
 def test_figures_are_those_of_every_held_out_image(runs):
@@ -28,6 +30,19 @@ def test_figures_are_those_of_every_held_out_image(runs):
     assert f"depth 3: PSNR {figures['psnr']:.2f} dB" in out
     with Image.open(runs.tokenizer / "reconstructions.png") as picture:
         assert min(picture.size) > 100
+
+
+def test_distances_are_bounded_by_what_a_device_holds(runs, tmp_path, monkeypatch):
+    seen, evaluate = [], reconstruction.evaluate
+
+    def look(*arguments, **named):
+        seen.append(dict(jax.sharding.get_abstract_mesh().shape))
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr(reconstruction, "evaluate", look)
+    tokenizer = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+    reconstruct.reconstruct(tokenizer, tmp_path)
+    assert seen == [dict(tokenizer.mesh.shape)]
 
 
 def test_what_is_not_a_tokenizers_run_is_told(runs, tmp_path):
