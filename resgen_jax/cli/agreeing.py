@@ -1,10 +1,11 @@
 """What the processes of a verb tell each other before they begin: one command, one run."""
 
 import argparse
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ import ml_collections
 
 import resgen_jax
 from resgen_jax.cli import flags, run_directory
-from resgen_jax.data import paths
+from resgen_jax.data import locks, paths
 from resgen_jax.training import agreement, processes, work_directory
 
 # Of this process alone.
@@ -27,6 +28,8 @@ SETTINGS = (
 )
 SAME_COMMAND = "Start all of them with the same program and the same flags"
 SAME_DISK = "Name a run directory on a disk that all hosts see, or in a bucket"
+OTHER_PLACE = "name another --workdir"
+LOCK, SECONDS_TO_LOCK = "lock", 600.0  # a lock of another machine is watched for a while
 SAME_DEVICES = "Give every process devices of the same kind and number"
 SAME_RUN = "Start all of them with the same config file and the same --config fields"
 
@@ -55,6 +58,28 @@ def on_run(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> Non
     fields = run_directory.flatten(run_directory.to_json(config))
     _compare("the config", fields, SAME_RUN)
     work_directory.check(workdir)
+
+
+@contextlib.contextmanager
+def alone(workdir: str | os.PathLike, say: Callable[[str], None]) -> Iterator[None]:
+    """The run directory is this run's alone while the block runs; its first process holds the lock.
+
+    Raises UserError, in every process, where another run is at it.
+    """
+    folder = paths.absolute(workdir)
+    is_new = not paths.is_remote(folder) and not folder.exists()
+    if jax.process_index() > 0:
+        processes.meet("the lock", SECONDS_TO_LOCK)
+        yield
+        return
+    try:
+        with locks.held(folder / LOCK, os.fspath(workdir), OTHER_PLACE, say):
+            processes.meet("the lock", SECONDS_TO_LOCK)
+            yield
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # something was written, as it should be
+                folder.rmdir()
 
 
 def machines() -> str | None:

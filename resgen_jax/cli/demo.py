@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 
 from resgen_jax.cli import (
+    agreeing,
     comparison,
     configuration,
     demo_report,
@@ -85,11 +86,12 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     del overrides
     plan = make_plan(values)
     try:
-        page = demo(plan)
-        if values.compare:
-            comparison.compare(plan)
-        if values.samplers:
-            comparison.samplers(plan)
+        with agreeing.alone(plan.workdir, progress.say):
+            page = demo(plan)
+            if values.compare:
+                comparison.compare(plan)
+            if values.samplers:
+                comparison.samplers(plan)
     except loop.Stopped as stopped:
         progress.say(f"resgen demo: stopped after step {stopped.step}, and saved")
         progress.say(f"go on with: {values.command}")

@@ -143,23 +143,31 @@ def encode(
     if _is_done(unfinished, place) and not again:
         progress.say(f"{output} holds these codes already; --again encodes them anew")
         return
-    if paths.is_remote(place) and not again and unfinished.is_in_place():
-        progress.say(f"{folder} holds these codes already; they are copied")
-    elif jax.process_index() == 0:
-        with work.unfinished.begun(progress.say):
-            _meet("begun")
-            work.run()
-            work.wait(work.unfinished.is_whole)
-            work.check_skipped()
-            if num_skipped := work.unfinished.num_skipped("train"):
-                progress.say(f"{num_skipped} images cannot be read and were skipped, each named")
-            work.unfinished.finish(encoder.codebooks)
-    else:
+    if jax.process_index() > 0:
         _meet("begun")
         work.run()
         work.wait(lambda: not work.unfinished.folder.exists())
-    if paths.is_remote(place):
-        codes_writer.publish(folder, place)
+    elif not paths.is_remote(place):
+        _write(work)
+    else:
+        with codes_writer.alone(place, progress.say):
+            if not again and unfinished.is_in_place():
+                progress.say(f"{folder} holds these codes already; they are copied")
+            else:
+                _write(work)
+            codes_writer.publish(folder, place)
+
+
+def _write(work: encoding.Work) -> None:
+    """The codes directory on a disk, by the first process together with the others."""
+    with work.unfinished.begun(progress.say):
+        _meet("begun")
+        work.run()
+        work.wait(work.unfinished.is_whole)
+        work.check_skipped()
+        if num_skipped := work.unfinished.num_skipped("train"):
+            progress.say(f"{num_skipped} images cannot be read and were skipped, each named")
+        work.unfinished.finish(work.encoder.codebooks)
 
 
 def _meta(

@@ -105,11 +105,24 @@ def train(
 ) -> TrainState:
     """The state after the config's last step; raises loop.Stopped after a signal.
 
+    The run directory is this run's alone meanwhile: UserError where another one trains in it.
+
     `began`: when that was asked for, by time.perf_counter; now, unless it is given.
     """
     began = time.perf_counter() if began is None else began
-    notes = progress.Notes()
     agreeing.on_run(config, workdir)
+    with agreeing.alone(workdir, progress.say):
+        return _train(config, workdir, evaluators, inspect, began)
+
+
+def _train(
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike,
+    evaluators: Sequence[loop.Evaluator],
+    inspect: inspection.Spec,
+    began: float,
+) -> TrainState:
+    notes = progress.Notes()
     spec = sections.read(config, "train")
     if synthetic.is_marked(config):
         experiment, more = synthetic.open_experiment(config, workdir), ()

@@ -21,7 +21,7 @@ from resgen_jax.core import build, errors
 from resgen_jax.data import json_files, paths, shards
 from resgen_jax.data.sources import Element
 
-DESCRIPTION, CODEBOOKS = "codes.json", "codebooks.npy"
+DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files
 PARTS = ("train", "held_out")
 LABEL = np.dtype("<i4")
@@ -167,10 +167,16 @@ class CodesSource:
         return f"CodesSource({len(self)} records)"
 
 
+def lock_of(place: paths.Path) -> paths.Path:
+    """Where the lock lies of who writes codes there: beside it, and in it for a whole bucket."""
+    is_whole_bucket = paths.is_remote(place) and os.fspath(place).count("/") == 2
+    return place / LOCK if is_whole_bucket else place.parent / f".{place.name}{LOCK}"
+
+
 def check_writable(path: str | os.PathLike) -> None:
     """Raises UserError where `path` holds something that is not a codes directory."""
     path = paths.of(path)
-    is_empty = path.is_dir() and not any(path.iterdir())
+    is_empty = path.is_dir() and not set(paths.names_in(path)) - {LOCK}
     if path.exists() and not (path / DESCRIPTION).is_file() and not is_empty:
         raise errors.UserError(
             f"{path} exists and is not a codes directory; name another place for the codes"

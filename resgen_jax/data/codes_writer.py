@@ -8,7 +8,6 @@ way has a name of its own, so whatever moment the run is killed at, a shard is w
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -22,7 +21,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths, shards
+from resgen_jax.data import codes, locks, paths, shards
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -100,12 +99,13 @@ class Unfinished:
         What is left of another plan is removed, and `note` is told. Raises UserError where another
         run is at it.
         """
-        codes.check_writable(self.path)
-        with disk_errors(self.path):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _alone(self.folder):
-                self._clear(note)
-                yield
+        with alone(self.path, note), disk_errors(self.path):
+            self._begin(note)
+            yield
+
+    def _begin(self, note: Callable[[str], None]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._clear(note)
 
     def _clear(self, note: Callable[[str], None]) -> None:
         plan = self.journal / PLAN
@@ -218,21 +218,14 @@ class Unfinished:
 
 
 @contextlib.contextmanager
-def _alone(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder; the lock goes with the process, however it ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as failure:
-            raise errors.UserError(
-                f"another `resgen encode` is writing {folder}; wait for it, or name another place"
-            ) from failure
-        except OSError:
-            pass  # a file system without locks
+def alone(place: paths.Path, note: locks.Say) -> Iterator[None]:
+    """The codes directory `place` is this process's to write; UserError if it is another's.
+
+    Raises UserError, too, where something else lies there. `note` hears of a run that may be gone.
+    """
+    codes.check_writable(place)
+    with locks.held(codes.lock_of(place), os.fspath(place), "name another place", note):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def publish(folder: pathlib.Path, place: paths.Path) -> None:
@@ -246,7 +239,7 @@ def publish(folder: pathlib.Path, place: paths.Path) -> None:
     paths.write(place / codes.DESCRIPTION, json.dumps({"format": codes.FORMAT}).encode())
     for name in sorted(names, key=lambda name: name == codes.DESCRIPTION):
         paths.upload(folder / name, place / name)
-    for name in set(paths.names_in(place)) - set(names):  # of the codes that were there before
+    for name in set(paths.names_in(place)) - {*names, codes.LOCK}:  # of the codes before these
         (place / name).unlink()
     shutil.rmtree(folder)
 
@@ -271,17 +264,17 @@ def write(
             raise ValueError(f"{len(rows)} codes but {len(labels)} labels {part}")
     num_records = (len(train[0]), len(held_out[0]))
     unfinished = Unfinished(path, Plan(meta, num_records, records_per_shard=records_per_shard))
-    codes.check_writable(path)
-    shutil.rmtree(unfinished.folder, ignore_errors=True)
-    try:
-        with unfinished.begun(note=lambda text: None):
+    with alone(unfinished.path, note=lambda text: None), disk_errors(unfinished.path):
+        shutil.rmtree(unfinished.folder, ignore_errors=True)
+        try:
+            unfinished._begin(note=lambda text: None)
             for shard in unfinished.plan.shards:
                 rows, labels = parts[shard.part]
                 where = slice(shard.start, shard.stop)
                 unfinished.write(shard, [(rows[where], labels[where])], [])
             unfinished.finish(codebooks)
-    finally:
-        shutil.rmtree(unfinished.folder, ignore_errors=True)
+        finally:
+            shutil.rmtree(unfinished.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,13 @@ A bucket has no folders, no appending and no renaming, but each object is put wh
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
 import pathlib
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ Path = pathlib.Path | epath.Path
 VARIABLE = "RESGEN_CACHE"
 DEFAULT_CACHE = "~/.cache/resgen_jax/buckets"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)
 LONGEST_NAME = 255  # bytes, of nearly every file system
 
 
@@ -132,6 +135,47 @@ def write(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_bytes(content)
     unfinished.replace(path)
+
+
+def create(path: Path, content: bytes) -> bool:
+    """A file that was not there, whole or not at all; False if it is. Raises OSError.
+
+    Of all that try at the same moment one succeeds.
+    """
+    if is_remote(path):
+        try:
+            _files(path).pipe_file(os.fspath(path), content, mode="create")
+        except Exception:  # each library has its own for what is there
+            names = names_in(path.parent)
+            if path.name not in names:
+                raise
+            return False
+        return True
+    make_folder(path.parent)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        unfinished.write_bytes(content)
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError as failure:
+        if failure.errno not in NO_LINKS:
+            raise
+        return _create_in_place(path, content)
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+    return True
+
+
+def _create_in_place(path: Path, content: bytes) -> bool:
+    """For disks without hard links; others may see it for a moment while it is empty."""
+    try:
+        with open(path, "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
 
 
 def upload(file: str | os.PathLike, place: Path) -> None:

@@ -1,11 +1,12 @@
 """Train: both stages from configs, exact resume, and another config's run is refused."""
 
 import json
+import os
 import signal
 
 import pytest
 
-from resgen_jax.cli import sections, train
+from resgen_jax.cli import agreeing, sections, train
 from resgen_jax.core import errors
 from resgen_jax.training import loop
 
@@ -44,6 +45,18 @@ def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place, mo
     place.succeed(*stopped)
     assert losses(parts) == losses(whole)
     assert losses(parts, "held_out") == losses(whole, "held_out")
+
+
+@pytest.mark.parametrize("verb", ["train", "demo"])
+def test_what_another_run_writes_is_refused_and_stays_as_it_is(place, verb):
+    with agreeing.alone(place.tokenizer, print):
+        there = sorted(place.tokenizer.rglob("*"))
+        arguments = command(place, "tokenizer") if verb == "train" else ("demo", "--fast")
+        code, _, said = place.resgen(*arguments, f"--workdir={place.tokenizer}")
+        assert code == 2
+        assert f"{place.tokenizer} is in use: process {os.getpid()} on " in said
+        assert sorted(place.tokenizer.rglob("*")) == there
+    assert not place.tokenizer.exists()
 
 
 def test_levels_that_are_not_worth_their_codes_are_told(place, monkeypatch):

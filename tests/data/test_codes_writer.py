@@ -151,7 +151,7 @@ def test_two_runs_do_not_write_the_same_codes(tmp_path, told):
     unfinished = codes_writer.Unfinished(tmp_path / "codes", plan())
     with unfinished.begun(told.append):
         second = codes_writer.Unfinished(tmp_path / "codes", plan())
-        with pytest.raises(errors.UserError, match="another .* is writing"), second.begun(print):
+        with pytest.raises(errors.UserError, match="is in use: process"), second.begun(print):
             pass
     with second.begun(told.append):  # and when the first is over, the second goes on
         pass
