@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, json_files, patterns, records, shards
+from resgen_jax.data import fingerprints, images, json_files, patterns, records, shards
 
 MAGIC = b"RGI1"
 DESCRIPTION = "images.json"
@@ -94,8 +94,8 @@ class ShardImages:
         return image
 
     def fingerprint(self) -> str:
-        """Of the shards' names and sizes."""
-        return records.digest_of_files(self._shards.paths)
+        """Of the shards."""
+        return fingerprints.of_files(self._shards.paths)
 
 
 def open_shards(path: str, held_out_path: str, num_class_names: int = 0) -> records.Split:

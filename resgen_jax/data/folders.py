@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import images, patterns, records
+from resgen_jax.data import fingerprints, images, patterns, records
 
 Files = dict[str, list[pathlib.Path]]
 
@@ -30,8 +30,8 @@ class FolderImages:
         return records.EncodedImage(encoded, int(self.labels[index]), str(path))
 
     def fingerprint(self) -> str:
-        """Of the names and classes."""
-        return records.digest([*map(str, self.paths), self.labels.tobytes().hex()])
+        """Of the files and their classes."""
+        return fingerprints.digest([fingerprints.of_files(self.paths), self.labels.tobytes().hex()])
 
 
 def open_folder(path: str, held_out_path: str) -> records.Split:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, patterns, records
+from resgen_jax.data import fingerprints, images, patterns, records
 
 SUFFIXES = (".parquet",)
 IMAGE_COLUMNS = ("image", "img", "jpg")
@@ -68,8 +68,8 @@ class TableImages:
         return records.EncodedImage(encoded, int(self._labels[index]), name)
 
     def fingerprint(self) -> str:
-        """Of the tables' names and sizes."""
-        return records.digest_of_files(self.paths)
+        """Of the tables."""
+        return fingerprints.of_files(self.paths)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_loaded")}

@@ -1,16 +1,14 @@
 """Encoded images by record number, whatever files they lie in, and how they become arrays."""
 
-import hashlib
-import pathlib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, spread, views
+from resgen_jax.data import fingerprints, images, spread, views
 
 Element = Mapping[str, np.ndarray | np.generic]
 HELD_OUT_EVERY = 10
@@ -34,7 +32,7 @@ class EncodedImages(Protocol):
     def __getitem__(self, index: int) -> EncodedImage: ...
 
     def fingerprint(self) -> str:
-        """Tells these images from others, without reading them all."""
+        """Tells these images from others, wherever they lie, without reading them all."""
 
 
 class Split(NamedTuple):
@@ -80,7 +78,7 @@ class ImageSource:
     def fingerprint(self) -> str:
         """Tells these images, at this size, from others."""
         how = (self._image_size, self._channels, self._crop)
-        return digest([self.records.fingerprint(), *map(str, how)])
+        return fingerprints.digest([self.records.fingerprint(), *map(str, how)])
 
     def __repr__(self) -> str:
         return f"ImageSource({len(self)} images)"
@@ -100,7 +98,7 @@ class Chosen:
 
     def fingerprint(self) -> str:
         """Tells these records from others."""
-        return digest([self._records.fingerprint(), self._chosen.tobytes().hex()])
+        return fingerprints.digest([self._records.fingerprint(), self._chosen.tobytes().hex()])
 
 
 def hold_out(records: EncodedImages, where: str) -> tuple[Chosen, Chosen]:
@@ -122,16 +120,3 @@ def number_names(num_classes: int) -> tuple[str, ...]:
             f"there is a label {num_classes - 1}; expected numbers of classes, counted from 0"
         )
     return tuple(str(label) for label in range(num_classes))
-
-
-def digest(words: Iterable[str]) -> str:
-    """A sha256 over some words."""
-    found = hashlib.sha256()
-    for word in words:
-        found.update(word.encode(errors="surrogateescape") + b"\0")
-    return found.hexdigest()
-
-
-def digest_of_files(paths: Iterable[str | pathlib.Path]) -> str:
-    """A sha256 over names and sizes."""
-    return digest(f"{path} {pathlib.Path(path).stat().st_size}" for path in paths)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import handles, images, patterns, records
+from resgen_jax.data import fingerprints, handles, images, patterns, records
 
 SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
@@ -71,8 +71,8 @@ class TarImages:
         return records.EncodedImage(encoded, int(self._labels[index]), name)
 
     def fingerprint(self) -> str:
-        """Of the tars' names and sizes."""
-        return records.digest_of_files(self.paths)
+        """Of the tars."""
+        return fingerprints.of_files(self.paths)
 
 
 def open_tars(path: str, held_out_path: str) -> records.Split:
