@@ -10,10 +10,10 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.cli import run_directory, sections
+from resgen_jax.cli import run_data, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, json_files, paths, pipeline, sources, spread, stream
+from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
 from resgen_jax.generators import choices, interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import mesh as meshes
@@ -220,7 +220,8 @@ def read_codes(config: ml_collections.ConfigDict) -> codes.CodesDataset:
 def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
-    run_directory.start_or_continue(workdir, config)
+    found = {"train": dataset.train.fingerprint(), "held_out": dataset.held_out.fingerprint()}
+    run_data.start_or_continue_on_images(workdir, config, found)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
     return task, iterator, _held_out(dataset.held_out, spec, mesh)
@@ -229,8 +230,8 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
 def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
     dataset = read_codes(config)
     task = generator_task(config, dataset.meta, dataset.codebooks)
-    run_directory.start_or_continue(workdir, config)
-    _keep_description(workdir, config.data.codes, dataset)
+    description = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
+    run_data.start_or_continue_on_codes(workdir, config, CODES_FILE, description)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.meta.class_names), note)
     return task, iterator, _held_out(dataset.held_out, sections.read(config, "data"), mesh)
@@ -259,16 +260,3 @@ def _say_held_out(config, source: sources.Source, num_classes: int, note: Note) 
     if 0 < count < len(source) and jax.process_index() == 0:
         chosen = spread.Spread(source, count)
         note(f"held-out figures while training: {chosen.describe(num_classes)}")
-
-
-def _keep_description(workdir: paths.Path, place: str, dataset: codes.CodesDataset) -> None:
-    """Beside the checkpoints: what the codes are of; other codes of that name are refused later."""
-    path = workdir / CODES_FILE
-    fields = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
-    way_out = "restore it, or train into another --workdir"
-    if path.is_file() and json_files.read(path, way_out).get("sha256") != dataset.sha256:
-        raise errors.UserError(
-            f"the codes in {place} are not those that the run in {workdir} began with; bring those "
-            f"back, or train into another --workdir"
-        )
-    run_directory.write_json(path, fields)

@@ -19,6 +19,8 @@ FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
 MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "loss.weights", "source")
 MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
+# Where the data lie, which may differ if they are the same.
+PLACES = ("data.path", "data.held_out_path", "data.class_names", "data.codes")
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -74,43 +76,66 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.
     return config
 
 
-def start_or_continue(workdir: str | os.PathLike, config: ml_collections.ConfigDict) -> None:
+def start_or_continue(
+    workdir: str | os.PathLike,
+    config: ml_collections.ConfigDict,
+    *,
+    is_same_data: bool = False,
+    more: str = "",
+) -> None:
     """Writes config.json, unless another config's run is there: then raises UserError.
 
-    The sections train, mesh, sampler and evaluation may differ, and how the data are read; the rest
-    may not.
+    The sections train, mesh, sampler and evaluation may differ, how the data are read, and where
+    they lie if they are the same; the rest may not. `more` ends the message about places.
     """
     workdir = paths.of(workdir)
     if (workdir / FILE).exists():
-        refuse_other(workdir, to_json(read(workdir)), to_json(config))
+        there, here = to_json(read(workdir)), to_json(config)
+        refuse_other(workdir, there, here, is_same_data=is_same_data, more=more)
     write_json(workdir / FILE, to_json(config))
 
 
 def refuse_other(
-    workdir: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
+    workdir: str | os.PathLike,
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    *,
+    is_same_data: bool = False,
+    more: str = "",
 ) -> None:
     """Raises UserError, naming the fields, where the run in `workdir` is of another config."""
-    found = differences(there, here)
+    found = differences(there, here, is_same_data=is_same_data)
     if found:
-        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        rest = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        is_of_places = all(text.startswith(PLACES) for text in found)
         raise errors.UserError(
-            f"{workdir} is the run directory of another config: {'; '.join(found[:5])}{more}. "
-            f"Use the same config, or another --workdir"
+            f"{workdir} is the run directory of another config: {'; '.join(found[:5])}{rest}. "
+            f"Use the same config, or begin a new run from this one's parameters: "
+            f"{init_from(workdir)}{more if is_of_places else ''}"
         )
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def init_from(workdir: str | os.PathLike) -> str:
+    """The flags that begin a run from the parameters of another one."""
+    return f"another --workdir with --config.train.init_from={os.fspath(workdir)}"
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], *, is_same_data: bool = False
+) -> list[str]:
     """`field is VALUE there and VALUE here` for each field that has to agree and does not."""
     there, here = flatten(there), flatten(here)
     return [
         f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
         for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name) and not _may_change(name)
+        if there.get(name) != here.get(name) and not may_change(name, is_same_data=is_same_data)
     ]
 
 
-def _may_change(name: str) -> bool:
-    return name in MAY_CHANGE or name.startswith(MAY_CHANGE_SECTIONS)
+def may_change(name: str, *, is_same_data: bool = True) -> bool:
+    """Whether a field, written section.name, may differ when a run goes on on the same data."""
+    is_free = name in MAY_CHANGE or name.startswith(MAY_CHANGE_SECTIONS)
+    return is_free or (is_same_data and name in PLACES)
 
 
 def write_json(path: paths.Path, fields: Mapping[str, Any]) -> None:

@@ -116,7 +116,7 @@ def _status(values: argparse.Namespace, found: studies.Study, run: study.Run) ->
             run_directory.to_json(config)
             for config in (run_directory.read(place), found.configs[run.name])
         )
-        run_directory.refuse_other(place, there, here)
+        run_directory.refuse_other(place, there, here, is_same_data=True)  # told when it runs
     return state
 
 
