@@ -86,7 +86,7 @@ def _judged(
 ) -> dict[str, Any]:
     """The measures of a generator's samples by each set of the sampler's settings."""
     generator = trained.open_generator(workdir, progress.say)
-    tokenizer = trained.open_tokenizer_of(generator.meta, None, progress.say)
+    tokenizer = trained.open_tokenizer_for(generator, None, progress.say)
     labels = sampling.in_turn(None, len(generator.meta.class_names), plan.num_samples)
     row = {}
     for name, settings in knobs.items():

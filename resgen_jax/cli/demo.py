@@ -141,7 +141,7 @@ def demo(plan: Plan) -> pathlib.Path:
     ]
     settings: dict[str, Any] = {
         "tokenizer": run_directory.to_json(plan.tokenizer),
-        "generator": run_directory.to_json(plan.generator),
+        "generator": _without_place(plan.generator),
         "num_samples": plan.num_samples,
     }
     for number, (name, purpose, step) in enumerate(steps):
@@ -154,6 +154,13 @@ def demo(plan: Plan) -> pathlib.Path:
         with record.run(name, needed, goes_on=is_training):
             step(plan)
     return demo_report.write(plan, record.all())
+
+
+def _without_place(generator: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The config as JSON but for where its codes lie, so that a folder moved is still done."""
+    fields = run_directory.to_json(generator)
+    del fields["data"]["codes"]
+    return fields
 
 
 def _tokenizer(plan: Plan) -> None:
@@ -176,7 +183,7 @@ def _generator(plan: Plan) -> None:
 
 def _sample(plan: Plan) -> None:
     generator = trained.open_generator(plan.generator_dir, progress.say)
-    tokenizer = trained.open_tokenizer_of(generator.meta, None, progress.say)
+    tokenizer = trained.open_tokenizer_for(generator, None, progress.say)
     spec = sections.read(generator.config, "sampler")
     class_names = generator.meta.class_names
     labels = sampling.in_turn(None, len(class_names), plan.num_samples)

@@ -103,7 +103,7 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
     spec = sampling.spec_with(generator.config, knobs)
     num_classes = len(generator.meta.class_names)
     labels = sampling.labels_for(values.labels, None, num_classes, values.num_samples, values.seed)
-    tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
+    tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
     drawer = sampling.Drawer(generator.task, spec, tokenizer)
     extractor = evaluate_files.open_extractor(values)
     order = np.random.default_rng(values.seed).permutation(len(labels))

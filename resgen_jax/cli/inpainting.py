@@ -11,7 +11,7 @@ from PIL import Image
 
 from resgen_jax.cli import sampling, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, images, spread
+from resgen_jax.data import images, spread
 from resgen_jax.evaluation import grid
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.metrics import seams
@@ -69,11 +69,15 @@ def prompts(
     keep_from: str,
     chosen: Sequence[int] | None,
     count: int,
+    moved_to: str | None = None,
 ) -> Prompts:
-    """`count` held-out images as they were encoded, or one image file that many times."""
+    """`count` held-out images as they were encoded, or one image file that many times.
+
+    Where the generator's codes are not where they were, `moved_to` says it.
+    """
     num_classes = len(generator.meta.class_names)
     if keep_from == HELD_OUT:
-        source = spread.Spread(codes.read(generator.config.data.codes).held_out, count)
+        source = spread.Spread(trained.codes_of(generator, moved_to).held_out, count)
         found = np.stack([element["codes"] for element in source])
         labels = np.array([element["labels"] for element in source], np.int32)
         if chosen is not None:

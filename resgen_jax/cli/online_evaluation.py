@@ -9,7 +9,7 @@ from typing import Any
 
 import ml_collections
 
-from resgen_jax.cli import experiments, measuring, sampling, sections, trained
+from resgen_jax.cli import experiments, measuring, places, sampling, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, sources, spread
 from resgen_jax.evaluation import distances, features, online
@@ -125,6 +125,7 @@ class GeneratorEvaluator:
         self._spec, self._workdir, self._note = spec, workdir, note
         self._mesh, self._extractor = experiment.mesh, _extractor(spec, experiment)
         meta = codes.read(config.data.codes).meta
+        meta = places.settle_tokenizer(meta, config.data.codes, note)
         moved_to = spec.tokenizer or None
         self._tokenizer = trained.open_tokenizer_of(meta, moved_to, note, experiment.mesh)
         sampler = sections.read(config, "sampler")

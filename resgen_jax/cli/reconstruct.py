@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from resgen_jax.cli import flags, progress, remarks, run_directory, sections, trained
+from resgen_jax.cli import flags, places, progress, remarks, run_directory, sections, trained
 from resgen_jax.data import images as image_files
 from resgen_jax.data import paths, patterns, pipeline, sources, spread
 from resgen_jax.evaluation import pictures, reconstruction
@@ -161,6 +161,7 @@ def measured_images(
 def _spec_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Spec:
     spec = sections.read(tokenizer.config, "data")
     if not images:
+        places.check_images(tokenizer.config)
         return spec
     return dataclasses.replace(
         spec, source="folder", path=images, held_out_path="", class_names="", min_classes=1

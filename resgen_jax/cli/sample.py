@@ -22,7 +22,7 @@ NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
 def add_flags(parser: flags.Parser) -> None:
     """Which samples, how they are drawn, and where they go."""
     flags.add_workdir(parser, "run directory of a generator")
-    parser.allow_buckets("workdir", "output", "tokenizer")
+    parser.allow_buckets("workdir", "output", "tokenizer", "codes")
     parser.add_argument(
         "--num_samples", type=int, help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})"
     )
@@ -42,6 +42,7 @@ def add_flags(parser: flags.Parser) -> None:
     part = parser.add_argument_group("filling in a part of an image")
     part.add_argument("--keep", metavar="R0:R1,C0:C1", help="rows and columns of the grid to keep")
     part.add_argument("--keep_from", metavar="IMAGE", help="an image file, or held-out")
+    part.add_argument("--codes", metavar="DIR", help="where the run's codes lie, if they moved")
 
 
 def add_labels(parser: flags.Parser) -> None:
@@ -107,13 +108,15 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     output = paths.of(values.output or workdir)
     if values.npz == ADM:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
+        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
         _write_adm(generator, tokenizer, spec, labels, values, output)
         return
     if values.keep:
         is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
-        tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
-        prompts = inpainting.prompts(generator, tokenizer, values.keep_from, chosen, count)
+        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
+        prompts = inpainting.prompts(
+            generator, tokenizer, values.keep_from, chosen, count, values.codes
+        )
         samples, picture, seam = inpainting.fill_in(
             generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
         )
@@ -122,7 +125,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             progress.result(line)
     else:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = trained.open_tokenizer_of(generator.meta, values.tokenizer, progress.say)
+        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
         samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
         picture = pictures.samples(samples.images, samples.labels, class_names)
     run_directory.save_picture(output / PICTURE, picture)

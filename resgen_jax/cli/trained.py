@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from resgen_jax.cli import experiments, run_directory, sections, synthetic
+from resgen_jax.cli import experiments, places, run_directory, sections, synthetic
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes, json_files, paths
@@ -40,13 +40,14 @@ class GeneratorRun(NamedTuple):
     params: Any
     codebooks: Any
     meta: codes.Meta
+    sha256: dict[str, str] | None  # of the files of its codes
 
 
 def open_tokenizer(
     workdir: str | os.PathLike, note: Note, mesh: Mesh | None = None
 ) -> TokenizerRun:
     """The tokenizer of a run or export, on all devices of this machine or on a mesh of theirs."""
-    config = _config(workdir, "rq_vae")
+    config = _config(workdir, "rq_vae", note)
     task, mesh = experiments.tokenizer_task(config), mesh or meshes.make(meshes.Spec())
     step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
     return TokenizerRun(config, task, mesh, step, params, statistics)
@@ -54,24 +55,25 @@ def open_tokenizer(
 
 def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     """The generator of a run or export, on all devices of this machine."""
-    config = _config(workdir, "resgen")
+    config = _config(workdir, "resgen", note)
     path = paths.of(workdir) / experiments.CODES_FILE
     if not path.is_file():
         raise errors.UserError(
             f"{workdir} lacks {experiments.CODES_FILE}; start its training again to write it"
         )
     fields = json_files.read(path, "start its training again to write it")
-    fields.pop("sha256", None)
-    meta = build.build(codes.Meta, fields, str(path))
+    sums = fields.pop("sha256", None)
+    meta = places.settle_tokenizer(build.build(codes.Meta, fields, str(path)), workdir, note)
     task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())
     step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
-    return GeneratorRun(config, task, mesh, step, params, statistics["codebooks"], meta)
+    codebooks = statistics["codebooks"]
+    return GeneratorRun(config, task, mesh, step, params, codebooks, meta, sums)
 
 
-def _config(workdir: str | os.PathLike, task: str) -> ml_collections.ConfigDict:
+def _config(workdir: str | os.PathLike, task: str, note: Note) -> ml_collections.ConfigDict:
     """The config of a run, or of what `resgen convert` made of one, or of published weights.
 
-    Raises UserError for a run that saw noise alone.
+    Its data are where they lie now. Raises UserError for a run that saw noise alone.
     """
     config = run_directory.read(workdir, task)
     synthetic.refuse(config, workdir)
@@ -79,6 +81,7 @@ def _config(workdir: str | os.PathLike, task: str) -> ml_collections.ConfigDict:
         with config.unlocked():
             del config[exports.SECTION]
         sections.complete(config)
+    places.settle(config, workdir, note)
     return config
 
 
@@ -93,6 +96,38 @@ def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int
     return step, found["average_params"], found["statistics"]
 
 
+def open_tokenizer_for(generator: GeneratorRun, moved_to: str | None, note: Note) -> TokenizerRun:
+    """The tokenizer that made a generator's codes; `note` hears if it has become another one."""
+    tokenizer = open_tokenizer_of(generator.meta, moved_to, note)
+    codebooks = fetch(tokenizer.task.tokenizer.codebooks(tokenizer.statistics))
+    scaled, own = resgen_task.unit_codebooks(codebooks), fetch(generator.codebooks)
+    if not np.allclose(scaled, own, rtol=1e-3, atol=1e-3):
+        note(
+            f"the tokenizer in {moved_to or generator.meta.tokenizer} (step {tokenizer.step}) has "
+            f"other codebooks than this generator's codes, which were made at step "
+            f"{generator.meta.tokenizer_step}: images may look wrong; name the one that made them "
+            f"with --tokenizer=DIR"
+        )
+    return tokenizer
+
+
+def codes_of(generator: GeneratorRun, moved_to: str | None) -> codes.CodesDataset:
+    """The codes that a generator was trained on, where they are or where they have `moved_to`."""
+    place = moved_to or generator.config.data.codes
+    if not (paths.of(place) / codes.DESCRIPTION).is_file():
+        raise errors.UserError(
+            f"the generator's codes lay in {place!r}, which is no codes directory now; say where "
+            f"they are with --codes=DIR"
+        )
+    dataset = codes.read(place)
+    if generator.sha256 is not None and dataset.sha256 != generator.sha256:
+        raise errors.UserError(
+            f"the codes in {place} are not those that the generator was trained on; say where "
+            f"those are with --codes=DIR"
+        )
+    return dataset
+
+
 def open_tokenizer_of(
     meta: codes.Meta, moved_to: str | None, note: Note, mesh: Mesh | None = None
 ) -> TokenizerRun:
@@ -101,7 +136,7 @@ def open_tokenizer_of(
     if not (paths.of(workdir) / run_directory.FILE).is_file():
         raise errors.UserError(
             f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
-            f"say where it is with --tokenizer=DIR"
+            f"say where it is with --tokenizer=DIR (while training: evaluation.tokenizer)"
         )
     tokenizer = open_tokenizer(workdir, note, mesh)
     door = tokenizer.task.tokenizer

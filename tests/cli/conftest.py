@@ -39,11 +39,11 @@ class Place:
         assert code == 0, err
         return out
 
-    def save_untrained(self, config, workdir):
+    def save_untrained(self, config, workdir, seed=0):
         """A run directory as if training had stopped before its first step."""
         experiment = experiments.open_experiment(config, workdir, note=lambda text: None)
         shardings = meshes.state_shardings(experiment.mesh, experiment.task)
-        state = jax.jit(experiment.task.init, out_shardings=shardings)(jax.random.key(0))
+        state = jax.jit(experiment.task.init, out_shardings=shardings)(jax.random.key(seed))
         with checkpoint.Checkpoints(workdir) as checkpoints:
             checkpoints.save(0, state, experiment.iterator)
 

@@ -1,5 +1,7 @@
 """Demo: from images to the report in one command, and nothing is done twice."""
 
+import copy
+import dataclasses
 import json
 import re
 
@@ -72,6 +74,11 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert capsys.readouterr().err.count("done before") == len(names)
     again = json.loads((plan.workdir / "metrics.json").read_text())
     assert again["phases"] == metrics["phases"]
+    moved = plan.workdir.rename(plan.workdir.with_name("moved"))
+    plan = dataclasses.replace(plan, workdir=moved, generator=copy.deepcopy(plan.generator))
+    plan.generator.data.codes = str(plan.codes_dir)
+    demo.demo(plan)
+    assert capsys.readouterr().err.count("done before") == len(names)
 
     few = ("mixture, component", "codes, random order")
     monkeypatch.setattr(comparison, "DRAWS", {name: comparison.DRAWS[name] for name in few})
