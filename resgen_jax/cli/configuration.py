@@ -21,8 +21,9 @@ PATHS = (
     ("loss", "weights"),
     ("evaluation", "weights"),
     ("evaluation", "tokenizer"),
+    ("train", "init_from"),
 )
-IN_BUCKETS = (("data", "codes"), ("evaluation", "tokenizer"))
+IN_BUCKETS = (("data", "codes"), ("evaluation", "tokenizer"), ("train", "init_from"))
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

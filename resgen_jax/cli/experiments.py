@@ -10,14 +10,14 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.cli import run_data, sections
+from resgen_jax.cli import run_data, sections, starting_point
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
 from resgen_jax.generators import choices, interface, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.training import beginning, programs, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
-from resgen_jax.training import resgen_task, rq_vae_task
 
 CODES_FILE = "codes.json"
 Note = Callable[[str], None]
@@ -30,6 +30,7 @@ class Experiment(NamedTuple):
     task: Any
     iterator: stream.Batches
     held_out: Callable[[int], Iterator[pipeline.Batch]]  # so many batches, 0 = all
+    begin: beginning.Begin = programs.initial_state
 
 
 def open_experiment(
@@ -70,6 +71,7 @@ def tokenizer_task(
         sections.read(config, "train").num_steps,
         sections.read(config, "adversarial") if has_adversary else None,
         perceptual_params,
+        rq_vae_task.HAVE_BEGUN if starting_point.is_given(config) else None,
     )
 
 
@@ -220,21 +222,23 @@ def read_codes(config: ml_collections.ConfigDict) -> codes.CodesDataset:
 def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
+    begin = starting_point.begin(config, task, mesh, workdir, note)
     found = {"train": dataset.train.fingerprint(), "held_out": dataset.held_out.fingerprint()}
     run_data.start_or_continue_on_images(workdir, config, found)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
-    return task, iterator, _held_out(dataset.held_out, spec, mesh)
+    return task, iterator, _held_out(dataset.held_out, spec, mesh), begin
 
 
 def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
     dataset = read_codes(config)
     task = generator_task(config, dataset.meta, dataset.codebooks)
+    begin = starting_point.begin(config, task, mesh, workdir, note)
     description = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
     run_data.start_or_continue_on_codes(workdir, config, CODES_FILE, description)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.meta.class_names), note)
-    return task, iterator, _held_out(dataset.held_out, sections.read(config, "data"), mesh)
+    return task, iterator, _held_out(dataset.held_out, sections.read(config, "data"), mesh), begin
 
 
 def _held_out(

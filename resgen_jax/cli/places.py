@@ -5,7 +5,6 @@ import glob
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import ml_collections
 
@@ -80,11 +79,12 @@ def check_images(config: ml_collections.ConfigDict) -> None:
 
 def _are_codes_of(workdir: str | os.PathLike) -> Callable[[str], bool]:
     """Whether the codes at a place are those that the run in `workdir` was trained on."""
-    own = _sums(os.fspath(workdir))
-    return lambda place: own is not None and _sums(place) == own
+    own = sums_of_codes(os.fspath(workdir))
+    return lambda place: own is not None and sums_of_codes(place) == own
 
 
-def _sums(place: str) -> Any:
+def sums_of_codes(place: str) -> dict[str, str] | None:
+    """The sha256 of the files of some codes, kept there or by the run of a generator."""
     try:
         return json_files.read(paths.of(place) / codes.DESCRIPTION, "").get("sha256")
     except (OSError, errors.UserError):

@@ -36,7 +36,7 @@ def start_or_continue_on_images(
             f"train.accept_data is {accepted!r}, but the images in {place} are {name!r}; leave it "
             f"out, and look at what they are"
         )
-    is_same = known == found or accepted == name or not _has_begun(workdir)
+    is_same = known == found or accepted == name or not has_begun(workdir)
     if known is not None and not is_same:
         raise errors.UserError(
             f"the images in {place} are not those that the run in {workdir} began with (other "
@@ -62,7 +62,7 @@ def start_or_continue_on_codes(
     workdir = paths.of(workdir)
     known = _known(workdir / file)
     is_known = known is not None and known.get("sha256") == description["sha256"]
-    is_same = is_known or not _has_begun(workdir)
+    is_same = is_known or not has_begun(workdir)
     if known is not None and not is_same:
         raise errors.UserError(
             f"the codes in {config.data.codes} are not those that the run in {workdir} began with; "
@@ -73,7 +73,7 @@ def start_or_continue_on_codes(
     run_directory.write_json(workdir / file, description)
 
 
-def _has_begun(workdir: paths.Path) -> bool:
+def has_begun(workdir: paths.Path) -> bool:
     """Whether anything that was learnt is saved; until then the data may be mended."""
     return (workdir / local_checkpoints.FILE).is_file() or bool(checkpoint.steps(workdir))
 

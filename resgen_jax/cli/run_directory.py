@@ -19,6 +19,8 @@ FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
 MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "loss.weights", "source")
 MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
+# What may never differ, and what runs of earlier versions, which lack it, have in its place.
+NEVER = {"train.init_from": ""}
 # Where the data lie, which may differ if they are the same.
 PLACES = ("data.path", "data.held_out_path", "data.class_names", "data.codes")
 DISK_ERRORS = (
@@ -124,7 +126,7 @@ def differences(
     there: Mapping[str, Any], here: Mapping[str, Any], *, is_same_data: bool = False
 ) -> list[str]:
     """`field is VALUE there and VALUE here` for each field that has to agree and does not."""
-    there, here = flatten(there), flatten(here)
+    there, here = NEVER | flatten(there), NEVER | flatten(here)
     return [
         f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
         for name in sorted(there.keys() | here.keys())
@@ -134,6 +136,8 @@ def differences(
 
 def may_change(name: str, *, is_same_data: bool = True) -> bool:
     """Whether a field, written section.name, may differ when a run goes on on the same data."""
+    if name in NEVER:
+        return False
     is_free = name in MAY_CHANGE or name.startswith(MAY_CHANGE_SECTIONS)
     return is_free or (is_same_data and name in PLACES)
 

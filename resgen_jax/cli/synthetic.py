@@ -10,35 +10,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from resgen_jax.cli import experiments, run_directory
-from resgen_jax.core import errors
 from resgen_jax.data import pipeline
 from resgen_jax.features import lpips
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training import resgen_task, rq_vae_task
 
-FIELD = "synthetic_data"
 NUM_BATCHES, NUM_HELD_OUT = 4, 2
 Task = rq_vae_task.RqVaeTask | resgen_task.ResGenTask
-
-
-def mark(config: ml_collections.ConfigDict) -> None:
-    """Makes it a config of noise: its run directory says so, and is refused by all other verbs."""
-    with config.unlocked():
-        config[FIELD] = True
-
-
-def is_marked(config: ml_collections.ConfigDict) -> bool:
-    """Whether what it trains, or has trained, saw noise alone."""
-    return bool(config.get(FIELD, False))
-
-
-def refuse(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> None:
-    """Raises UserError for the run of a config that is marked."""
-    if is_marked(config):
-        raise errors.UserError(
-            f"{workdir} was trained on noise (--synthetic_data), to measure speed, and makes "
-            "nothing of use; train into another --workdir, on data"
-        )
 
 
 def open_experiment(

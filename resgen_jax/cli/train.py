@@ -14,6 +14,7 @@ from resgen_jax.cli import (
     configuration,
     experiments,
     flags,
+    noise,
     online_evaluation,
     progress,
     remarks,
@@ -75,7 +76,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     workdir = flags.require(values, "workdir", "where the run is kept", "runs/tokenizer")
     config = configuration.load(text, overrides)
     if values.synthetic_data:
-        synthetic.mark(config)
+        noise.mark(config)
     steps = inspection.steps(values.profile_steps) if values.profile_steps else inspection.NO_STEPS
     inspect = inspection.Spec(steps, dumps_programs=values.dump_hlo)
     try:
@@ -90,7 +91,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         progress.say(f"go on with: {values.command}")
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
-    if not synthetic.is_marked(config):
+    if not noise.is_marked(config):
         progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
     return 0
 
@@ -124,7 +125,7 @@ def _train(
 ) -> TrainState:
     notes = progress.Notes()
     spec = sections.read(config, "train")
-    if synthetic.is_marked(config):
+    if noise.is_marked(config):
         experiment, more = synthetic.open_experiment(config, workdir), ()
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
@@ -137,7 +138,7 @@ def _train(
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note
-        has_no_data = synthetic.is_marked(config)
+        has_no_data = noise.is_marked(config)
         remark = remarks.Remarks(_codebook_size(experiment.task), report.note)
 
         def show(event: loop.Progress) -> None:
@@ -161,6 +162,7 @@ def _train(
             evaluators=(*evaluators, *more),
             inspect=inspect,
             began=began,
+            begin=experiment.begin,
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from resgen_jax.cli import experiments, places, run_directory, sections, synthetic
+from resgen_jax.cli import experiments, noise, places, run_directory, sections
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes, json_files, paths
@@ -76,7 +76,7 @@ def _config(workdir: str | os.PathLike, task: str, note: Note) -> ml_collections
     Its data are where they lie now. Raises UserError for a run that saw noise alone.
     """
     config = run_directory.read(workdir, task)
-    synthetic.refuse(config, workdir)
+    noise.refuse(config, workdir)
     if exports.SECTION in config:
         with config.unlocked():
             del config[exports.SECTION]

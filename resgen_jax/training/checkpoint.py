@@ -21,6 +21,8 @@ from resgen_jax.training import mirror, processes, record, storage
 from resgen_jax.training.state import PyTree, TrainState
 
 Warn = Callable[[str], None]
+# From the signatures of the arrays that were saved to those that are wanted, abstract, by path.
+Choose = Callable[[Mapping[str, Sequence[Any]]], Mapping[str, Any]]
 FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
 FOLDER = "checkpoints"
 DAMAGED = "damaged-"
@@ -160,7 +162,7 @@ class Checkpoints:
         if not steps:
             return None
         expected = {name: getattr(abstract, name) for name in FIELDS}
-        step, content, fields = _newest_good(self.directory, steps, expected, warn)
+        step, (content, fields) = _newest_good(self.directory, steps, _loader(expected), warn)
         where = str(self.directory / str(step))
         record.check_facts(content, self._facts, where)
         self.is_measured = content["is_measured"]
@@ -203,8 +205,33 @@ def restore_params(
         raise errors.UserError(f"{directory} holds no checkpoint: train first, or change --workdir")
     storage.silence_orbax()
     expected = {name: getattr(abstract, name) for name in names}
-    step, _, fields = _newest_good(directory, saved, expected, warn)
+    step, (_, fields) = _newest_good(directory, saved, _loader(expected), warn)
     return step, fields
+
+
+def restore_some(
+    workdir: str | os.PathLike,
+    choose: Choose,
+    *,
+    step: int | None = None,
+    warn: Warn = lambda text: None,
+) -> tuple[int, record.Arrays]:
+    """The step and some arrays of a run's newest undamaged state, or of that at `step`, by path.
+
+    `choose` is asked which, and may refuse. Raises UserError where there is no such checkpoint.
+    """
+    directory, saved = place_of(workdir), steps(workdir)
+    if not saved or step not in (None, *saved):
+        there = f"those of steps {', '.join(map(str, saved))}" if saved else "none"
+        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
+        raise errors.UserError(f"{directory} was to hold {wanted}, but it holds {there}")
+    storage.silence_orbax()
+
+    def load(path: epath.Path, where: epath.Path) -> record.Arrays:
+        content = _content(path, where)
+        return _arrays(path, content, choose(content["arrays"]))
+
+    return _newest_good(directory, saved if step is None else [step], load, warn)
 
 
 def place_of(workdir: str | os.PathLike) -> epath.Path:
@@ -233,12 +260,16 @@ def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[in
 
 
 def _newest_good(
-    directory: epath.Path, steps: Sequence[int], expected: Mapping[str, PyTree], warn: Warn
-) -> tuple[int, dict[str, Any], dict[str, PyTree]]:
+    directory: epath.Path,
+    steps: Sequence[int],
+    load: Callable[[epath.Path, epath.Path], Any],
+    warn: Warn,
+) -> tuple[int, Any]:
+    """The newest step that can be loaded, from a path on this machine, and what was loaded."""
     for step in sorted(steps, reverse=True):
         with storage.quiet_failure():
             try:
-                loaded, reason = _fetch_and_load(directory / str(step), expected), None
+                loaded, reason = _fetch_and_load(directory / str(step), load), None
             except (errors.UserError, mirror.UnreachableError):
                 raise
             except Exception as error:  # the types of a damaged file's errors vary widely
@@ -246,7 +277,7 @@ def _newest_good(
             if loaded is None:
                 gc.collect()
         if _agree(loaded is not None):
-            return step, *loaded
+            return step, loaded
         warn(f"checkpoint {directory / str(step)} is damaged ({reason}); trying the one before")
     raise NoneGood(
         f"no checkpoint in {directory} can be read (tried {', '.join(map(str, steps))}): "
@@ -254,31 +285,44 @@ def _newest_good(
     )
 
 
-def _fetch_and_load(
-    path: epath.Path, expected: Mapping[str, PyTree]
-) -> tuple[dict[str, Any], dict[str, PyTree]]:
+def _fetch_and_load(path: epath.Path, load: Callable[[epath.Path, epath.Path], Any]) -> Any:
     """From where it lies, or from a copy on this machine where orbax cannot read there."""
     if not mirror.is_needed(path):
-        return _load(path, expected, path)
+        return load(path, path)
     with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
         mirror.fetch(path, pathlib.Path(folder) / path.name)
-        return _load(epath.Path(folder) / path.name, expected, path)
+        return load(epath.Path(folder) / path.name, path)
 
 
-def _load(
-    path: epath.Path, expected: Mapping[str, PyTree], where: epath.Path
-) -> tuple[dict[str, Any], dict[str, PyTree]]:
-    with storage.context():
-        content = record.unseal(
-            ocp.load_checkpointables(path, {"record": None})["record"], str(where)
-        )
+def _loader(expected: Mapping[str, PyTree]) -> Callable[[epath.Path, epath.Path], Any]:
+    """Loads the record of a checkpoint and these fields of its state, which have to fit."""
+
+    def load(path: epath.Path, where: epath.Path) -> tuple[dict[str, Any], dict[str, PyTree]]:
+        content = _content(path, where)
         record.check_structure(content, expected, str(where))
-        wanted = record.flatten(expected)
-        skipped = {name: ... for name in content["arrays"] if name not in wanted}
+        arrays = _arrays(path, content, record.flatten(expected))
+        return content, record.unflatten(arrays, expected)
+
+    return load
+
+
+def _content(path: epath.Path, where: epath.Path) -> dict[str, Any]:
+    """What the record of a checkpoint says."""
+    with storage.context():
+        found = ocp.load_checkpointables(path, {"record": None})["record"]
+    return record.unseal(found, str(where))
+
+
+def _arrays(
+    path: epath.Path, content: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> record.Arrays:
+    """Those of a checkpoint's arrays, checked, each placed as its abstract one says."""
+    skipped = {name: ... for name in content["arrays"] if name not in wanted}
+    with storage.context():
         loaded = ocp.load_checkpointables(path, {"state": {**skipped, **wanted}})["state"]
     arrays = {name: loaded[name] for name in wanted}
     record.check_arrays(content, arrays)
-    return content, record.unflatten(arrays, expected)
+    return arrays
 
 
 def _agree(is_good: bool) -> bool:

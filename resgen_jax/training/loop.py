@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from resgen_jax.core import keys
 from resgen_jax.training import (
+    beginning,
     finite,
     flops,
     held_out,
@@ -56,13 +57,15 @@ def run(
     evaluators: Sequence[Evaluator] = (),
     inspect: inspection.Spec = inspection.NOTHING,
     began: float | None = None,
+    begin: beginning.Begin = programs.initial_state,
 ) -> TrainState:
     """Train `task` to `spec.num_steps`, from the newest good checkpoint of `workdir` if any.
 
     `iterator` gives this process's rows of each batch and has `get_state` and `set_state`;
     `held_out` gives as many fresh held-out batches as it is asked for, 0 = all, with "is_valid", of
-    all kinds of records alike. After a resume the metrics are, bit for
-    bit, those of a run that never stopped. `began`: when this start began, by time.perf_counter.
+    all kinds of records alike. `begin` makes the state before the first step. After a resume the
+    metrics are, bit for bit, those of a run that never stopped. `began`: when this start began, by
+    time.perf_counter.
     Raises LossNotFinite, Stopped, or UserError.
     """
     run_spec.check(spec)
@@ -89,7 +92,7 @@ def run(
             state = checkpoints.restore(meshes.abstract_state(mesh, task), iterator, warn)
         if state is None:
             with tools.line.phase("compile"):
-                state = programs.initial_state(task, mesh, seed)
+                state = begin(task, mesh, seed)
         restored_step = int(state.step)
         tools.spent.go_on_from(restored_step)
         with (

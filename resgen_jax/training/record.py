@@ -89,18 +89,24 @@ def check_structure(content: Mapping[str, Any], fields: Mapping[str, PyTree], wh
     """Raises UserError, naming the first difference, if other arrays were saved in `fields`."""
     expected = flatten(fields)
     saved = {path: entry for path, entry in content["arrays"].items() if _field(path) in fields}
-    differences = []
-    for path in sorted(expected.keys() | saved.keys()):
-        here = _describe(_signature(expected[path])) if path in expected else "nothing"
-        there = _describe(saved[path][:2]) if path in saved else "nothing"
-        if here != there:
-            differences.append(f"{path} is {there} there, {here} here")
+    differences = differing(saved, expected)
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
         raise errors.UserError(
             f"checkpoint {where} belongs to another configuration: {differences[0]}{more}; "
             "use the configuration it was trained with, or another --workdir"
         )
+
+
+def differing(saved: Mapping[str, Sequence[Any]], expected: Arrays) -> list[str]:
+    """`PATH is FORM there, FORM here` of all arrays whose saved signature is another one."""
+    differences = []
+    for path in sorted(expected.keys() | saved.keys()):
+        here = _describe(_signature(expected[path])) if path in expected else "nothing"
+        there = _describe(saved[path][:2]) if path in saved else "nothing"
+        if here != there:
+            differences.append(f"{path} is {there} there, {here} here")
+    return differences
 
 
 def check_facts(content: Mapping[str, Any], facts: Mapping[str, Any], where: str) -> None:

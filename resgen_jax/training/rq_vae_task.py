@@ -25,14 +25,17 @@ VALUE_RANGE = 2.0  # images lie in [-1, 1]
 MAX_PSNR = 100.0  # stands for "no error at all", so that a mean stays finite
 # Up to so many, images of all depths are decoded at once: 128 of 256x256.
 MAX_DECODED_PIXELS = 2**23
+HAVE_BEGUN = -1  # as a step: before the first one
 DISCRIMINATOR = rq_vae_loss.DISCRIMINATOR
 
 
 class RqVaeTask:
     """The RQ-VAE as a `Task`; batches hold "images" UInt8 "b h w c" and "index".
 
-    `perceptual_params` are the frozen LPIPS weights, kept among the statistics so that a run goes
-    on without their file; None stands for a state that is restored, not begun. Also among them are
+    Codebooks begin at the loss's `start_step`, unless another one is given: HAVE_BEGUN where they
+    come from another run. `perceptual_params` are the frozen LPIPS weights, kept among the
+    statistics so that a run goes on without their file; None stands for a state that is restored,
+    not begun. Also among them are
     the "learner" of the codebooks, and the "quantizer", its average, whose codebooks fit
     `average_params`: what the tokenizer encodes and decodes with.
     """
@@ -49,6 +52,7 @@ class RqVaeTask:
         num_steps: int,
         adversarial: adversary.Spec | None = None,
         perceptual_params: PyTree = None,
+        start_step: int | None = None,
     ):
         if quantizer.code_dim != model.code_dim:
             raise errors.UserError(
@@ -64,7 +68,7 @@ class RqVaeTask:
         )
         self.image_loss = rq_vae_loss.ImageLoss(loss, model, perceptual_params)
         # The codebooks start from latents, which the first step is the first to see.
-        self._start_step = max(loss.start_step, 1)
+        self._start_step = max(loss.start_step, 1) if start_step is None else start_step
         self.gradients = rq_vae_gradients.Gradients(
             loss,
             self.network,

@@ -21,6 +21,7 @@ class Spec:
     num_held_out_batches: int = 0  # spread over all classes; 0 = all
     stall_seconds: float = 600.0  # without progress, until the stacks are written; 0 = never
     stall_abort_seconds: float = 0.0  # without progress, until the process is killed; 0 = never
+    init_from: str = ""  # RUN or RUN@STEP: begin with its parameters, optimizer and data anew
     accept_data: str = ""  # the name of images that changed, to go on with them all the same
     wandb_project: str = ""  # of Weights & Biases; empty = not used
 

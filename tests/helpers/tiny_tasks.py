@@ -30,7 +30,14 @@ MODEL_OF_IMAGES = rq_vae.Spec(
 MODEL = resgen.Spec(trunk=TRUNK, num_components=4, rank=2, mask_dim=2)
 
 
-def tokenizer(loss=None, optimizer_spec=OPTIMIZER, learner="ema", adversarial=None, **quantizer):
+def tokenizer(
+    loss=None,
+    optimizer_spec=OPTIMIZER,
+    learner="ema",
+    adversarial=None,
+    start_step=None,
+    **quantizer,
+):
     """RQ-VAE of 8x8 gray images on a 2x2 grid of depth 2."""
     fields = {"code_dim": 4, "depth": 2, "codebook_size": 8, "num_start_iterations": 3}
     spec = quantizers.Spec(**(fields | quantizer))
@@ -42,6 +49,7 @@ def tokenizer(loss=None, optimizer_spec=OPTIMIZER, learner="ema", adversarial=No
         optimizer_spec,
         NUM_STEPS,
         adversarial,
+        start_step=start_step,
     )
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import toy_task
 
-from resgen_jax.training import checkpoint, loop, writer
+from resgen_jax.training import checkpoint, loop, programs, writer
 
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
 
@@ -22,6 +22,7 @@ def train(
     progress=lambda event: None,
     held_out=toy_task.held_out,
     evaluators=(),
+    begin=programs.initial_state,
     **changes,
 ):
     spec = loop.Spec(**(SPEC | changes))
@@ -35,6 +36,7 @@ def train(
         seed=0,
         progress=progress,
         evaluators=evaluators,
+        begin=begin,
     )
 
 
