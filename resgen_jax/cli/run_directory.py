@@ -17,7 +17,14 @@ from resgen_jax.data import json_files, paths
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
-MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "loss.weights", "source")
+MAY_CHANGE = (
+    "data.num_threads",
+    "data.max_unreadable",
+    "loss.weights",
+    "optimizer.rewarm_at",
+    "adversarial.optimizer.rewarm_at",
+    "source",
+)
 MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
 # What may never differ, and what runs of earlier versions, which lack it, have in its place.
 NEVER = {"train.init_from": ""}

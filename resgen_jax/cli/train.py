@@ -18,6 +18,7 @@ from resgen_jax.cli import (
     online_evaluation,
     progress,
     remarks,
+    schedules,
     sections,
     synthetic,
 )
@@ -129,7 +130,10 @@ def _train(
         experiment, more = synthetic.open_experiment(config, workdir), ()
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
+        new_rates = schedules.change(config, workdir)
         experiment = experiments.open_experiment(config, workdir, notes)
+        if new_rates:
+            progress.say(new_rates)
         # Who cannot read its data says so here, before the others wait for it on their devices.
         processes.meet("the data opened", SECONDS_TO_OPEN)
         more = online_evaluation.evaluators(config, workdir, experiment, notes)

@@ -1,6 +1,7 @@
 """AdamW with its schedule and clipping."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,10 @@ DECAYS = ("constant", "cosine", "linear")
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """AdamW after a linear warm-up, decaying to `final_ratio` of the learning rate."""
+    """AdamW after a linear warm-up, decaying to `final_ratio` of the learning rate.
+
+    Warm-up and decay begin anew after each step of `rewarm_at`, e.g. where a run had ended before.
+    """
 
     learning_rate: float = 1e-3
     warmup_steps: int = 0
@@ -31,6 +35,7 @@ class Spec:
     weight_decay: float = 0.0  # on leaves named "kernel" only
     clip_norm: float = 0.0  # of the whole gradient; 0 = off
     num_microbatches: int = 1
+    rewarm_at: tuple[int, ...] = ()
 
 
 def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
@@ -56,20 +61,29 @@ def is_decayed(params: PyTree) -> PyTree:
 def schedule(spec: Spec, num_steps: int) -> Schedule:
     """Learning rate of each step, counted from 0; the first step already moves."""
     _check(spec, num_steps)
+    starts, ends = (0, *spec.rewarm_at), (*spec.rewarm_at, num_steps)
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
         time = jnp.asarray(step).astype(jnp.float32)
-        warm = jnp.minimum(1.0, (time + 1) / max(spec.warmup_steps, 1))
-        length = max(num_steps - spec.warmup_steps, 1)
-        done = jnp.clip((time - spec.warmup_steps) / length, 0.0, 1.0)
-        shape = {
-            "constant": jnp.ones_like(done),
-            "cosine": 0.5 * (1 + jnp.cos(jnp.pi * done)),
-            "linear": 1 - done,
-        }[spec.decay]
-        return spec.learning_rate * warm * (spec.final_ratio + (1 - spec.final_ratio) * shape)
+        found = _cycle(spec, time, ends[0])
+        for start, end in zip(starts[1:], ends[1:], strict=True):
+            found = jnp.where(time < start, found, _cycle(spec, time - start, end - start))
+        return found
 
     return rate
+
+
+def _cycle(spec: Spec, time: Float[Array, ""], num_steps: int) -> Float[Array, ""]:
+    """Warm-up and decay over `num_steps`."""
+    warm = jnp.minimum(1.0, (time + 1) / max(spec.warmup_steps, 1))
+    length = max(num_steps - spec.warmup_steps, 1)
+    done = jnp.clip((time - spec.warmup_steps) / length, 0.0, 1.0)
+    shape = {
+        "constant": jnp.ones_like(done),
+        "cosine": 0.5 * (1 + jnp.cos(jnp.pi * done)),
+        "linear": 1 - done,
+    }[spec.decay]
+    return spec.learning_rate * warm * (spec.final_ratio + (1 - spec.final_ratio) * shape)
 
 
 def _check(spec: Spec, num_steps: int) -> None:
@@ -80,6 +94,13 @@ def _check(spec: Spec, num_steps: int) -> None:
         raise errors.UserError(
             f"optimizer.warmup_steps {spec.warmup_steps} is longer than the run of {num_steps} "
             f"steps: set optimizer.warmup_steps to {num_steps // 10} or raise train.num_steps"
+        )
+    cuts = (0, *spec.rewarm_at, num_steps)
+    lengths = [end - start for start, end in itertools.pairwise(cuts)]
+    if spec.rewarm_at and min(lengths) < max(spec.warmup_steps, 1):
+        raise errors.UserError(
+            f"optimizer.rewarm_at is {spec.rewarm_at}; expected growing steps before the run's end "
+            f"at {num_steps}, with room for optimizer.warmup_steps {spec.warmup_steps} after each"
         )
     bounds = {
         "learning_rate": (0.0, float("inf")),

@@ -1,10 +1,11 @@
 """The documents and the help name only verbs, configs and files that exist."""
 
+import dataclasses
 import pathlib
 import re
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import configuration
+from resgen_jax.cli import configuration, run_directory, sections
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = (
@@ -55,3 +56,21 @@ def test_readme_stays_short_and_names_every_page():
     assert len(text.split()) < 1200
     for where in DOCUMENTS[1:]:
         assert f"]({where}" in text, f"{where} is not named in README.md"
+
+
+def test_the_table_of_what_may_change_is_the_one_that_runs_follow():
+    text = (ROOT / "docs/training.md").read_text()
+    table = text.partition("## What may change when a run goes on")[2].partition("\n\n|")[2]
+    rows = [line.split("|") for line in table.partition("\n\n")[0].splitlines()]
+    told = {name for row in rows for cell in row[:2] for name in re.findall(r"`([^`]+)`", cell)}
+    sections_of = {f"{section}*" for section in run_directory.MAY_CHANGE_SECTIONS}
+    fields = {*run_directory.MAY_CHANGE, *run_directory.PLACES, *run_directory.NEVER}
+    assert told == sections_of | fields
+    known = {
+        f"{section}.{field.name}"
+        for task in sections.SECTIONS.values()
+        for section, cls in task.items()
+        for field in dataclasses.fields(cls)
+    }
+    assert fields - {"source", "adversarial.optimizer.rewarm_at"} <= known
+    assert not run_directory.may_change("train.init_from")

@@ -1,5 +1,6 @@
 """Laws of the loop: it goes on exactly, stops cleanly, and never saves a bad state."""
 
+import dataclasses
 import json
 import re
 import time
@@ -40,6 +41,16 @@ def test_a_longer_run_goes_on(tmp_path, single, uninterrupted):
     train(tmp_path / "two", single, task, num_steps=6)
     state = train(tmp_path / "two", single, task, num_steps=12)
     assert_equal(state, train(tmp_path / "one", single, task, num_steps=12))
+
+
+def test_a_finished_run_that_warms_up_anew_is_one_that_was_begun_so(
+    tmp_path, single, uninterrupted
+):
+    workdir, _ = uninterrupted
+    spec = dataclasses.replace(toy_task.ToyTask().spec, rewarm_at=(20,))
+    task = toy_task.ToyTask(num_steps=26, spec=spec)
+    state = train(workdir, single, task, num_steps=26)
+    assert_equal(state, train(tmp_path / "one", single, task, num_steps=26))
 
 
 def test_metrics_are_those_of_a_hand_written_loop(uninterrupted, single):

@@ -1,5 +1,7 @@
 """Laws of the optimizer, against a NumPy AdamW."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +96,22 @@ def test_schedule_warms_up_and_ends_at_the_final_ratio(decay):
 def test_settings_that_make_no_sense_are_refused(change, message):
     with pytest.raises(errors.UserError, match=message):
         optimizer.make(optimizer.Spec(**change), 20)
+
+
+def test_warm_up_and_decay_begin_anew_and_leave_what_was_before():
+    spec = optimizer.Spec(learning_rate=0.1, warmup_steps=3, final_ratio=0.01)
+    again = dataclasses.replace(spec, rewarm_at=(20, 30))
+    rate, lengths = optimizer.schedule(again, 100), (20, 10, 70)
+    parts = [jax.vmap(optimizer.schedule(spec, n))(jnp.arange(n)) for n in lengths]
+    np.testing.assert_allclose(jax.vmap(rate)(jnp.arange(100)), np.concatenate(parts), rtol=1e-6)
+    assert float(rate(jnp.int32(100))) == pytest.approx(0.001)
+    assert float(rate(jnp.int32(20))) == pytest.approx(0.1 / 3)
+
+
+@pytest.mark.parametrize("steps", [(20, 20), (20, 10), (10, 50), (10, 49), (0,), (-1,)])
+def test_steps_to_begin_anew_at_have_to_leave_room(steps):
+    with pytest.raises(errors.UserError, match=r"rewarm_at is \(.* end at 50, with room for"):
+        optimizer.schedule(optimizer.Spec(warmup_steps=2, rewarm_at=steps), 50)
 
 
 def test_average_follows_its_recursion():

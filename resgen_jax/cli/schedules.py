@@ -1,0 +1,40 @@
+"""What another number of steps does to the learning rate of a run that goes on, in words."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from resgen_jax.cli import run_directory, sections
+from resgen_jax.data import paths
+from resgen_jax.training import checkpoint, optimizer
+
+NUM_PROBES = 16
+
+
+def change(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> str | None:
+    """The rate before and after, and how to keep it; None where nothing changes."""
+    saved = checkpoint.steps(workdir)
+    if not saved or not (paths.of(workdir) / run_directory.FILE).is_file():
+        return None
+    before = run_directory.read(workdir, config.task)
+    (was, old), (now, new) = (_rates(each) for each in (before, config))
+    step = saved[-1]
+    probes = jnp.linspace(step, max(was, now, step + 1) - 1, NUM_PROBES).astype(jnp.int32)
+    if np.allclose(jax.vmap(old)(probes), jax.vmap(new)(probes)):
+        return None
+    last, following = float(old(jnp.int32(max(step - 1, 0)))), float(new(jnp.int32(step)))
+    words = f"the learning rate was {last:.2g} at step {step} and goes on at {following:.2g}"
+    if now <= was or sections.read(config, "optimizer").rewarm_at:
+        return words
+    return (
+        f"{words}: it now decays over {now} steps, not {was}. To keep what it was until step {was} "
+        f"and warm up and decay anew from there: --config.optimizer.rewarm_at={was}"
+    )
+
+
+def _rates(config: ml_collections.ConfigDict) -> tuple[int, optimizer.Schedule]:
+    num_steps = sections.read(config, "train").num_steps
+    return num_steps, optimizer.schedule(sections.read(config, "optimizer"), num_steps)
