@@ -27,7 +27,8 @@ def change(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> str
         return None
     last, following = float(old(jnp.int32(max(step - 1, 0)))), float(new(jnp.int32(step)))
     words = f"the learning rate was {last:.2g} at step {step} and goes on at {following:.2g}"
-    if now <= was or sections.read(config, "optimizer").rewarm_at:
+    spec = sections.read(config, "optimizer")
+    if spec.rewarm_at or now - was < max(spec.warmup_steps, 1):
         return words
     return (
         f"{words}: it now decays over {now} steps, not {was}. To keep what it was until step {was} "

@@ -50,6 +50,12 @@ def test_fewer_steps_are_told_too(change):
     assert words == "the learning rate was 0.00066 at step 1000 and goes on at 0.0005"
 
 
+def test_a_warm_up_is_not_offered_where_there_is_no_room_for_it(change):
+    warm = [("optimizer.warmup_steps", "100")]
+    words = change(**{"train.num_steps": "2550"}, **dict(warm), before=warm)
+    assert "rewarm_at" not in words
+
+
 @pytest.mark.parametrize(
     ("fields", "before"),
     [
