@@ -18,7 +18,7 @@ NUM_THREADS = 4  # that decode files ahead of the devices
 
 def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
     """Metrics of `--samples` against `--reference`."""
-    source = samples.open_images(values.samples)
+    source = samples.open_images(values.samples, note=progress.say)
     shape = source.image_shape
     if values.num_images:
         source = spread.Spread(source, values.num_images)
@@ -58,7 +58,7 @@ def write_reference(values: argparse.Namespace) -> dict[str, Any]:
     elif values.crop:
         raise errors.UserError("--crop needs --image_size, the side that images are cropped to")
     crop = values.crop or CROP
-    source = samples.open_images(values.images, values.image_size, crop)
+    source = samples.open_images(values.images, values.image_size, crop, progress.say)
     _check_count("images", source)
     extractor = open_extractor(values)
     collected = _collect(
@@ -115,7 +115,7 @@ def read_reference(
                 f"samples are {shape[0]} x {shape[1]}, but a folder is cropped to squares; give "
                 "the reference as an NPZ file"
             )
-        source = samples.open_images(values.reference, shape[0], crop)
+        source = samples.open_images(values.reference, shape[0], crop, progress.say)
         _check_size(path, source.image_shape[:2], shape)
         _check_count("reference", source)
         kept = reference.kept_rows(len(source))

@@ -221,6 +221,7 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
+    note(dataset.describe())
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
     return task, iterator, _held_out(dataset.held_out, spec, mesh)

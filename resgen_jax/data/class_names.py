@@ -3,6 +3,7 @@
 import pathlib
 
 from resgen_jax.core import errors
+from resgen_jax.data import paths
 
 
 def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -14,7 +15,7 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
     a name, the later one has its own number behind it. Raises UserError if names are missing.
     """
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as failure:
         raise errors.UserError(
             f"data.class_names is {path!r}, which cannot be read ({failure}); expected a text file "
@@ -41,7 +42,7 @@ def count(path: str) -> int:
     if not path:
         return 0
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return 0  # `read` tells
     return sum(bool(line.strip()) for line in lines)

@@ -48,12 +48,13 @@ def scheme_of(place: str | os.PathLike) -> str | None:
 def of(place: str | os.PathLike) -> Path:
     """The path that `place` names: pathlib's on this machine's disks, epath's in a bucket.
 
-    Raises UserError for any other scheme, for one whose package is missing, and without a bucket.
+    Text may begin with ~, the user's home. Raises UserError where that is not known, for any other
+    scheme, for one whose package is missing, and without a bucket.
     """
     text = os.fspath(place)
     match = URL.fullmatch(text)
     if match is None:
-        return pathlib.Path(place)
+        return pathlib.Path(expanded(place) if isinstance(place, str) else place)
     name, rest = match.groups()
     if name not in SCHEMES:
         raise errors.UserError(
@@ -69,6 +70,19 @@ def of(place: str | os.PathLike) -> Path:
     if not bucket or not all(folders) or {".", ".."} & {bucket, *folders}:
         raise errors.UserError(f"{text!r} names no place in a bucket; write {name}://BUCKET/FOLDER")
     return epath.Path(text)
+
+
+def expanded(text: str) -> str:
+    """The text of a path with the home it names by ~ or ~USER; UserError where there is none.
+
+    Shells do this too, but not behind the = of a flag, nor within quotes.
+    """
+    found = os.path.expanduser(text)
+    if found == text and text.partition("/")[0] == "~":
+        raise errors.UserError(
+            f"{text!r} is in the home of a user who has none here; write the whole path"
+        )
+    return found
 
 
 def is_remote(place: str | os.PathLike) -> bool:
@@ -238,7 +252,7 @@ def working_copy(place: Path, purpose: str) -> pathlib.Path:
     """The folder on this machine that stands for a place in a bucket: the same in every run."""
     if not is_remote(place):
         return place
-    cache = pathlib.Path(os.environ.get(VARIABLE) or DEFAULT_CACHE).expanduser().absolute()
+    cache = absolute(os.environ.get(VARIABLE) or DEFAULT_CACHE)
     return cache / hashlib.sha256(os.fspath(place).encode()).hexdigest()[:16] / purpose
 
 

@@ -43,6 +43,7 @@ class Split(NamedTuple):
     train: EncodedImages
     held_out: EncodedImages
     class_names: tuple[str, ...]
+    left_out: str = ""  # what lies beside the images, to stand behind their number
 
 
 class ImageSource:

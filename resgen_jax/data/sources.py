@@ -62,6 +62,15 @@ class Dataset(NamedTuple):
     train: ImageSource
     held_out: ImageSource
     class_names: tuple[str, ...]
+    left_out: str = ""  # what lies beside the images, to stand behind their number
+
+    def describe(self) -> str:
+        """What was found, in one line."""
+        num_held_out, num_classes = len(self.held_out), len(self.class_names)
+        return (
+            f"{len(self.train) + num_held_out} images of {num_classes} "
+            f"{'class' if num_classes == 1 else 'classes'}, {num_held_out} held out{self.left_out}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +144,7 @@ def _opened(spec: Spec, split: records.Split) -> Dataset:
     train, held_out = (
         records.ImageSource(part, spec.image_size, spec.channels, spec.crop) for part in split[:2]
     )
-    return Dataset(train, held_out, split.class_names)
+    return Dataset(train, held_out, split.class_names, split.left_out)
 
 
 def _open_folder(spec: Spec) -> Dataset:
