@@ -58,6 +58,7 @@ def reconstruct(
 ) -> dict[str, Any]:
     """The figures on all held-out images, written beside the picture of the first few."""
     flags.at_least("batch_size", batch_size, 1)
+    run_directory.check_writable(paths.of(workdir), PICTURE, FIGURES)
     source = measured_images(tokenizer, images).held_out
     batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(source))
     by_depth = reconstruct_by_depth(tokenizer.task)

@@ -1,6 +1,5 @@
 """The run directory: its config.json, and whether a run may go on with another config."""
 
-import errno
 import io
 import json
 import os
@@ -19,14 +18,6 @@ FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
 MAY_CHANGE = ("data.num_threads", "data.max_unreadable", "loss.weights", "source")
 MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
-DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-)
 
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -136,11 +127,12 @@ def write(path: paths.Path, content: bytes) -> None:
     """A file, whole or not at all, by the first process; UserError if the disk refuses."""
     if jax.process_index() != 0:
         return
-    try:
+    with paths.disk_errors(path):
         paths.write(path, content)
-    except OSError as failure:
-        if failure.errno not in DISK_ERRORS:
-            raise
-        raise errors.UserError(
-            f"cannot write {path} ({failure.strerror}); make room or name another place"
-        ) from failure
+
+
+def check_writable(folder: paths.Path, *names: str) -> None:
+    """Raises UserError, before the work, where the first process could not write these files."""
+    if jax.process_index() == 0:
+        for name in names:
+            paths.check_writable(folder / name)

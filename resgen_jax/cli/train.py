@@ -28,8 +28,8 @@ STOPPED = 3
 SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
 NAMES = {"rq_vae": "tokenizer", "resgen": "generator"}
 NEXT = {
-    "rq_vae": "resgen encode --workdir={workdir}",
-    "resgen": "resgen sample --workdir={workdir}",
+    "rq_vae": "encode",
+    "resgen": "sample",
 }
 # What stands beside the bar, where the task measures it.
 SHOWN = {
@@ -91,7 +91,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
     if not synthetic.is_marked(config):
-        progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
+        progress.result(f"next: resgen {NEXT[config.task]} {flags.written('workdir', workdir)}")
     return 0
 
 
