@@ -30,6 +30,7 @@ class Experiment(NamedTuple):
     task: Any
     iterator: stream.Batches
     held_out: Callable[[int], Iterator[pipeline.Batch]]  # so many batches, 0 = all
+    found: str = ""  # which images there are, in one line
 
 
 def open_experiment(
@@ -221,10 +222,9 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     spec, task = sections.read(config, "data"), tokenizer_task(config, _perceptual_params(config))
     dataset = sources.open_images(spec)
     run_directory.start_or_continue(workdir, config)
-    note(dataset.describe())
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
-    return task, iterator, _held_out(dataset.held_out, spec, mesh)
+    return task, iterator, _held_out(dataset.held_out, spec, mesh), dataset.describe()
 
 
 def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):

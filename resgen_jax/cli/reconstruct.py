@@ -162,7 +162,7 @@ def measured_images(
         spec = dataclasses.replace(spec, path=whole, held_out_path=whole)
     dataset = sources.open_images(dataclasses.replace(spec, crop=crop or spec.crop))
     if images:
-        progress.say(f"{images}: {len(dataset.held_out)} images{dataset.left_out}")
+        progress.say(f"{images}: {len(dataset.held_out)} images{dataset.held_out.left_out}")
     return dataset
 
 

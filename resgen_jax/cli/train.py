@@ -134,6 +134,8 @@ def _train(
         more = online_evaluation.evaluators(config, workdir, experiment, notes)
     if machines := agreeing.machines():
         progress.say(f"{machines}: {_axes(experiment)}")
+    if experiment.found:
+        progress.say(experiment.found)
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note

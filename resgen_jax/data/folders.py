@@ -14,10 +14,12 @@ Files = dict[str, list[pathlib.Path]]
 
 
 class FolderImages:
-    """Image files, read when asked for."""
+    """Image files, read when asked for; `left_out` tells what lies beside them."""
 
-    def __init__(self, paths: Sequence[pathlib.Path], labels: Int32[np.ndarray, "n"]):
-        self.paths, self.labels = tuple(paths), labels
+    def __init__(
+        self, paths: Sequence[pathlib.Path], labels: Int32[np.ndarray, "n"], left_out: str = ""
+    ):
+        self.paths, self.labels, self.left_out = tuple(paths), labels, left_out
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,12 +64,9 @@ def open_folder(path: str, held_out_path: str) -> records.Split:
             f"{train_root} holds {sum(map(len, train.values()))} images, too few to hold some out "
             f"for measuring; every class needs at least 2"
         )
-    return records.Split(
-        _images(train, class_names),
-        _images(held_out, class_names),
-        class_names,
-        walk.told(root, parts),
-    )
+    told = walk.told(root, parts)
+    inside, outside = (_images(part, class_names, told) for part in (train, held_out))
+    return records.Split(inside, outside, class_names)
 
 
 def _roots(path: str, held_out_path: str) -> tuple[pathlib.Path, pathlib.Path, pathlib.Path | None]:
@@ -83,10 +82,10 @@ def _roots(path: str, held_out_path: str) -> tuple[pathlib.Path, pathlib.Path, p
     return root, train, pathlib.Path(paths.expanded(held_out_path)) if held_out_path else held_out
 
 
-def _images(files: Files, class_names: tuple[str, ...]) -> FolderImages:
+def _images(files: Files, class_names: tuple[str, ...], left_out: str) -> FolderImages:
     chosen = [path for name in class_names for path in files.get(name, ())]
     labels = [label for label, name in enumerate(class_names) for _ in files.get(name, ())]
-    return FolderImages(chosen, np.array(labels, np.int32))
+    return FolderImages(chosen, np.array(labels, np.int32), left_out)
 
 
 def _files_by_class(root: pathlib.Path) -> tuple[Files, walk.LeftOut]:

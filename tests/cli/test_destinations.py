@@ -95,7 +95,9 @@ def test_a_home_that_is_not_known_is_told(monkeypatch):
 def test_commands_to_go_on_with_can_be_pasted_into_a_shell(place):
     workdir = place.folder / "it's a run; $(x)"
     command = ("train", f"--config={place.tokenizer_config}", f"--workdir={workdir}")
-    out = place.succeed(*command, "--config.train.num_steps=1")
+    code, out, err = place.resgen(*command, "--config.train.num_steps=1")
+    assert code == 0, err
+    assert err.startswith("1797 images of 10 classes, 360 held out\n")
     shown = next(line for line in out.splitlines() if line.startswith("next: "))
     words = shlex.split(shown.removeprefix("next: "))
     assert words == ["resgen", "encode", f"--workdir={workdir}"]

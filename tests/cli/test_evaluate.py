@@ -169,7 +169,7 @@ def test_a_generators_samples_against_the_training_images(runs, tmp_path):
     runs.succeed("sample", f"--workdir={runs.generator}", f"--output={tmp_path}", *few)
     with np.load(tmp_path / "samples.npz") as arrays:
         drawn, asked = arrays["images"], arrays["labels"]
-    train, held_out = sources.open_images(sources.Spec("digits", 8, 1, 16))[:2]
+    train, held_out, _ = sources.open_images(sources.Spec("digits", 8, 1, 16))
     real, labels = (np.stack([row[name] for row in train]) for name in ("images", "labels"))
     judge = probe.fit(features(real), labels)
     for name, images_of, labels_of in (
