@@ -3,7 +3,7 @@
 import pathlib
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.data import paths, walk
 
 
 def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -23,8 +23,10 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
         ) from failure
     lines = [line.strip() for line in lines if line.strip()]
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
-    if found and all(name in words for name in found):
-        return _distinct([words[name] for name in found])
+    by_name = {walk.class_name(word): name for word, name in words.items()}
+    folders = [walk.class_name(name) for name in found]
+    if found and all(name in by_name for name in folders):
+        return _distinct([by_name[name] for name in folders])
     if len(lines) != len(found):
         raise errors.UserError(
             f"{path} names {len(lines)} classes, but there are {len(found)}"
