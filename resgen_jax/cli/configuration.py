@@ -17,7 +17,10 @@ from resgen_jax.data import paths
 
 PATHS = (
     ("data", "path"),
+    ("data", "held_out_path"),
+    ("data", "class_names"),
     ("data", "codes"),
+    ("train", "local_checkpoints"),
     ("loss", "weights"),
     ("evaluation", "weights"),
     ("evaluation", "tokenizer"),
@@ -55,13 +58,12 @@ def make_paths_absolute(config: ml_collections.ConfigDict) -> None:
             if paths.is_remote(text):
                 if (section, field) not in IN_BUCKETS:
                     raise errors.UserError(
-                        f"{section}.{field} is {text!r}, but it is read from a disk alone; copy "
-                        f"it to this machine, or mount the bucket"
+                        f"{section}.{field} is {text!r}, but it has to lie on a disk; copy it "
+                        f"to this machine, or mount the bucket"
                     )
                 paths.check_reachable(text)
             else:
-                path = pathlib.Path(text).expanduser()
-                config[section][field] = os.path.abspath(path)
+                config[section][field] = os.path.abspath(paths.expanded(text))
 
 
 def shipped_folder() -> pathlib.Path:

@@ -56,6 +56,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             "--input=FILE; `resgen convert --list` names the formats"
         )
     output = flags.require(values, "output", "where the result goes", "exported/tokenizer")
+    _check_output(values.source, output)
     if values.workdir:
         _check_unused(values, ("source", "input", *OPTIONS.values()), "--workdir")
         if values.to != SAFETENSORS:
@@ -166,7 +167,15 @@ def _of_generator(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
 
 def _convert_features(name: str, folder: str | None, output: str) -> None:
     path = weights.save(name, weights.load(name, folder), output)
-    progress.result(f"{name}: {path}; use it by --weights={output}")
+    progress.result(f"{name}: {path}; use it by {flags.written('weights', output)}")
+
+
+def _check_output(source: str | None, output: str) -> None:
+    """Raises UserError, before the work, where the result cannot go."""
+    if source in weights.TABLE:
+        run_directory.check_writable(paths.of(output), weights.own_file(source))
+    elif jax.process_index() == 0:
+        exports.check_output(output)
 
 
 def _config(config: Any) -> dict[str, Any]:

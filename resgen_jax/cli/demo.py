@@ -28,6 +28,7 @@ from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
 
 STOPPED = 3
+PHASES = "phases.json"
 NUM_UNMASKED = 10
 JUDGE_STEPS = 400  # of the digits' judge, which then is right on 97 % of those held out
 NUM_CROPS = 5  # the generator would know 4,500 digits by heart; it does not know 27,000 views
@@ -85,6 +86,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     """Runs the phases that are not done yet; 3 if stopped, after saving."""
     del overrides
     plan = make_plan(values)
+    run_directory.check_writable(plan.workdir, PHASES, demo_report.PAGE)
     try:
         with agreeing.alone(plan.workdir, progress.say):
             page = demo(plan)
@@ -130,7 +132,7 @@ def make_plan(values: argparse.Namespace) -> Plan:
 
 def demo(plan: Plan) -> pathlib.Path:
     """All phases in order, each skipped if it is done; the path of the report."""
-    record = phases.Phases(plan.workdir / "phases.json")
+    record = phases.Phases(plan.workdir / PHASES)
     steps = [
         ("tokenizer", "learns to write each image as codes, and to draw it back", _tokenizer),
         ("reconstruct", "held-out images from their codes", _reconstruct),

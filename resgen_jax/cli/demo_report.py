@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import progress, reconstruct, remarks, run_directory, sampling
+from resgen_jax.cli import flags, progress, reconstruct, remarks, run_directory, sampling
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
 from resgen_jax.training import writer
 
@@ -138,25 +138,27 @@ def _pictures(workdir: pathlib.Path) -> list[report.Picture]:
 
 
 def _commands(plan: "Plan") -> list[report.Command]:
-    tokenizer, generator = plan.tokenizer_dir, plan.generator_dir
+    in_generator = flags.written("workdir", plan.generator_dir)
     longer = 2 * plan.generator.train.num_steps
     return [
         report.Command(
             "Draw more samples, with stronger guidance:",
-            f"resgen sample --workdir={generator} --num_samples=200 --guidance_scale=2",
+            f"resgen sample {in_generator} --num_samples=200 --guidance_scale=2",
         ),
         report.Command(
             "Keep the upper half of held-out images and fill in the rest:",
-            f"resgen sample --workdir={generator} --keep=0:{_half(plan)},: --keep_from=held-out",
+            f"resgen sample {in_generator} --keep=0:{_half(plan)},: --keep_from=held-out",
         ),
         report.Command(
             "Train the generator longer:",
-            f"resgen train --config={plan.generator.source} --config.data.codes={plan.codes_dir} "
-            f"--config.train.num_steps={longer} --workdir={generator}-longer",
+            f"resgen train {flags.written('config', plan.generator.source)} "
+            f"{flags.written('config.data.codes', plan.codes_dir)} "
+            f"--config.train.num_steps={longer} "
+            f"{flags.written('workdir', f'{plan.generator_dir}-longer')}",
         ),
         report.Command(
             "Look at the tokenizer's reconstructions again:",
-            f"resgen reconstruct --workdir={tokenizer}",
+            f"resgen reconstruct {flags.written('workdir', plan.tokenizer_dir)}",
         ),
         report.Command(
             "Do all this on your own images, one subfolder for each class:",

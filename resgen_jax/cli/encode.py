@@ -72,13 +72,17 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             f"codes: {output} ({len(written.train)} to train on, {len(written.held_out)} held out)"
         )
         progress.result(
-            f"next:  resgen train --config=CONFIG --config.data.codes={output} --workdir=DIR"
+            f"next:  resgen train --config=CONFIG {flags.written('config.data.codes', output)} "
+            "--workdir=DIR"
         )
 
 
 def _check_output(output: str | os.PathLike) -> None:
     """Raises UserError where codes cannot be written; before anything is opened."""
     codes.check_writable(output)
+    if not (paths.of(output) / codes.DESCRIPTION).is_file():  # else they may be there and whole
+        folder = codes_writer.folder_of(paths.working_copy(paths.of(output), "written"))
+        paths.check_writable(folder / codes.DESCRIPTION)
     if paths.is_remote(output) and jax.process_count() > 1:
         raise errors.UserError(
             f"{jax.process_count()} processes cannot write codes into {output} together; name a "
@@ -95,6 +99,7 @@ def _choose_images(tokenizer: trained.TokenizerRun, overrides: flags.Overrides) 
                 f"can be set here, but {' and '.join(SIZES)}"
             )
         configuration.override(tokenizer.config, field, value)
+    configuration.make_paths_absolute(tokenizer.config)
 
 
 def encode(

@@ -92,6 +92,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     flags.at_least("num_images", values.num_images, 0)
     flags.at_least("num_samples", values.num_samples, 2)
     form, place = _form(values)
+    output = paths.of(values.output or place / RECORD)
+    if form is not evaluate_files.write_reference:
+        run_directory.check_writable(output.parent, output.name)
     started = time.perf_counter()
     found = form(values)
     record = {
@@ -103,7 +106,6 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         "command": values.command,
     }
     if "metrics" in found:
-        output = paths.of(values.output or place / RECORD)
         run_directory.write_json(output, _plain(record))
         for line in table(found):
             progress.result(line)
@@ -143,7 +145,7 @@ def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
         return evaluate_files.write_reference, pathlib.Path()
     if task == "samples":
         flags.require(values, "reference", "what to compare with", "reference.npz")
-        place = pathlib.Path(values.samples).expanduser()
+        place = pathlib.Path(values.samples)
         return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
     return evaluate_runs.FORMS[task], paths.of(values.workdir)
 

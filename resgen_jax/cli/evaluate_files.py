@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from resgen_jax.cli import flags, measuring, progress, trained
+from resgen_jax.cli import flags, measuring, progress, run_directory, trained
 from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import archive, distances, features, reference, samples
@@ -18,7 +18,7 @@ NUM_THREADS = 4  # that decode files ahead of the devices
 
 def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
     """Metrics of `--samples` against `--reference`."""
-    source = samples.open_images(values.samples)
+    source = samples.open_images(values.samples, note=progress.say)
     shape = source.image_shape
     if values.num_images:
         source = spread.Spread(source, values.num_images)
@@ -50,15 +50,16 @@ def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
 
 def write_reference(values: argparse.Namespace) -> dict[str, Any]:
     """The file of statistics; there is no metric to record."""
-    path = pathlib.Path(values.write_reference).expanduser()
+    path = pathlib.Path(values.write_reference)
     if path.suffix != ".npz":
         raise errors.UserError(f"--write_reference is {path}; expected a name that ends in .npz")
     if values.image_size is not None:
         flags.at_least("image_size", values.image_size, 1)
     elif values.crop:
         raise errors.UserError("--crop needs --image_size, the side that images are cropped to")
+    run_directory.check_writable(path.parent, path.name)
     crop = values.crop or CROP
-    source = samples.open_images(values.images, values.image_size, crop)
+    source = samples.open_images(values.images, values.image_size, crop, progress.say)
     _check_count("images", source)
     extractor = open_extractor(values)
     collected = _collect(
@@ -100,7 +101,7 @@ def read_reference(
 
     `crop` is that of a folder's images. Raises UserError for images of another size.
     """
-    path = pathlib.Path(values.reference).expanduser()
+    path = pathlib.Path(values.reference)
     if not path.is_dir() and "mu" in archive.names(path):
         compared = reference.read(path, extractor)
         images = reference.images_in(path)
@@ -115,7 +116,7 @@ def read_reference(
                 f"samples are {shape[0]} x {shape[1]}, but a folder is cropped to squares; give "
                 "the reference as an NPZ file"
             )
-        source = samples.open_images(values.reference, shape[0], crop)
+        source = samples.open_images(values.reference, shape[0], crop, progress.say)
         _check_size(path, source.image_shape[:2], shape)
         _check_count("reference", source)
         kept = reference.kept_rows(len(source))
@@ -170,5 +171,5 @@ def _check_size(path: pathlib.Path, size: Sequence[int] | None, shape: Sequence[
 
 
 def _sha256(path: str | pathlib.Path) -> str:
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(path)
     return reference.folder_sha256(path) if path.is_dir() else reference.file_sha256(path)

@@ -31,6 +31,7 @@ class Experiment(NamedTuple):
     iterator: stream.Batches
     held_out: Callable[[int], Iterator[pipeline.Batch]]  # so many batches, 0 = all
     begin: beginning.Begin = programs.initial_state
+    found: str = ""  # which images there are, in one line
 
 
 def open_experiment(
@@ -227,7 +228,7 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     run_data.start_or_continue_on_images(workdir, config, found)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
-    return task, iterator, _held_out(dataset.held_out, spec, mesh), begin
+    return task, iterator, _held_out(dataset.held_out, spec, mesh), begin, dataset.describe()
 
 
 def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):

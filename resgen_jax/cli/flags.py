@@ -11,6 +11,7 @@ from resgen_jax.data import paths
 
 Overrides = list[tuple[str, str]]
 CONFIG_FIELD = "--config."
+PLACES = ("DIR", "FILE", "IMAGE")  # what a flag is called that names a place
 
 
 class Parser(argparse.ArgumentParser):
@@ -70,9 +71,17 @@ class Parser(argparse.ArgumentParser):
                 f"{CONFIG_FIELD}{overrides[0][0]} is set, but this verb reads the config of "
                 f"the run directory; set config fields with `resgen train`"
             )
+        self._expand_homes(values)
         self._check_places(values)
         values.command = shlex.join([*self.prog.split(), *given])
         return values, overrides
+
+    def _expand_homes(self, values: argparse.Namespace) -> None:
+        """Puts the home in place of ~ in every flag that names a place."""
+        for action in self._actions:
+            value = getattr(values, action.dest, None)
+            if str(action.metavar).partition("[")[0] in PLACES and isinstance(value, str):
+                setattr(values, action.dest, paths.expanded(value))
 
     def _check_places(self, values: argparse.Namespace) -> None:
         """Raises UserError for a place in a bucket that cannot be used, or not by this flag."""
@@ -108,6 +117,11 @@ def add_workdir(parser: Parser, meaning: str, default: str | None = None) -> Non
 def add_images(parser: Parser, meaning: str) -> None:
     """The flag --images."""
     parser.add_argument("--images", metavar="DIR", help=f"{meaning}, one subfolder per class")
+
+
+def written(name: str, value: object) -> str:
+    """`--name=value` as it may be pasted into a shell."""
+    return f"--{name}={shlex.quote(str(value))}"
 
 
 def at_least(name: str, value: int, least: int) -> None:

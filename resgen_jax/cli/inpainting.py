@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import sampling, trained
+from resgen_jax.cli import flags, sampling, trained
 from resgen_jax.core import errors
 from resgen_jax.data import images, spread
 from resgen_jax.evaluation import grid
@@ -90,7 +90,7 @@ def prompts(
     if chosen is None:
         raise errors.UserError(
             "--keep_from names an image, whose class is not known; say which to complete it as, "
-            f"e.g. --classes={generator.meta.class_names[0]}"
+            f"e.g. {flags.written('classes', generator.meta.class_names[0])}"
         )
     meta = generator.meta
     pixels = images.read(pathlib.Path(keep_from), meta.image_size, meta.channels)

@@ -58,6 +58,7 @@ def reconstruct(
 ) -> dict[str, Any]:
     """The figures on all held-out images, written beside the picture of the first few."""
     flags.at_least("batch_size", batch_size, 1)
+    run_directory.check_writable(paths.of(workdir), PICTURE, FIGURES)
     source = measured_images(tokenizer, images).held_out
     batch_size = trained.batch_for(tokenizer.mesh, batch_size, len(source))
     by_depth = reconstruct_by_depth(tokenizer.task)
@@ -142,7 +143,10 @@ def _rebuilt(
 
 def images_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Dataset:
     """The run's own images, or those of another folder at the run's size and colours."""
-    return sources.open_images(_spec_of(tokenizer, images))
+    dataset = sources.open_images(_spec_of(tokenizer, images))
+    if images:
+        progress.say(dataset.describe())
+    return dataset
 
 
 def measured_images(
@@ -153,9 +157,13 @@ def measured_images(
     Of such a folder `train` and `held_out` are the same: nothing of it has been trained on.
     """
     spec = _spec_of(tokenizer, images)
-    if images and patterns.split_folders(pathlib.Path(images).expanduser()) is None:
-        spec = dataclasses.replace(spec, held_out_path=images)
-    return sources.open_images(dataclasses.replace(spec, crop=crop or spec.crop))
+    if images and patterns.split_folders(root := pathlib.Path(paths.expanded(images))) is None:
+        whole = str(patterns.lone_train_folder(root))
+        spec = dataclasses.replace(spec, path=whole, held_out_path=whole)
+    dataset = sources.open_images(dataclasses.replace(spec, crop=crop or spec.crop))
+    if images:
+        progress.say(f"{images}: {len(dataset.held_out)} images{dataset.held_out.left_out}")
+    return dataset
 
 
 def _spec_of(tokenizer: trained.TokenizerRun, images: str | None) -> sources.Spec:

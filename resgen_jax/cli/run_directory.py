@@ -1,6 +1,5 @@
 """The run directory: its config.json, and whether a run may go on with another config."""
 
-import errno
 import io
 import json
 import os
@@ -30,14 +29,6 @@ MAY_CHANGE_SECTIONS = ("train.", "mesh.", "sampler.", "evaluation.")
 NEVER = {"train.init_from": ""}
 # Where the data lie, which may differ if they are the same.
 PLACES = ("data.path", "data.held_out_path", "data.class_names", "data.codes")
-DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-)
 
 
 def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -172,11 +163,12 @@ def write(path: paths.Path, content: bytes) -> None:
     """A file, whole or not at all, by the first process; UserError if the disk refuses."""
     if jax.process_index() != 0:
         return
-    try:
+    with paths.disk_errors(path):
         paths.write(path, content)
-    except OSError as failure:
-        if failure.errno not in DISK_ERRORS:
-            raise
-        raise errors.UserError(
-            f"cannot write {path} ({failure.strerror}); make room or name another place"
-        ) from failure
+
+
+def check_writable(folder: paths.Path, *names: str) -> None:
+    """Raises UserError, before the work, where the first process could not write these files."""
+    if jax.process_index() == 0:
+        for name in names:
+            paths.check_writable(folder / name)

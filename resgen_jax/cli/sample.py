@@ -98,6 +98,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     if count is None:
         count = NUM_FILLED_IN if values.keep else NUM_SAMPLES
     flags.at_least("num_samples", count, 1)
+    output = paths.of(values.output or workdir)
+    names = (PICTURE, ADM_ARRAYS) if values.npz == ADM else (PICTURE, ARRAYS)
+    run_directory.check_writable(output, *names, *([SEAM] if values.keep else []))
 
     generator = trained.open_generator(workdir, progress.say)
     class_names = generator.meta.class_names
@@ -105,7 +108,6 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         generator.config, {name: getattr(values, name) for name in sampling.KNOBS}
     )
     chosen = sampling.parse_classes(values.classes, class_names)
-    output = paths.of(values.output or workdir)
     if values.npz == ADM:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
@@ -175,4 +177,6 @@ def _write_adm(generator, tokenizer, spec, labels, values, output: paths.Path) -
     samples, where = output / ADM_ARRAYS, ""
     if paths.is_remote(output):  # they are mapped into memory
         samples, where = ADM_ARRAYS, " (on a copy of it)"
-    progress.result(f"next:    resgen evaluate --samples={samples} --reference=FILE.npz{where}")
+    progress.result(
+        f"next:    resgen evaluate {flags.written('samples', samples)} --reference=FILE.npz{where}"
+    )

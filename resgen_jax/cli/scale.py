@@ -54,6 +54,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         raise errors.UserError(f"{said}; {hint}, e.g. resgen scale bench --config=FILE")
     flags.at_least("num_steps", values.num_steps, 1)
     flags.at_least("batch_size", values.batch_size, 1)
+    if values.output:
+        output = paths.of(values.output)
+        run_directory.check_writable(output.parent, output.name)
     try:
         found = ACTIONS[values.action](values, overrides)
     except loop.Stopped as stopped:
@@ -65,7 +68,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         line = f"{name + ':':<32}{'' if is_table else tables.written(value)}"
         progress.result("\n".join([line.rstrip(), *(tables.lines(value) if is_table else ())]))
     if values.output:
-        run_directory.write_json(paths.of(values.output), found)
+        run_directory.write_json(output, found)
     return 0
 
 

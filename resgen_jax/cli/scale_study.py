@@ -72,7 +72,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
     return {
         "finished_runs": num_done,
         "all_runs": len(found.runs),
-        "next": f"resgen scale fit --workdir={workdir}",
+        "next": f"resgen scale fit {flags.written('workdir', workdir)}",
     }
 
 
@@ -88,6 +88,7 @@ def fit(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
     rows = study.losses(workdir / studies.RUNS, written["runs"], metric)
     if not rows:
         raise errors.UserError(f"no run in {workdir} is finished; go on with `resgen scale run`")
+    run_directory.check_writable(workdir, "fit.json", "fit.png")
     result = report.make(rows, law=values.law, unit=written["unit"])
     figures = {
         "metric": metric,

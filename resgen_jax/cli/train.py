@@ -30,8 +30,8 @@ STOPPED = 3
 SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
 NAMES = {"rq_vae": "tokenizer", "resgen": "generator"}
 NEXT = {
-    "rq_vae": "resgen encode --workdir={workdir}",
-    "resgen": "resgen sample --workdir={workdir}",
+    "rq_vae": "encode",
+    "resgen": "sample",
 }
 # What stands beside the bar, where the task measures it.
 SHOWN = {
@@ -93,7 +93,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
     if not noise.is_marked(config):
-        progress.result(f"next: {NEXT[config.task].format(workdir=workdir)}")
+        progress.result(f"next: resgen {NEXT[config.task]} {flags.written('workdir', workdir)}")
     return 0
 
 
@@ -139,6 +139,8 @@ def _train(
         more = online_evaluation.evaluators(config, workdir, experiment, notes)
     if machines := agreeing.machines():
         progress.say(f"{machines}: {_axes(experiment)}")
+    if experiment.found:
+        progress.say(experiment.found)
     progress.say(_sizes(experiment))
     with progress.phase(NAMES[config.task], spec.num_steps) as report:
         notes.target = report.note

@@ -114,10 +114,8 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
     Replaces the files of an earlier export, which a checksum holds together, and raises UserError
     rather than write into any other directory.
     """
-    output = pathlib.Path(os.path.abspath(output))  # "." has no name to put files beside
-    if output.exists() and not _is_ours(output) and any(_inside(output)):
-        raise errors.UserError(f"{output} exists and is no export; name another --output")
-    unfinished = output.with_name(f".{output.name}.unfinished")
+    output = _place(output)
+    unfinished = _unfinished(output)
     try:
         if unfinished.exists():
             shutil.rmtree(unfinished)
@@ -145,6 +143,24 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
             f"cannot write {output} ({failure.strerror}); make room or name another --output"
         ) from failure
     return output
+
+
+def check_output(output: str | os.PathLike) -> None:
+    """Raises UserError where `write` would."""
+    output = _place(output)
+    for folder in (_unfinished(output), output):
+        paths.check_writable(folder / CONFIG)
+
+
+def _place(output: str | os.PathLike) -> pathlib.Path:
+    output = pathlib.Path(os.path.abspath(output))  # "." has no name to put files beside
+    if output.exists() and not _is_ours(output) and any(_inside(output)):
+        raise errors.UserError(f"{output} exists and is no export; name another --output")
+    return output
+
+
+def _unfinished(output: pathlib.Path) -> pathlib.Path:
+    return output.with_name(f".{output.name}.unfinished")
 
 
 def is_export(path: str | os.PathLike) -> bool:

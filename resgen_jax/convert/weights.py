@@ -16,6 +16,7 @@ from resgen_jax.convert import lpips as lpips_files
 from resgen_jax.convert import mobilenet as mobilenet_files
 from resgen_jax.convert import rules, safetensors_files, torch_files
 from resgen_jax.core import errors, trees
+from resgen_jax.data import paths
 from resgen_jax.features import inception, interface, lpips, mobilenet
 
 PyTree = Any
@@ -100,10 +101,10 @@ def load(name: str, directory: Directory = None) -> PyTree:
     Raises UserError for a file that is not there, saying where it is published, and for one with
     arrays that are missing, left over or of another shape, naming them all.
     """
-    entry, paths = _look_up(name), find(name, directory)
-    where = " and ".join(map(str, paths))
-    arrays = _read(paths)
-    if paths[0].name == own_file(name):
+    entry, files = _look_up(name), find(name, directory)
+    where = " and ".join(map(str, files))
+    arrays = _read(files)
+    if files[0].name == own_file(name):
         table = [rules.copy(path, path) for path in _flat(entry.shapes())]
         params = rules.apply(table, arrays, entry.shapes(), where=where)
     else:
@@ -145,7 +146,9 @@ def folder_of(directory: Directory = None) -> pathlib.Path:
 
     Raises UserError where that is a file.
     """
-    chosen = pathlib.Path(directory or os.environ.get(VARIABLE) or DEFAULT_DIRECTORY).expanduser()
+    chosen = pathlib.Path(
+        paths.expanded(os.fspath(directory or os.environ.get(VARIABLE) or DEFAULT_DIRECTORY))
+    )
     if chosen.is_file():
         raise errors.UserError(
             f"the folder of weights is {chosen}, a file; name the folder it lies in, "
@@ -179,12 +182,12 @@ def _look_up(name: str) -> Entry:
     return TABLE[name]
 
 
-def _read(paths: tuple[pathlib.Path, ...]) -> dict[str, np.ndarray]:
+def _read(files: tuple[pathlib.Path, ...]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
-    for path in paths:
+    for path in files:
         read = torch_files.read(path)
         if both := sorted(arrays.keys() & read.keys()):
-            raise errors.UserError(f"{path}: {both[0]} is also in {paths[0]}; one of them is wrong")
+            raise errors.UserError(f"{path}: {both[0]} is also in {files[0]}; one of them is wrong")
         arrays |= read
     return arrays
 

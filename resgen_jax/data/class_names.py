@@ -3,6 +3,7 @@
 import pathlib
 
 from resgen_jax.core import errors
+from resgen_jax.data import paths, walk
 
 
 def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -14,7 +15,7 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
     a name, the later one has its own number behind it. Raises UserError if names are missing.
     """
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as failure:
         raise errors.UserError(
             f"data.class_names is {path!r}, which cannot be read ({failure}); expected a text file "
@@ -22,8 +23,10 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
         ) from failure
     lines = [line.strip() for line in lines if line.strip()]
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
-    if found and all(name in words for name in found):
-        return _distinct([words[name] for name in found])
+    by_name = {walk.class_name(word): name for word, name in words.items()}
+    folders = [walk.class_name(name) for name in found]
+    if found and all(name in by_name for name in folders):
+        return _distinct([by_name[name] for name in folders])
     if len(lines) != len(found):
         raise errors.UserError(
             f"{path} names {len(lines)} classes, but there are {len(found)}"
@@ -41,7 +44,7 @@ def count(path: str) -> int:
     if not path:
         return 0
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return 0  # `read` tells
     return sum(bool(line.strip()) for line in lines)

@@ -84,12 +84,18 @@ class Plan:
         return hashlib.sha256(self.text().encode()).hexdigest()
 
 
+def folder_of(path: pathlib.Path) -> pathlib.Path:
+    """Where the codes that go to `path` lie until they are whole."""
+    path = path.absolute()
+    return path.with_name(f".{path.name}.unfinished")
+
+
 class Unfinished:
     """A codes directory under way; many processes may share it, each with shards of its own."""
 
     def __init__(self, path: str | os.PathLike, plan: Plan):
         self.path, self.plan = pathlib.Path(path).absolute(), plan
-        self.folder = self.path.with_name(f".{self.path.name}.unfinished")
+        self.folder = folder_of(self.path)
         self.journal = self.folder / JOURNAL
 
     @contextlib.contextmanager

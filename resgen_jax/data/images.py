@@ -13,7 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from resgen_jax.core import errors
 from resgen_jax.data import views
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+SUFFIXES = (*JPEG_SUFFIXES, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 # Of all that Pillow can open; its reader of PostScript would start another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MODES = {1: "L", 3: "RGB"}

@@ -27,6 +27,11 @@ DEFAULT_CACHE = "~/.cache/resgen_jax/buckets"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)
 LONGEST_NAME = 255  # bytes, of nearly every file system
+DISK_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk
+    *(errno.EACCES, errno.EPERM, errno.EROFS),  # rights
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),  # the name
+)
 
 
 class Scheme(NamedTuple):
@@ -48,12 +53,13 @@ def scheme_of(place: str | os.PathLike) -> str | None:
 def of(place: str | os.PathLike) -> Path:
     """The path that `place` names: pathlib's on this machine's disks, epath's in a bucket.
 
-    Raises UserError for any other scheme, for one whose package is missing, and without a bucket.
+    Text may begin with ~, the user's home. Raises UserError where that is not known, for any other
+    scheme, for one whose package is missing, and without a bucket.
     """
     text = os.fspath(place)
     match = URL.fullmatch(text)
     if match is None:
-        return pathlib.Path(place)
+        return pathlib.Path(expanded(place) if isinstance(place, str) else place)
     name, rest = match.groups()
     if name not in SCHEMES:
         raise errors.UserError(
@@ -69,6 +75,19 @@ def of(place: str | os.PathLike) -> Path:
     if not bucket or not all(folders) or {".", ".."} & {bucket, *folders}:
         raise errors.UserError(f"{text!r} names no place in a bucket; write {name}://BUCKET/FOLDER")
     return epath.Path(text)
+
+
+def expanded(text: str) -> str:
+    """The text of a path with the home it names by ~ or ~USER; UserError where there is none.
+
+    Shells do this too, but not behind the = of a flag, nor within quotes.
+    """
+    found = os.path.expanduser(text)
+    if found == text and text.partition("/")[0] == "~":
+        raise errors.UserError(
+            f"{text!r} is in the home of a user who has none here; write the whole path"
+        )
+    return found
 
 
 def is_remote(place: str | os.PathLike) -> bool:
@@ -118,6 +137,47 @@ def check_reachable(place: str | os.PathLike) -> None:
         raise errors.UserError(
             f"there is no bucket {bucket!r} for {path}; make it, or name another"
         )
+
+
+def check_writable(file: Path) -> None:
+    """Raises UserError where no file of this name could be written, and leaves nothing behind.
+
+    To be asked before long work whose result goes there. Buckets are not asked: who may write an
+    object need not be allowed to remove one.
+    """
+    if is_remote(file):
+        return
+    made: list[pathlib.Path] = []
+    try:
+        with disk_errors(file):
+            if file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            for folder in reversed(file.parents):
+                if not folder.exists():
+                    folder.mkdir(exist_ok=True)
+                    made.append(folder)
+            probe = file.with_name(f".{file.name}.{os.getpid()}.probe")
+            try:
+                probe.write_bytes(b"0")
+            finally:
+                probe.unlink(missing_ok=True)
+    finally:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # others have put something there
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def disk_errors(file: Path) -> Iterator[None]:
+    """What the system says of a disk or a name, as a UserError about the file that was written."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in DISK_ERRORS:
+            raise
+        raise errors.UserError(
+            f"cannot write {file} ({failure.strerror}); make room or name another place"
+        ) from failure
 
 
 def make_folder(path: Path) -> None:
@@ -238,7 +298,7 @@ def working_copy(place: Path, purpose: str) -> pathlib.Path:
     """The folder on this machine that stands for a place in a bucket: the same in every run."""
     if not is_remote(place):
         return place
-    cache = pathlib.Path(os.environ.get(VARIABLE) or DEFAULT_CACHE).expanduser().absolute()
+    cache = absolute(os.environ.get(VARIABLE) or DEFAULT_CACHE)
     return cache / hashlib.sha256(os.fspath(place).encode()).hexdigest()[:16] / purpose
 
 

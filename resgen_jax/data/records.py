@@ -53,6 +53,11 @@ class ImageSource:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def left_out(self) -> str:
+        """What lies beside the images, to stand behind their number; of files in a folder alone."""
+        return getattr(self.records, "left_out", "")
+
     def __getitem__(self, index: int) -> Element:
         return self.view(index, views.PLAIN)
 

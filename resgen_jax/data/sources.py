@@ -41,6 +41,8 @@ class Source(Protocol):
 class ImageSource(Source, Protocol):
     """Images that can be seen in other ways than the plain one."""
 
+    left_out: str  # what lies beside them, to stand behind their number
+
     def view(self, index: int, view: views.View) -> Element:
         """The element of this record seen so."""
 
@@ -62,6 +64,15 @@ class Dataset(NamedTuple):
     train: ImageSource
     held_out: ImageSource
     class_names: tuple[str, ...]
+
+    def describe(self) -> str:
+        """What was found, in one line."""
+        num_held_out, num_classes = len(self.held_out), len(self.class_names)
+        return (
+            f"{len(self.train) + num_held_out} images of {num_classes} "
+            f"{'class' if num_classes == 1 else 'classes'}, {num_held_out} held out"
+            f"{self.train.left_out}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +168,8 @@ def _open_parquet(spec: Spec) -> Dataset:
 
 class ArraySource:
     """Images that fit in memory."""
+
+    left_out = ""
 
     def __init__(self, pixels: UInt8[np.ndarray, "n h w c"], labels: Int32[np.ndarray, "n"]):
         self._pixels, self._labels = pixels, labels

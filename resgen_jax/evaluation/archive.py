@@ -1,7 +1,6 @@
 """NPZ files too large for memory: arrays read where they lie, and written row by row."""
 
 import contextlib
-import errno
 import pathlib
 import struct
 import zipfile
@@ -15,7 +14,6 @@ from resgen_jax.core import errors
 from resgen_jax.data import paths, zips
 
 LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field end it
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 Append = Callable[[np.ndarray], None]
 
 
@@ -99,7 +97,7 @@ def writing(path: paths.Path, *, is_on: bool = True) -> Iterator[Writer]:
     if not is_on:
         yield Writer(None)
         return
-    with _disk_errors(path), paths.writing(path) as place:
+    with paths.disk_errors(path), paths.writing(path) as place:
         unfinished = place.with_name(f".{place.name}.unfinished")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -124,18 +122,6 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
         ) from failure
     with archive:
         yield archive
-
-
-@contextlib.contextmanager
-def _disk_errors(path: paths.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as failure:
-        if failure.errno not in DISK_ERRORS:
-            raise
-        raise errors.UserError(
-            f"cannot write {path} ({failure.strerror}); make room or name another place"
-        ) from failure
 
 
 def _mapped(path: pathlib.Path, member: zipfile.ZipInfo) -> np.ndarray:

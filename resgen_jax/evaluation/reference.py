@@ -142,8 +142,9 @@ def file_sha256(path: pathlib.Path) -> str:
 def folder_sha256(place: pathlib.Path) -> str:
     """One checksum of all image files below a folder and of their names, whatever holds it."""
     digest = hashlib.sha256()
-    for file in samples.files_below(place):
-        digest.update(f"{file.relative_to(place).as_posix()} {file_sha256(file)}\n".encode())
+    for file in samples.look_below(place).files:
+        line = f"{file.relative_to(place).as_posix()} {file_sha256(file)}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from PIL import Image
 
 from resgen_jax.core import errors
 from resgen_jax.data import images as image_data
+from resgen_jax.data import paths, walk
 from resgen_jax.data.sources import Element, Source
 from resgen_jax.evaluation import archive
 
@@ -81,38 +82,43 @@ class FileImages:
             raise image_data.unreadable(str(path), failure) from failure
 
 
-def open_images(path: str, image_size: int | None = None, crop: str = "adm") -> Source:
-    """The images of an NPZ file or of all files below a folder.
+def open_images(
+    path: str,
+    image_size: int | None = None,
+    crop: str = "adm",
+    note: Callable[[str], None] = lambda text: None,
+) -> Source:
+    """The images of an NPZ file or of all files below a folder, as `walk` finds them.
 
     A folder's are cropped to `image_size`, if given, by the crop of this name; an array's are taken
-    as they are. Raises UserError for anything but uint8 "n h w 1" or "n h w 3".
+    as they are. `note` hears of what else lies in a folder. Raises UserError for anything but uint8
+    "n h w 1" or "n h w 3".
     """
-    place = pathlib.Path(path).expanduser()
+    place = pathlib.Path(paths.expanded(path))
     if not place.is_dir():
         held = archive.names(place)
         key = next((name for name in KEYS if name in held), KEYS[0])
         return of_array(archive.read(place, key), f"{key} of {place}")
-    return FileImages(files_below(place), image_size, crop)
+    found = look_below(place)
+    if left_out := walk.told(place, [found.left_out]):
+        note(f"{place}: {len(found.files)} images{left_out}")
+    return FileImages(found.files, image_size, crop)
 
 
-def files_below(place: pathlib.Path) -> list[pathlib.Path]:
-    """The image files of a folder, sorted; UserError if there are none."""
-    files = sorted(
-        found
-        for found in place.rglob("*")
-        if found.suffix.lower() in image_data.SUFFIXES and not found.name.startswith(".")
-    )
-    if not files:
+def look_below(place: pathlib.Path) -> walk.Found:
+    """What `walk` finds below a folder; UserError if that is no image."""
+    found = walk.find(place)
+    if not found.files:
         raise errors.UserError(
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
             "an NPZ file"
         )
-    return files
+    return found
 
 
 def sampler_of(path: str) -> dict[str, Any] | None:
     """How the images of an NPZ file were drawn, where it says so; None of a folder."""
-    place = pathlib.Path(path).expanduser()
+    place = pathlib.Path(paths.expanded(path))
     if place.is_dir() or SAMPLER not in archive.names(place):
         return None
     try:

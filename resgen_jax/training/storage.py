@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import functools
+import glob
 import logging
 import os
 import pathlib
@@ -12,6 +14,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from etils import epath
+from etils.epath import gpath
 from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
@@ -22,11 +26,27 @@ DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 def context() -> ocp.Context:
     """orbax's settings: the record is written as a readable JSON file."""
+    _take_folders_literally()
     registry = ocp.handlers.local_registry(include_global_registry=True)
     registry.add(ocp.handlers.JsonHandler, checkpointable_name="record")
     settings = ocp.Context()
     settings.checkpointables.registry = registry
     return settings
+
+
+@functools.cache
+def _take_folders_literally() -> None:
+    """Lets orbax find what it has just written into a folder whose name has brackets.
+
+    etils joins the folder and the pattern before it looks for wildcards, so that orbax would miss
+    the arrays of its processes, without an error: a checkpoint that nothing can be read from.
+    """
+    joined = gpath.PosixGPath.glob
+
+    def find(self: epath.Path, pattern: str) -> Iterator[epath.Path]:
+        yield from joined(type(self)(glob.escape(os.fspath(self))), pattern)
+
+    gpath.PosixGPath.glob = find
 
 
 def silence_orbax() -> None:

@@ -243,7 +243,7 @@ def test_config_fields_that_are_read_from_disks_are_refused(place, monkeypatch):
     train = ("train", f"--config={place.tokenizer_config}", f"--workdir={place.tokenizer}")
     code, _, err = place.resgen(*train, field)
     assert code == 2
-    assert "data.path is 's3://bucket/photos', but it is read from a disk alone" in err
+    assert "data.path is 's3://bucket/photos', but it has to lie on a disk" in err
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("gs", "gcs"), ("s3", "s3")])

@@ -124,6 +124,29 @@ def test_paths_become_absolute_so_that_they_hold_from_anywhere(file, tmp_path, m
     assert configuration.load("mine.py").data.codes == ""
 
 
+def test_every_path_of_a_config_is_made_absolute_and_knows_the_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    fields = [(f"{section}.{field}", f"~/{field}") for section, field in configuration.PATHS]
+    for kind in ("tokenizers/rq_vae_folder.py", "generators/resgen_folder.py"):
+        config = configuration.load(kind)
+        known = [(name, text) for name, text in fields if has_field(config, *name.split("."))]
+        config = configuration.load(kind, known)
+        for name, _ in known:
+            section, field = name.split(".")
+            assert config[section][field] == str(tmp_path / "home" / field)
+    config = configuration.load(
+        "tokenizers/rq_vae_folder.py",
+        [("data.held_out_path", "val"), ("data.class_names", "../names.txt")],
+    )
+    assert config.data.held_out_path == str(tmp_path / "val")
+    assert config.data.class_names == str(tmp_path.parent / "names.txt")
+
+
+def has_field(config, section, field):
+    return section in config and field in config[section]
+
+
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("tokenizers/rq_vae_digits.py", "configs/tokenizers/rq_vae_digits.py"):

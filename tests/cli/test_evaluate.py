@@ -134,6 +134,32 @@ def test_all_of_another_folder_is_measured_by_the_crop_asked_for(runs, tmp_path,
         assert len(found["reference"]["sha256"]) == 64
 
 
+def test_images_of_folders_are_those_that_training_would_find(place, pixels):
+    """Links to folders are followed, hidden folders and other kinds of files are left out."""
+    for folder, count in (("store/b", 9), ("val/a", 5), ("drawn/a", 5), ("drawn/.hidden", 3)):
+        (place.folder / folder).mkdir(parents=True)
+        for index in range(count):
+            path = place.folder / folder / f"{index}.png"
+            images.Image.fromarray(pixels[index]).save(path)
+    real, drawn = place.folder / "val", place.folder / "drawn"
+    (real / "b").symlink_to(place.folder / "store" / "b")
+    (real / "notes.txt").touch()
+    found = sources.open_images(sources.Spec("folder", 12, 3, 4, path=str(real)))
+    assert len(found.train) + len(found.held_out) == 14
+    file = place.folder / "reference.npz"
+    command = ("evaluate", f"--write_reference={file}", f"--images={real}", "--features=mobilenet")
+    code, out, err = place.resgen(*command)
+    assert code == 0, err
+    assert "(14 images of" in out
+    assert f"{real}: 14 images; 1 file of another kind left out" in err
+    command = ("evaluate", f"--samples={drawn}", f"--reference={real}", "--features=mobilenet")
+    code, _, err = place.resgen(*command)
+    assert code == 0, err
+    assert f"{drawn}: 5 images; folders left out: .hidden" in err
+    assert record(drawn)["samples"]["num_images"] == 5
+    assert record(drawn)["reference"]["num_images"] == 14
+
+
 def test_a_generators_samples_against_the_training_images(runs, tmp_path):
     output = f"--output={tmp_path / 'evaluate.json'}"
     command = ("evaluate", f"--workdir={runs.generator}", "--features=mobilenet", output)

@@ -55,3 +55,9 @@ def test_names_reach_the_dataset(tmp_path):
     (tmp_path / "names.txt").write_text("bee Apis mellifera, honey bee\nant Formica\ncat Felis\n")
     spec = image_files.spec(path=str(tmp_path / "folder"), class_names=str(tmp_path / "names.txt"))
     assert sources.open_images(spec).class_names == ("Formica", "Apis mellifera", "Felis")
+
+
+def test_folders_are_found_whatever_form_their_accents_have(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for written, found in ((composed, decomposed), (decomposed, composed)):
+        assert read(tmp_path, f"{written} coffee\nthe tea\n", ("the", found)) == ("tea", "coffee")

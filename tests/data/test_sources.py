@@ -102,9 +102,67 @@ def test_folder_with_its_own_split_keeps_it(tmp_path):
     assert {int(dataset.held_out[i]["labels"]) for i in range(2)} == {1}
 
 
-def test_train_folder_alone_is_a_class_like_any_other(tmp_path):
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [("Train", "Val"), ("training", "testing"), ("train", "test"), ("TRAIN", "Validation")],
+)
+def test_splits_have_many_names_in_any_case(tmp_path, train, held_out):
+    make_folder(tmp_path / train, {"a": 3, "b": 3})
+    make_folder(tmp_path / held_out, {"a": 1, "b": 1})
+    make_folder(tmp_path / "extra", {"c": 1})
+    dataset = sources.open_images(spec(path=str(tmp_path)))
+    assert (len(dataset.train), len(dataset.held_out)) == (6, 2)
+    assert dataset.describe() == ("8 images of 2 classes, 2 held out; folders left out: extra")
+    # Of several held-out folders the user may name another.
+    named = spec(path=str(tmp_path), held_out_path=str(tmp_path / train))
+    assert len(sources.open_images(named).held_out) == 6
+
+
+def test_a_train_folder_without_another_is_split_as_any_folder(tmp_path):
+    make_folder(tmp_path / "Train", {"a": 10, "b": 10})
+    alone, plain = (
+        sources.open_images(spec(path=str(path))) for path in (tmp_path, tmp_path / "Train")
+    )
+    assert alone.class_names == plain.class_names == ("a", "b")
+    assert alone.held_out.records.paths == plain.held_out.records.paths
+    assert alone.train.fingerprint() == plain.train.fingerprint()
+
+
+def test_train_folder_beside_others_is_a_class_like_any_other(tmp_path):
     make_folder(tmp_path, {"bus": 2, "train": 2})
     assert sources.open_images(spec(path=str(tmp_path))).class_names == ("bus", "train")
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    make_folder(tmp_path / "train", {"a": 2})
+    make_folder(tmp_path / "Train", {"a": 2})
+    with pytest.raises(errors.UserError, match="holds Train and train; rename all but one"):
+        sources.open_images(spec(path=str(tmp_path)))
+
+
+def test_accents_in_two_forms_are_one_class(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    make_folder(tmp_path / "train", {composed: 2, "b": 2})
+    make_folder(tmp_path / "val", {decomposed: 1, "b": 1})
+    make_folder(tmp_path / "train", {decomposed: 3})
+    dataset = sources.open_images(spec(path=str(tmp_path)))
+    assert dataset.class_names == ("b", composed)
+    assert [int(dataset.train[i]["labels"]) for i in range(7)] == [0, 0, 1, 1, 1, 1, 1]
+
+
+def test_what_is_found_and_what_is_left_out_is_told_in_one_line(tmp_path):
+    make_folder(tmp_path, {"a": 10, "b": 3})
+    assert sources.open_images(spec(path=str(tmp_path))).describe() == (
+        "13 images of 2 classes, 2 held out"
+    )
+    for name in ("a/0.txt", "a/list.csv", "README", "c.png", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "__MACOSX" / "a").mkdir(parents=True)
+    (tmp_path / "b" / ".thumbnails").mkdir()
+    assert sources.open_images(spec(path=str(tmp_path))).describe() == (
+        "13 images of 2 classes, 2 held out; 3 files of other kinds left out; 1 hidden file left "
+        "out; 1 image of no class left out; folders left out: __MACOSX, b/.thumbnails"
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +172,7 @@ def test_train_folder_alone_is_a_class_like_any_other(tmp_path):
         (lambda root: (root / "a").mkdir(), "holds no images"),
         (lambda root: Image.new("RGB", (4, 4)).save(root / "x.jpg"), "1 images but no subfolder"),
         (lambda root: make_folder(root, {"only": 20}), "one class only .'only'.*min_classes=1"),
-        (lambda root: make_folder(root, {"a": 3, "b": 0}), "b holds no images; fill it"),
+        (lambda root: make_folder(root, {"a": 3, "b": 0}), r"b holds no images \(.*\); fill it"),
         (lambda root: make_folder(root, {"a": 1, "b": 1}), "too few to hold some out"),
         (
             lambda root: (

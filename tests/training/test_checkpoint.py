@@ -59,6 +59,15 @@ def steps_kept(workdir):
     return sorted(int(name) for name in os.listdir(workdir / "checkpoints") if name.isdigit())
 
 
+@pytest.mark.parametrize("name", ["run[0]", "{a,b} c", "what?*", "~", "a:b#%20"])
+def test_a_folder_may_have_any_name(tmp_path, task, single, name):
+    workdir = tmp_path / name / "run"
+    states = save(workdir, task, single, [1])
+    state, warnings = restore(workdir, task, single, toy_task.iterator())
+    assert_equal(state, states[1])
+    assert not warnings
+
+
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 1, 1)])
 def test_a_state_saved_on_one_mesh_comes_back_on_another(tmp_path, task, sizes):
     states = save(tmp_path, task, make_mesh(2, 4, 1), [7])
