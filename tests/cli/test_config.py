@@ -68,13 +68,13 @@ def make(config):
     """All that looks at the fields of a config, short of its data."""
     for section in sections.SECTIONS[config.task]:
         sections.read(config, section)
+    if config.evaluation.features:
+        weights.load_features(config.evaluation.features)
     task = experiments.task_of(config)
     if config.task == "resgen":
         resgen_sampler.plan(sections.read(config, "sampler"), task.space.num_tokens)
     else:
         sources.open_images(sections.read(config, "data"))
-    if config.evaluation.features:
-        weights.load_features(config.evaluation.features)
 
 
 @pytest.mark.parametrize("name", BOTH)
