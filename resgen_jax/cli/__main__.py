@@ -58,6 +58,11 @@ VERBS = {
         "export a run as safetensors, or read published weights of other libraries",
         "resgen convert --workdir=runs/tokenizer --to=safetensors --output=exported",
     ),
+    "config": Verb(
+        "config",
+        "list the fields of a config with values, choices and meanings, or all configs",
+        "resgen config tokenizers/rq_vae_digits.py",
+    ),
     "scale": Verb(
         "scale",
         "count a config's parameters, measure or predict its speed, study how its loss scales",

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
-from resgen_jax.convert import exports, formats, weights
+from resgen_jax.convert import exports, formats, own_tokenizer, weights
 from resgen_jax.core import build, errors, trees
 from resgen_jax.data import json_files, paths
 
@@ -57,11 +57,13 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         )
     output = flags.require(values, "output", "where the result goes", "exported/tokenizer")
     _check_output(values.source, output)
+    inside = None
     if values.workdir:
         _check_unused(values, ("source", "input", *OPTIONS.values()), "--workdir")
         if values.to != SAFETENSORS:
             raise errors.UserError(f"--to is {values.to!r}; expected {SAFETENSORS}")
         export, notes = of_run(values.workdir)
+        inside = _tokenizer_of(export, values.workdir)
     elif values.source in weights.TABLE:
         _check_unused(values, ("to", *OPTIONS.values()), f"--from={values.source}")
         _convert_features(values.source, values.input, output)
@@ -72,11 +74,25 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     if jax.process_index() != 0:
         return
     exports.write(output, export, notes)
+    if inside is not None:
+        exports.write(pathlib.Path(output) / own_tokenizer.FOLDER, *inside)
     millions = trees.num_parameters(export.tree["params"]) / 1e6
     progress.result(f"{export.kind}: {output} ({millions:.1f} M parameters)")
     if "licence" in notes:
         progress.result(f"licence of these weights: {notes['licence']}")
     progress.result(f"open it: resgen_jax.from_pretrained({str(output)!r})")
+
+
+def _tokenizer_of(export: exports.Export, workdir: str) -> tuple[exports.Export, Any] | None:
+    """The tokenizer that made a generator's codes, if it is found: it goes into the export."""
+    if export.codes is None:
+        return None
+    beside = paths.of(workdir) / own_tokenizer.FOLDER  # of an export
+    try:
+        return of_run(str(beside) if exports.is_export(beside) else export.codes["tokenizer"])
+    except (errors.UserError, KeyError) as failure:
+        progress.say(f"left out its tokenizer, so pass one to sample_images: {failure}")
+        return None
 
 
 def of_run(workdir: str) -> tuple[exports.Export, dict[str, Any]]:

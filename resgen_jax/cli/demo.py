@@ -11,6 +11,7 @@ from resgen_jax.cli import (
     agreeing,
     comparison,
     configuration,
+    demo_minutes,
     demo_report,
     encode,
     flags,
@@ -24,6 +25,7 @@ from resgen_jax.cli import (
     train,
     trained,
 )
+from resgen_jax.core import errors
 from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
 
@@ -35,11 +37,16 @@ NUM_CROPS = 5  # the generator would know 4,500 digits by heart; it does not kno
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--images, --workdir, --image_size, --num_samples, --fast, --compare, --samplers."""
+    """--images, --workdir, --image_size, --num_samples, how long, --compare, --samplers."""
     flags.add_images(parser, "your images in place of the handwritten digits")
     flags.add_workdir(parser, "run directory (%(default)s); run again to go on", "runs/demo")
     parser.add_argument("--image_size", type=int, help="side in pixels, with --images (64)")
     parser.add_argument("--num_samples", type=int, help="how many are judged (1000; images 400)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="train both stages for about as long together; the rest comes on top",
+    )
     parser.add_argument(
         "--fast", action="store_true", help="a few steps of small networks, to try the machinery"
     )
@@ -87,6 +94,11 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     del overrides
     plan = make_plan(values)
     run_directory.check_writable(plan.workdir, PHASES, demo_report.PAGE)
+    if values.fast and values.minutes is not None:
+        raise errors.UserError(
+            "--fast takes a few steps and --minutes as many as fit; leave one out"
+        )
+    plan = plan if values.fast else demo_minutes.fitted(plan, values.minutes)
     try:
         with agreeing.alone(plan.workdir, progress.say):
             page = demo(plan)

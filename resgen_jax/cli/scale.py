@@ -19,6 +19,7 @@ from resgen_jax.cli import (
     scale_data,
     scale_study,
     sections,
+    step_speed,
     synthetic,
     tables,
     train,
@@ -28,7 +29,7 @@ from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.data import paths
 from resgen_jax.generators import resgen_sampler
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import flops, loop, resgen_task
+from resgen_jax.training import loop, resgen_task
 from resgen_jax.training import mesh as meshes
 
 
@@ -91,7 +92,7 @@ def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
     config = _load(values, overrides)
     task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
     with jax.set_mesh(mesh):
-        found = _bench_training(config, task, mesh, values.num_steps)
+        found = step_speed.measure(config, task, mesh, values.num_steps)
         if isinstance(task, resgen_task.ResGenTask):
             found |= _bench_sampling(config, task, mesh)
     devices = mesh.devices.size
@@ -108,7 +109,7 @@ def bench_data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[s
             return values.step_seconds
         task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
         with jax.set_mesh(mesh):
-            return _bench_training(config, task, mesh, min(values.num_steps, 5))["step_seconds"]
+            return step_speed.measure(config, task, mesh, min(values.num_steps, 5))["step_seconds"]
 
     return scale_data.measure(config, values.num_steps, step_seconds)
 
@@ -150,38 +151,6 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
 def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collections.ConfigDict:
     text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
     return configuration.load(text, overrides)
-
-
-def _bench_training(config, task: synthetic.Task, mesh, num_steps: int) -> dict[str, Any]:
-    shardings = meshes.state_shardings(mesh, task)
-    state = jax.jit(task.init, out_shardings=shardings)(jax.random.key(0))
-    batch = meshes.put_batch(mesh, synthetic.rows(task, mesh, config.data.batch_size))
-    key = jax.device_put(jax.random.key(0), meshes.replicated(mesh))
-    step = jax.jit(
-        lambda state, batch, key: task.step(state, batch, keys.step_key(key, state.step)),
-        out_shardings=(shardings, meshes.replicated(mesh)),
-        donate_argnums=0,
-    )
-    started = time.perf_counter()
-    compiled = step.lower(state, batch, key).compile()
-    compile_seconds = time.perf_counter() - started
-    state, metrics = compiled(state, batch, key)
-    jax.block_until_ready(metrics)
-    started = time.perf_counter()
-    for _ in range(num_steps):
-        state, metrics = compiled(state, batch, key)
-    jax.block_until_ready(metrics)
-    seconds = (time.perf_counter() - started) / num_steps
-    examples = config.data.batch_size / seconds
-    kind = mesh.devices.flat[0].device_kind
-    return {
-        "batch_size": config.data.batch_size,
-        "compile_seconds": compile_seconds,
-        "step_seconds": seconds,
-        "examples_per_second": examples,
-        **flops.rates(task.flops_per_example(), examples, mesh.devices.size, kind),
-        "peak_bytes_per_device": compiled.memory_analysis().peak_memory_in_bytes,
-    }
 
 
 def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any]:

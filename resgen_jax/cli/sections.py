@@ -20,9 +20,9 @@ from resgen_jax.training import mesh as meshes
 class CodesSpec:
     """The data section of a generator's config."""
 
-    batch_size: int
-    codes: str = ""
-    num_threads: int = 0
+    batch_size: int  # examples of a training step, of all processes together
+    codes: str = ""  # the directory that `resgen encode` wrote
+    num_threads: int = 0  # that read codes, in each process; 0 = none but the training's own
 
     def __post_init__(self):
         if self.batch_size < 1 or self.num_threads < 0:

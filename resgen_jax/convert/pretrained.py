@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from resgen_jax.convert import exports
+from resgen_jax.convert import exports, one_line, own_tokenizer
 from resgen_jax.core import build, errors, keys
+from resgen_jax.data import class_names as names_of_classes
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
@@ -38,6 +38,9 @@ class Tokenizer:
         self._tree = tree
         self._encode = jax.jit(encode)
         self._decode = jax.jit(lambda tree, codes: jnp.clip(decode(tree, codes), -1, 1))
+
+    def __repr__(self) -> str:
+        return one_line.of_tokenizer(self.spec, self.codebooks.shape, self.description)
 
     def encode(self, images: Any) -> Int[Array, "..."]:
         """Codes of images "b h w c": "b l q", or "b length" of all scales for VAR's tokenizer.
@@ -71,27 +74,39 @@ class Generator:
         tree: PyTree,
         class_names: Sequence[str],
         description: Mapping[str, Any],
+        open_tokenizer: Callable[[], Tokenizer],
     ):
         self.space, self.spec, self.class_names = space, sampler, tuple(class_names)
         self.description = dict(description)
+        self._open_tokenizer, self._tokenizer = open_tokenizer, None
         self.codebooks: Float[Array, "q v c"] = jnp.asarray(tree["statistics"]["codebooks"])
         self._params = tree["params"]
         self._network = resgen.make(model, space)
         self._samplers: dict[Any, resgen_sampler.Sampler] = {}
 
-    def sample(
-        self, labels: Sequence[int] | Any, key: PRNGKeyArray, **knobs: Any
-    ) -> Int[Array, "b l q"]:
+    def __repr__(self) -> str:
+        return one_line.of_generator(self.space, self.class_names, self.description)
+
+    def sample_images(
+        self, classes: Any, seed: int = 0, tokenizer: Tokenizer | None = None, **knobs: Any
+    ) -> Float[Array, "b h w c"]:
+        """Images in [-1, 1] of the classes, each a number or a name; of one or of many.
+
+        `tokenizer` draws them, else the one that the generator was exported with or that its codes
+        name; UserError where it is not found, or is another one. `knobs` are those of `sample`.
+        """
+        if tokenizer is None:
+            self._tokenizer = tokenizer = self._tokenizer or self._open_tokenizer()
+        own_tokenizer.check(tokenizer.codebooks, self.codebooks)
+        return tokenizer.decode(self.sample(classes, jax.random.key(seed), **knobs))
+
+    def sample(self, labels: Any, key: PRNGKeyArray, **knobs: Any) -> Int[Array, "b l q"]:
         """Codes for each label; example i depends on the key, i and its label alone.
 
-        `knobs` are fields of `resgen_sampler.Spec`, in place of the run's own.
+        A label is a class's number or name. `knobs` are fields of `resgen_sampler.Spec`, in place
+        of the run's own.
         """
-        labels = np.asarray(labels, np.int32)
-        if labels.ndim != 1 or np.any((labels < 0) | (labels >= self.space.num_classes)):
-            raise errors.UserError(
-                f"labels are {labels.tolist()}; expected a list of 0 to "
-                f"{self.space.num_classes - 1}"
-            )
+        labels = names_of_classes.labels_of(labels, self.class_names)
         unknown = set(knobs) - {field.name for field in dataclasses.fields(resgen_sampler.Spec)}
         if unknown:
             name = min(unknown)
@@ -125,6 +140,9 @@ class CodePredictor:
         self.params = tree["params"]
         self.network = rq_transformer.make(spec, space)
         self._logits = jax.jit(self.network.apply)
+
+    def __repr__(self) -> str:
+        return one_line.of_predictor(self.space, self.description)
 
     def logits(self, codes: Any, labels: Any, codebooks: Any) -> Float[Array, "b l q v"]:
         """Logits of every code "b l q", given those before it and the class."""
@@ -189,7 +207,11 @@ def _open_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Gen
     }
     tree = _on_device(exports.read(path, abstract))
     names = description.get("class_names") or [str(i) for i in range(space.num_classes)]
-    return Generator(model, space, sampler, tree, names, description)
+
+    def open_tokenizer() -> Tokenizer:
+        return from_pretrained(own_tokenizer.find(path))
+
+    return Generator(model, space, sampler, tree, names, description, open_tokenizer)
 
 
 def _open_rq_transformer(path: str | os.PathLike, description: Mapping[str, Any]) -> CodePredictor:

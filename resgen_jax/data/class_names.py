@@ -1,9 +1,18 @@
 """Names of classes out of a file, for reports and flags."""
 
+import difflib
+import numbers
 import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
 
 from resgen_jax.core import errors
 from resgen_jax.data import paths, walk
+
+MOST_NAMED = 10  # classes in a message
 
 
 def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,6 +57,43 @@ def count(path: str) -> int:
     except (OSError, UnicodeDecodeError):
         return 0  # `read` tells
     return sum(bool(line.strip()) for line in lines)
+
+
+def labels_of(classes: Any, names: Sequence[str]) -> Int32[np.ndarray, "n"]:
+    """The numbers of classes given by number, by name, or a mix of both; of one or of many.
+
+    Raises UserError, listing names that are near, for what is no class.
+    """
+    is_one = isinstance(classes, str) or getattr(classes, "ndim", np.iterable(classes)) == 0
+    given = [classes] if is_one else list(classes)
+    return np.array([_label(one, names) for one in given], np.int32)
+
+
+def _label(given: Any, names: Sequence[str]) -> int:
+    if isinstance(given, str):
+        if given in names:
+            return list(names).index(given)
+        raise errors.UserError(f"no class is named {given!r}; {near(given, names)}")
+    value = given.item() if hasattr(given, "item") and np.ndim(given) == 0 else given
+    is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < len(names):
+        raise errors.UserError(
+            f"a class is {given!r}; expected numbers from 0 to {len(names) - 1}, or names such as "
+            f"{names[0]!r}"
+        )
+    return int(value)
+
+
+def near(word: str, names: Sequence[str]) -> str:
+    """A hint with the names that are near, or else with the first ones."""
+    by_case = {name.casefold(): name for name in reversed(names)}
+    folded = word.casefold()
+    close = difflib.get_close_matches(folded, by_case, n=3, cutoff=0.6)
+    close += [name for name in by_case if folded and folded in name and name not in close]
+    if close:
+        return f"near it: {', '.join(repr(by_case[name]) for name in close[:MOST_NAMED])}"
+    more = f", ... ({len(names):,} in all)" if len(names) > MOST_NAMED else ""
+    return f"known: {', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _is_synset(word: str) -> bool:

@@ -77,27 +77,24 @@ class Dataset(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Which images, and how they are read.
+    """Which images, and how they are read."""
 
-    `path` is a directory, or for shards a glob or a pattern with {000..009} or {a,b}; without
-    `held_out_path` the split is found in it, or one image of ten is held out.
-    At most `max_unreadable` files are skipped in training; fewer than `min_classes` are refused.
-    `batch_size` counts the images of all processes. `flip` and `random_crop` are for training only.
-    """
-
-    source: str
-    image_size: int
-    channels: int
-    batch_size: int
-    path: str = ""
-    num_threads: int = 0
-    max_unreadable: int = 0
-    min_classes: int = 2
+    source: str  # what the images are kept in
+    image_size: int  # side in pixels to which every image is brought
+    channels: int  # 1 = gray, 3 = colour
+    batch_size: int  # images of a training step, of all processes together
+    path: str = ""  # a folder; of shards a glob, or a pattern with {000..009} or {a,b}, too
+    num_threads: int = 0  # that read images, in each process; 0 = none but the training's own
+    max_unreadable: int = 0  # how many images may be skipped in training; one more stops it
+    min_classes: int = 2  # data of fewer classes are refused
+    # What is measured on; empty = a split found in `path`, or every tenth image.
     held_out_path: str = ""
-    class_names: str = ""  # a file of names, for reports and flags
-    crop: str = "center"
+    class_names: str = ""  # a file of names, for reports and flags; empty = as the data call them
+    crop: str = "center"  # how an image is made square
+    # Whether half of the training images are mirrored, drawn anew in every epoch.
     flip: bool = False
-    random_crop: tuple[float, ...] = ()  # least and greatest share of the shorter side
+    # Least and greatest share of the shorter side that training crops show; () = no crops.
+    random_crop: tuple[float, ...] = ()
 
     @property
     def augmentation(self) -> views.Augmentation:

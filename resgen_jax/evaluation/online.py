@@ -9,12 +9,13 @@ from resgen_jax.core import errors
 class Spec:
     """Off while `features` is empty; the last step is always measured."""
 
-    features: str = ""  # the network, or none: of a tokenizer, LPIPS and SSIM alone
+    # The network of the distance; none = of a tokenizer LPIPS and SSIM alone; empty = off.
+    features: str = ""
     weights: str = ""  # folder of weights; empty = where they are looked for anyway
     every: int = 0  # a multiple of train.evaluate_every; 0 = whenever that is due
     num_samples: int = 1000  # of a generator to draw; of a tokenizer, held-out images
     num_reference: int = 0  # training images that samples are compared with; 0 = all
-    batch_size: int = 64
+    batch_size: int = 64  # images drawn or measured at a time
     seed: int = 0  # of the samples: the same at every step
     guidance_scale: float = -1.0  # below 0 = the sampler's own
     tokenizer: str = ""  # of a generator: its run directory, if it has moved

@@ -8,17 +8,14 @@ from resgen_jax.core import errors
 
 @dataclasses.dataclass(frozen=True)
 class CodeSpace:
-    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have.
+    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have."""
 
-    `num_beams` prefixes are kept where a vector is given codes, as in the tokenizer.
-    """
-
-    grid: tuple[int, int]
-    depth: int
-    codebook_size: int
-    code_dim: int
-    num_classes: int
-    num_beams: int = 1
+    grid: tuple[int, int]  # rows and columns of positions
+    depth: int  # levels: codes of each position
+    codebook_size: int  # entries of each level's codebook
+    code_dim: int  # channels of their vectors
+    num_classes: int  # that an example can have
+    num_beams: int = 1  # prefixes kept where a vector is given codes, as in the tokenizer
 
     def __post_init__(self):
         if min(self.grid) < 1:

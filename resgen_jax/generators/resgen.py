@@ -19,11 +19,11 @@ from resgen_jax.nn import flops, functional, linear, transformer
 class Spec:
     """Choices of the network; the sizes of the codes come from the data."""
 
-    trunk: transformer.Spec = dataclasses.field(default_factory=transformer.Spec)
-    num_components: int = 64
-    rank: int = 8
-    min_log_scale: float = -4.0
-    mask_dim: int = 16
+    trunk: transformer.Spec = dataclasses.field(default_factory=transformer.Spec)  # the transformer
+    num_components: int = 64  # Gaussians of a position's mixture
+    rank: int = 8  # of the part of their means that a position chooses
+    min_log_scale: float = -4.0  # least logarithm of the mixture's deviation
+    mask_dim: int = 16  # channels of a level's embedding: hidden or not
     has_code_head: bool = True  # for the auxiliary code loss; sampling may use it, too
 
     def __post_init__(self):

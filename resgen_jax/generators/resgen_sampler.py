@@ -37,20 +37,21 @@ class Spec:
     A list of numbers holds the value of each step as it is, without schedule or decay.
     """
 
-    num_steps: int = 8
-    mask_schedule: str = "cosine"
-    masks: str = "coarse_first"  # as in training
-    proposal: str = "mixture"
-    confidence: str = "component"
-    order_noise: PerStep = 1.0
-    order_noise_decay: str = "linear"
-    guidance_scale: PerStep = 1.0
-    guidance_schedule: str = "constant"
+    num_steps: int = 8  # calls of the network
+    mask_schedule: str = "cosine"  # share hidden after each step; pow2 or pow:2.5, too
+    masks: str = "coarse_first"  # which cells are revealed first; as in training
+    proposal: str = "mixture"  # what draws the codes
+    confidence: str = "component"  # what says which codes are surest
+    order_noise: PerStep = 1.0  # in the order of confidence; 0 = none
+    order_noise_decay: str = "linear"  # over the steps
+    guidance_scale: PerStep = 1.0  # 1 = off
+    guidance_schedule: str = "constant"  # over the steps; power_cosine:2, too
+    # From and to which share of the steps it acts.
     guidance_interval: tuple[float, float] = (0.0, 1.0)
-    temperature: PerStep = 1.0
-    top_k: int | tuple[int, ...] = 0  # 0 = all
-    top_p: PerStep = 1.0
-    noise_scale: PerStep = 1.0
+    temperature: PerStep = 1.0  # of draws among codes and components; it divides
+    top_k: int | tuple[int, ...] = 0  # draws are among so many; 0 = all
+    top_p: PerStep = 1.0  # draws are among the likeliest with this share; 1 = all
+    noise_scale: PerStep = 1.0  # times the deviation of the mixture in its draws
 
     def __post_init__(self):
         choices.check(self.choices)

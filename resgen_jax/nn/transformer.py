@@ -14,6 +14,7 @@ from resgen_jax.core import build, errors
 from resgen_jax.core import keys as random_keys
 from resgen_jax.nn import attention, dropout, linear, modulation, positions
 
+COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS: dict[str, Callable] = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
 # What the backward pass keeps of a layer: all, the results of its matmuls, or only its input.
 REMAT: dict[str, Callable] = {
@@ -29,17 +30,17 @@ REMAT: dict[str, Callable] = {
 class Spec:
     """Sizes and choices of the transformer; the defaults are small."""
 
-    num_layers: int = 4
-    width: int = 128
-    num_heads: int = 4
-    mlp_width: int = 512
+    num_layers: int = 4  # how many blocks follow one another
+    width: int = 128  # channels of a position
+    num_heads: int = 4  # of attention
+    mlp_width: int = 512  # hidden width of a block's MLP
     modulation_width: int = 256  # hidden width of the shared adaLN network
     rotary_base: float = 100.0  # of the angles that turn queries and keys; 0 = none
-    activation: str = "gelu"
-    dropout_rate: float = 0.0
+    activation: str = "gelu"  # of the MLPs
+    dropout_rate: float = 0.0  # of what blocks add
     attention_dropout_rate: float = 0.0  # of the shares that positions take of one another
-    remat: str = "full"
-    compute_dtype: str = "float32"
+    remat: str = "full"  # what is computed again for the gradient to save memory
+    compute_dtype: str = "float32"  # of matmuls
 
     def __post_init__(self):
         for name in ("num_layers", "width", "num_heads", "mlp_width", "modulation_width"):
@@ -60,7 +61,7 @@ class Spec:
         for name, known in (
             ("activation", ACTIVATIONS),
             ("remat", REMAT),
-            ("compute_dtype", ("float32", "bfloat16")),
+            ("compute_dtype", COMPUTE_DTYPES),
         ):
             value = getattr(self, name)
             if value not in known:

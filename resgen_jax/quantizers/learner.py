@@ -45,23 +45,20 @@ class Learner(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Sizes of the codebooks and the pace of their learning; see `interface.LEARNERS`.
+    """Sizes of the codebooks and the pace of their learning; see `interface.LEARNERS`."""
 
-    `restart_threshold` is a share of the mean count of a level, 0 = never; `smoothing` counts
-    vectors; `max_distances` bounds the (n, v) distances that a device holds at a time.
-    `learning_rate` is Adam's, of the learners that descend a gradient. `num_beams` prefixes of the
-    codes are kept in the search for them, 1 = the nearest vector of each level.
-    """
-
-    code_dim: int
-    depth: int
-    codebook_size: int
-    decay: float = 0.99
-    smoothing: float = 1e-5
+    code_dim: int  # channels of a vector
+    depth: int  # levels: codes of each position, coarse to fine
+    codebook_size: int  # entries of each level's codebook
+    decay: float = 0.99  # share that moving averages of counts and sums keep at each step
+    smoothing: float = 1e-5  # vectors added to every count
+    # Share of a level's mean count below which a code begins anew; 0 = never.
     restart_threshold: float = 0.05
-    num_start_iterations: int = 10
+    num_start_iterations: int = 10  # of the k-means that starts the codebooks
+    # Between vectors and codes, that a device holds at a time.
     max_distances: int = chunks.MAX_DISTANCES
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # Adam's, of the learners that descend a gradient
+    # Prefixes kept in the search for codes; 1 = the nearest vector of each level.
     num_beams: int = 1
 
     def __post_init__(self):

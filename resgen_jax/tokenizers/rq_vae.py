@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from resgen_jax.core import build, errors
 from resgen_jax.nn import conv2d, flops, functional
 
+BRIDGE_SIZES = (0, 1, 3)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -27,20 +28,22 @@ class Spec:
     post_quant_conv) between `latent_channels` of the networks and `code_dim` of the codebook.
     """
 
-    image_size: int
-    channels: int = 3
-    patch_size: int = 1  # pixels folded into channels before the first convolution
-    width: int = 64
+    image_size: int  # side in pixels
+    channels: int = 3  # of the images: 1 = gray, 3 = colour
+    # Side in pixels of what is folded into channels before the first convolution.
+    patch_size: int = 1
+    width: int = 64  # channels of the largest feature maps
+    # Of the width, one for each size of the maps; all but the last halve the sides.
     multipliers: tuple[int, ...] = (1, 2, 2)
-    num_res_blocks: int = 1
-    num_decoder_res_blocks: int = 2
+    num_res_blocks: int = 1  # of the encoder, at each size of the maps
+    num_decoder_res_blocks: int = 2  # of the decoder, at each size of the maps
     attention_sizes: tuple[int, ...] = ()  # sides of the feature maps that get attention
-    attention: str = "separate"  # or "fused": query, key and value in one projection
-    num_middle_blocks: int = 2
-    has_middle_attention: bool = True
-    latent_channels: int = 0  # 0 = code_dim
-    bridge_size: int = 1  # side of the bridge's kernels; 0 = no bridge
-    code_dim: int = 16
+    attention: str = "separate"  # query, key and value by projections of their own, or by one
+    num_middle_blocks: int = 2  # of either network, at the smallest maps
+    has_middle_attention: bool = True  # whether there is attention at the smallest maps
+    latent_channels: int = 0  # between the networks and the bridge; 0 = code_dim
+    bridge_size: int = 1  # side of the kernels on either side of the quantizer; 0 = no bridge
+    code_dim: int = 16  # channels of the vectors that are quantized
     dtype: str = "float32"  # of convolutions and matmuls; normalisation is in float32
 
     def __post_init__(self):
@@ -68,7 +71,7 @@ class Spec:
         self._check_sizes()
 
     def _check_bridge(self):
-        if self.bridge_size not in (0, 1, 3):
+        if self.bridge_size not in BRIDGE_SIZES:
             raise errors.UserError(f"bridge_size is {self.bridge_size}; expected 0, 1 or 3")
         if not self.bridge_size and self.latent_channels not in (0, self.code_dim):
             raise errors.UserError(

@@ -34,19 +34,19 @@ class Spec:
     style_gan, non_saturating, fixed weight 0.1, r1_weight 10.
     """
 
-    kind: str = "patch_gan"
-    width: int = 64
-    num_layers: int = 2
-    normalization: str = "batch"
-    loss: str = "hinge"
-    weight: float = 0.75
-    weighting: str = "adaptive"
+    kind: str = "patch_gan"  # which discriminator
+    width: int = 64  # channels of its first layer
+    num_layers: int = 2  # of a patch_gan that halve the sides
+    normalization: str = "batch"  # of a patch_gan's layers
+    loss: str = "hinge"  # of both sides
+    weight: float = 0.75  # of the adversary in the tokenizer's loss
+    weighting: str = "adaptive"  # that weight as it is, or times a ratio of gradients
     start_step: int = 0  # neither side sees the other before
-    r1_weight: float = 0.0  # times half the squared gradient at real images
+    r1_weight: float = 0.0  # times half the squared gradient at real images; 0 = off
     r1_every: int = 16  # steps between two of its turns, each counting for all of them
-    lecam_weight: float = 0.0
-    lecam_decay: float = 0.99
-    optimizer: OptimizerSpec = OPTIMIZER
+    lecam_weight: float = 0.0  # of LeCAM's pull to the moving averages of scores; 0 = off
+    lecam_decay: float = 0.99  # share that those averages keep at each step
+    optimizer: OptimizerSpec = OPTIMIZER  # of the discriminator
 
     def __post_init__(self):
         for name, known in (("loss", adversarial.KINDS), ("weighting", WEIGHTINGS)):

@@ -32,17 +32,17 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Sizes of the mesh axes; one of them may be -1: all the devices that are left.
+    """Sizes of the mesh axes; one of the first three may be -1: all the devices that are left.
 
     With several slices (TPU pods joined by the data centre's network, hosts of GPUs) dcn_data and
     dcn_fsdp say over how many of them an axis lies; -1 takes those that are left, along data first.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
-    dcn_data: int = -1
-    dcn_fsdp: int = -1
+    data: int = -1  # devices that share a batch; -1 = all that are left
+    fsdp: int = 1  # devices that share a batch and the parameters
+    tensor: int = 1  # devices that share the width of each layer
+    dcn_data: int = -1  # slices over which `data` lies; -1 = those that are left
+    dcn_fsdp: int = -1  # slices over which `fsdp` lies; -1 = those that are left
 
 
 def make(spec: Spec, devices: Sequence[Any] | None = None) -> Mesh:

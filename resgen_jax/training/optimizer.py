@@ -25,17 +25,17 @@ class Spec:
     Warm-up and decay begin anew after each step of `rewarm_at`, e.g. where a run had ended before.
     """
 
-    learning_rate: float = 1e-3
-    warmup_steps: int = 0
-    decay: str = "cosine"
-    final_ratio: float = 0.0
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0  # on leaves named "kernel" only
-    clip_norm: float = 0.0  # of the whole gradient; 0 = off
-    num_microbatches: int = 1
-    rewarm_at: tuple[int, ...] = ()
+    learning_rate: float = 1e-3  # at its highest, after the warm-up
+    warmup_steps: int = 0  # in which it rises from 0
+    decay: str = "cosine"  # how it falls from then to the last step
+    final_ratio: float = 0.0  # what is left of it at the last step
+    b1: float = 0.9  # Adam's decay of the mean gradient
+    b2: float = 0.999  # Adam's decay of the mean square
+    eps: float = 1e-8  # Adam's addend to the root of that
+    weight_decay: float = 0.0  # AdamW's, of leaves named "kernel" only
+    clip_norm: float = 0.0  # largest norm of the whole gradient; 0 = any
+    num_microbatches: int = 1  # parts of a batch that go through the network one after the other
+    rewarm_at: tuple[int, ...] = ()  # steps after which warm-up and decay begin anew
 
 
 def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:

@@ -23,14 +23,17 @@ TOO_MANY_DEAD = 0.25  # of the components: more are worth a warning
 class LossSpec:
     """What is minimised; the defaults are what measured best on the demo data."""
 
+    # The mixture's likelihood, the paper's bound of it, or a weighted form.
     objective: str = "exact"
     smoothing: float = 0.01  # of the responsibilities, objective "bound" only
     regression_weight: float = 0.2  # objective "weighted" only
     code_loss_weight: float = 1.0  # of the auxiliary per-level code loss; 0 = off
+    # From a uniform number to the share that is hidden; pow2 or pow:2.5, too.
     mask_schedule: str = "cosine"
-    max_mask_rate: float = 1.0  # r ~ U[0, max_mask_rate)
-    masks: str = "coarse_first"  # the sampler's, too
-    condition_drop_rate: float = 0.1
+    max_mask_rate: float = 1.0  # that number lies between 0 and this
+    masks: str = "coarse_first"  # which cells are hidden; the sampler's, too
+    condition_drop_rate: float = 0.1  # share of examples without a class, for guidance
+    # Share that the average of the parameters, which is used later, keeps at each step.
     average_decay: float = 0.9999
     num_nll_draws: int = 32  # of the held-out code likelihood
 

@@ -29,17 +29,20 @@ COMMITMENTS = {
 class LossSpec:
     """What is minimised, and how the quantizer joins in."""
 
-    reconstruction: str = "l2"
-    reconstruction_weight: float = 1.0
-    perceptual: str = ""  # an LPIPS backbone, as features.lpips' `loss`; "" = none
-    perceptual_weight: float = 1.0
-    weights: str = ""  # folder with the backbone's weights; "" = where weights are looked for
-    commitment: str = "total"  # or "prefix": every depth pulls the latents
-    commitment_weight: float = 0.25
-    gradient: str = "straight_through"  # or "rotation"
+    reconstruction: str = "l2"  # how far pixels are from the image's
+    reconstruction_weight: float = 1.0  # of that in the loss
+    perceptual: str = ""  # LPIPS' backbone; empty = no LPIPS
+    perceptual_weight: float = 1.0  # of LPIPS in the loss
+    weights: str = ""  # folder with the backbone's weights; empty = where weights are looked for
+    # What pulls the latents: the sum of all codes, or the sum up to every depth.
+    commitment: str = "total"
+    commitment_weight: float = 0.25  # of that pull in the loss
+    # How the gradient passes the quantizer: as it is, or turned as the vector was.
+    gradient: str = "straight_through"
     depth_drop_rate: float = 0.0  # share of images decoded from a random number of levels
-    # Steps without quantization, the first at least: k-means starts the codebooks on the last.
+    # Steps without quantization, 1 at least: k-means starts the codebooks on the last.
     start_step: int = 100
+    # Share that the average of the parameters, which is used later, keeps at each step.
     average_decay: float = 0.999
 
     def __post_init__(self):

@@ -10,15 +10,15 @@ from resgen_jax.training import sinks
 class Spec:
     """How long to train, and how often to log, measure and save; 0 means only at the end."""
 
-    num_steps: int
-    log_every: int = 50
-    evaluate_every: int = 0
-    checkpoint_every: int = 0
-    keep_last: int = 2
+    num_steps: int  # after which training ends
+    log_every: int = 50  # steps between two lines of metrics; 0 = only at the end
+    evaluate_every: int = 0  # steps between two held-out measurements; 0 = only at the end
+    checkpoint_every: int = 0  # steps between two checkpoints; 0 = only at the end
+    keep_last: int = 2  # how many of the newest checkpoints stay
     keep_every: int = 0  # checkpoints at multiples of this stay for good; 0 = none do
     local_checkpoints: str = ""  # a fast disk of this machine: /dev/shm/resgen; empty = none there
-    local_checkpoint_every: int = 0
-    num_held_out_batches: int = 0  # spread over all classes; 0 = all
+    local_checkpoint_every: int = 0  # steps between two of those; 0 = none
+    num_held_out_batches: int = 0  # that are measured, spread over all classes; 0 = all
     stall_seconds: float = 600.0  # without progress, until the stacks are written; 0 = never
     stall_abort_seconds: float = 0.0  # without progress, until the process is killed; 0 = never
     init_from: str = ""  # RUN or RUN@STEP: begin with its parameters, optimizer and data anew

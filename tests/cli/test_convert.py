@@ -1,5 +1,8 @@
 """Convert: an export gives what its run gives, to Python and to the verbs; mistakes in one line."""
 
+import json
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +45,52 @@ def test_the_exported_tokenizer_is_the_runs(runs, exported):
     np.testing.assert_allclose(tokenizer.codebooks, door.codebooks(run.statistics), atol=1e-6)
     with pytest.raises(errors.UserError, match=r"expected \(b, 8, 8, 1\)"):
         tokenizer.encode(images[:, :4])
+    assert repr(tokenizer) == (
+        "<Tokenizer rq_vae: images 8x8x1, grid 4x4, depth 3, codebook_size 8, code_dim 4, step 0>"
+    )
+
+
+def test_an_exported_generator_draws_images_with_its_own_tokenizer(exported):
+    generator = resgen_jax.from_pretrained(exported / "generator")
+    assert repr(generator) == (
+        "<Generator resgen: grid 4x4, depth 3, codebook_size 8, "
+        "10 classes (0, 1, 2, 3, 4, ...), step 0>"
+    )
+    tokenizer = resgen_jax.from_pretrained(exported / "tokenizer")
+    codes_of_three = generator.sample(["3", 7, 0], jax.random.key(5))
+    images = generator.sample_images([3, "7", np.int64(0)], seed=5)
+    np.testing.assert_array_equal(images, tokenizer.decode(codes_of_three))
+    one = generator.sample_images("3", seed=5, tokenizer=tokenizer)
+    np.testing.assert_allclose(one, images[:1], atol=1e-5)
+    tokenizer.codebooks = tokenizer.codebooks[:, ::-1]
+    with pytest.raises(errors.UserError, match="hold other vectors"):
+        generator.sample_images(0, tokenizer=tokenizer)
+    tokenizer.codebooks = tokenizer.codebooks[:2]
+    with pytest.raises(errors.UserError, match=r"of shape \(2, 8, 4\)"):
+        generator.sample_images(0, tokenizer=tokenizer)
+
+
+def test_a_tokenizer_that_is_not_there_is_asked_for(exported, tmp_path):
+    shutil.copytree(exported / "generator", tmp_path / "alone")
+    shutil.rmtree(tmp_path / "alone" / "tokenizer")
+    generator = resgen_jax.from_pretrained(tmp_path / "alone")
+    with pytest.raises(errors.UserError, match="holds no tokenizer .* --workdir=.*/tokenizer"):
+        generator.sample_images(0)
+    path = tmp_path / "alone" / "codes.json"
+    fields = json.loads(path.read_text()) | {"tokenizer": str(exported / "tokenizer")}
+    path.write_text(json.dumps(fields))
+    assert generator.sample_images(0).shape == (1, 8, 8, 1)
+
+
+def test_a_generator_whose_tokenizer_is_lost_is_exported_alone(runs, tmp_path):
+    shutil.copytree(runs.generator, tmp_path / "run")
+    path = tmp_path / "run" / "codes.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer": "/nowhere"}))
+    arguments = (f"--workdir={tmp_path / 'run'}", f"--output={tmp_path / 'out'}")
+    code, _, err = runs.resgen("convert", *arguments, "--to=safetensors")
+    assert code == 0
+    assert "left out its tokenizer" in err
+    assert not (tmp_path / "out" / "tokenizer").exists()
 
 
 @pytest.mark.slow
@@ -70,7 +119,7 @@ def test_the_exported_generator_samples_as_its_run(runs, exported, tmp_path):
     assert generator.class_names == tuple("0123456789")
     with pytest.raises(errors.UserError, match="did you mean 'guidance_scale'"):
         generator.sample([0], jax.random.key(0), guidance_scal=2.0)
-    with pytest.raises(errors.UserError, match="expected a list of 0 to 9"):
+    with pytest.raises(errors.UserError, match="a class is 10; expected numbers from 0 to 9"):
         generator.sample([10], jax.random.key(0))
 
 

@@ -49,6 +49,8 @@ def test_multi_scale_tokenizer(tmp_path):
         np.testing.assert_allclose(tokenizer.decode(known), np.clip(decoded, -1, 1), atol=1e-5)
     np.testing.assert_array_equal(tokenizer.codebooks[0], params["quantizer"]["codebook"])
     assert tokenizer.spec == SPEC
+    sizes = "images 4x4x1, grids of sides 1, 4, codebook_size 7, code_dim 3"
+    assert repr(tokenizer) == f"<Tokenizer multi_scale_vae: {sizes}>"
 
 
 def test_rq_transformer(tmp_path):
@@ -58,6 +60,9 @@ def test_rq_transformer(tmp_path):
     exports.write(tmp_path / "x", exports.of_rq_transformer(spec, SPACE, params), {})
     model = resgen_jax.from_pretrained(tmp_path / "x")
     assert (model.spec, model.space) == (spec, SPACE)
+    assert repr(model) == (
+        "<CodePredictor rq_transformer: grid 1x2, depth 2, codebook_size 5, 2 classes>"
+    )
     codes, labels = np.ones((1, 2, 2), np.int32), np.array([1], np.int32)
     tables = np.ones((2, 5, 3), np.float32)
     expected = jax.jit(network.apply)(params, codes, labels, tables)

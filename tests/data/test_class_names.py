@@ -1,6 +1,7 @@
 """Class names: one a line, or by folder as ImageNet's lists have them; words before the comma."""
 
 import image_files
+import numpy as np
 import pytest
 
 from resgen_jax.core import errors
@@ -61,3 +62,48 @@ def test_folders_are_found_whatever_form_their_accents_have(tmp_path):
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     for written, found in ((composed, decomposed), (decomposed, composed)):
         assert read(tmp_path, f"{written} coffee\nthe tea\n", ("the", found)) == ("tea", "coffee")
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ("dog", [2]),
+        (1, [1]),
+        (np.int64(1), [1]),
+        (["dog", 0, np.int32(1)], [2, 0, 1]),
+        (np.array([2, 2]), [2, 2]),
+        ("0", [1]),  # a name that reads as a number
+        ((), []),
+    ],
+)
+def test_classes_by_number_or_name(classes, expected):
+    found = class_names.labels_of(classes, ("cat", "0", "dog"))
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("classes", "match"),
+    [
+        ("dgo", r"no class is named 'dgo'; near it: 'dog'$"),
+        (["cat", "DOG"], "near it: 'dog'"),
+        ("hound", "near it: 'greyhound'"),
+        ("zebra", "known: cat, dog, greyhound$"),
+        (3, "a class is 3; expected numbers from 0 to 2, or names such as 'cat'"),
+        (-1, "a class is -1"),
+        (1.0, "a class is 1.0"),
+        (True, "a class is True"),
+        (np.array([0.5]), "a class is "),
+        ([[0]], r"a class is \[0\]"),
+        (None, "a class is None"),
+    ],
+)
+def test_what_is_no_class_is_refused(classes, match):
+    with pytest.raises(errors.UserError, match=match):
+        class_names.labels_of(classes, ("cat", "dog", "greyhound"))
+
+
+def test_of_many_classes_some_are_named():
+    names = [f"{letter}{number}" for letter in "ab" for number in range(500)]
+    hint = class_names.near("#", names)
+    assert hint == f"known: {', '.join(names[:10])}, ... (1,000 in all)"

@@ -1,0 +1,132 @@
+"""Config: every field of every config has a meaning, and its choices are those that are taken."""
+
+import dataclasses
+import typing
+
+import pytest
+
+from resgen_jax.cli import config_fields, configuration, experiments, sections
+from resgen_jax.convert import weights
+from resgen_jax.core import errors, fields
+from resgen_jax.data import sources
+from resgen_jax.generators import resgen_sampler
+
+BOTH = ("tokenizers/rq_vae_cifar10.py", "generators/resgen_imagenet256.py")  # with all sections
+# Text that is no choice: names of places, files and projects.
+FREE = {
+    "data.path",
+    "data.held_out_path",
+    "data.class_names",
+    "data.codes",
+    "loss.weights",
+    "evaluation.weights",
+    "evaluation.tokenizer",
+    "train.local_checkpoints",
+    "train.wandb_project",
+}
+
+
+def specs(cls):
+    """A section's dataclass and those within it."""
+    yield cls
+    for hint in typing.get_type_hints(cls).values():
+        if dataclasses.is_dataclass(hint):
+            yield from specs(hint)
+
+
+def all_fields(name):
+    found = list(config_fields.of_config(configuration.load(name)))
+    return [field for _, _, section in found for field in section]
+
+
+@pytest.mark.parametrize("task", sections.SECTIONS)
+def test_every_field_of_every_section_has_a_meaning(task):
+    known = sections.SECTIONS[task] | sections.OPTIONAL[task]
+    for section in known.values():
+        for cls in specs(section):
+            missing = [name for name, text in fields.meanings(cls).items() if not text]
+            assert not missing, f"{cls.__module__}.{cls.__name__}: no comment says what these are"
+            assert set(fields.meanings(cls)) == {field.name for field in dataclasses.fields(cls)}
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_every_text_has_choices_or_is_free(name):
+    found = {field.name: field for field in all_fields(name)}
+    texts = {name for name, field in found.items() if isinstance(field.value, str)}
+    assert texts - set(config_fields.CHOICES) == texts & FREE
+    assert all(field.kind and field.meaning for field in found.values())
+    for name in set(found) & set(config_fields.CHOICES):
+        assert found[name].value in config_fields.CHOICES[name]
+
+
+def test_every_choice_is_of_a_field():
+    found = {field.name for name in BOTH for field in all_fields(name)}
+    assert set(config_fields.CHOICES) | FREE <= found
+
+
+def make(config):
+    """All that looks at the fields of a config, short of its data."""
+    for section in sections.SECTIONS[config.task]:
+        sections.read(config, section)
+    if config.evaluation.features:
+        weights.load_features(config.evaluation.features)
+    task = experiments.task_of(config)
+    if config.task == "resgen":
+        resgen_sampler.plan(sections.read(config, "sampler"), task.space.num_tokens)
+    else:
+        sources.open_images(sections.read(config, "data"))
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_what_is_not_among_the_choices_is_refused(name):
+    for field in all_fields(name):
+        if field.name in config_fields.CHOICES:
+            wrong = "zzz" if isinstance(field.value, str) else "7"
+            config = configuration.load(name, [(field.name, wrong)])
+            with pytest.raises(errors.UserError, match=wrong):
+                make(config)
+
+
+def test_the_verb_prints_each_field_as_it_is_set(place):
+    name = "generators/resgen_mnist.py:tiny"
+    out = place.succeed("config", name, "--config.sampler.top_p=0.9")
+    assert out == place.succeed("config", f"--config={name}", "--config.sampler.top_p=0.9")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0].startswith(f"{name}: task resgen; ")
+    assert any(line.startswith("top_p=0.9 Draws are among the likeliest") for line in lines)
+    assert "trunk.activation=gelu Of the MLPs (gelu, relu)" in lines
+    assert any(line.startswith("has_code_head=true For the auxiliary") for line in lines)
+    assert any(line.startswith("space: not in this config. Sizes of") for line in lines)
+
+
+def test_without_a_file_it_lists_the_configs_of_the_package(place):
+    out = place.succeed("config")
+    assert "  tokenizers/rq_vae_mnist.py\n    RQ-VAE on 5,000 of MNIST's digits" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.py", "--config=b.py"], "two configs are named"),
+        (["--config.seed=3"], "no config named"),
+        (["tokenizers/rq_vae_minst.py"], "did you mean 'tokenizers/rq_vae_mnist.py'"),
+        (["scaling/resgen_digits.py"], "is a scaling study"),
+    ],
+)
+def test_mistakes_are_one_line(place, arguments, message):
+    code, _, err = place.resgen("config", *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_config_of_a_user_begins_from_one_of_the_package(place):
+    mine = place.folder / "mine.py"
+    mine.write_text(
+        "import resgen_jax\n\n\ndef get_config(arg=''):\n"
+        "    config = resgen_jax.base_config('tokenizers/rq_vae_mnist.py:' + arg)\n"
+        "    config.model.width = 24\n    return config\n"
+    )
+    found = configuration.load(f"{mine}:tiny")
+    expected = configuration.load("tokenizers/rq_vae_mnist.py:tiny", [("model.width", "24")])
+    assert found.to_dict() | {"source": ""} == expected.to_dict() | {"source": ""}
