@@ -152,6 +152,10 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
         (("--tokenizer=/nowhere",), "say where it is with --tokenizer=DIR"),
         (("--npz=adm", "--keep=0:1,0:1", "--keep_from=held-out"), "leave out --keep"),
         (("--labels=sorted",), "invalid choice: 'sorted'"),
+        (("--seed=-1",), "--seed: it is -1; expected 0 to 4294967295"),
+        (("--seed=4294967301",), "--seed: it is 4294967301; expected 0 to"),
+        (("--seed=99999999999999999999",), "--seed: it is 99999999999999999999; expected"),
+        (("--seed=1.5",), "invalid whole number value: '1.5'"),
         (("--config.seed=1",), "this verb reads the config of the run directory"),
     ],
 )
