@@ -14,13 +14,12 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
     a name, the later one has its own number behind it. Raises UserError if names are missing.
     """
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        lines = _lines(path)
     except (OSError, UnicodeDecodeError) as failure:
         raise errors.UserError(
             f"data.class_names is {path!r}, which cannot be read ({failure}); expected a text file "
-            f"with one name a line"
+            f"(UTF-8) with one name a line"
         ) from failure
-    lines = [line.strip() for line in lines if line.strip()]
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
     if found and all(name in words for name in found):
         return _distinct([words[name] for name in found])
@@ -28,7 +27,7 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
         raise errors.UserError(
             f"{path} names {len(lines)} classes, but there are {len(found)}"
             + (f" ({found[0]!r}, ...)" if found else "")
-            + "; expected one name a line, or a line `FOLDER NAME` for each"
+            + _way_out(len(lines), found)
         )
     # Files without names of their own have numbers; a list by folder is then in folder order.
     if len(words) == len(lines) and all(_is_synset(line.split()[0]) for line in lines):
@@ -41,10 +40,24 @@ def count(path: str) -> int:
     if not path:
         return 0
     try:
-        lines = pathlib.Path(path).expanduser().read_text().splitlines()
+        return len(_lines(path))
     except (OSError, UnicodeDecodeError):
         return 0  # `read` tells
-    return sum(bool(line.strip()) for line in lines)
+
+
+def _lines(path: str) -> list[str]:
+    """The lines that hold something, without a mark of byte order. Raises OSError."""
+    text = pathlib.Path(path).expanduser().read_text(encoding="utf-8-sig")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _way_out(num_names: int, found: tuple[str, ...]) -> str:
+    if found[:1] == ("0",) and num_names == len(found) - 1:  # classes that files know by number
+        return (
+            "; if their labels count from 1, begin the file with a name for class 0, which no "
+            "image has"
+        )
+    return "; expected one name a line, or a line `FOLDER NAME` for each"
 
 
 def _is_synset(word: str) -> bool:

@@ -50,6 +50,23 @@ def test_wrong_lists_are_told_in_one_line(tmp_path):
     assert class_names.count("nowhere") == class_names.count("") == 0
 
 
+def test_mark_of_byte_order_belongs_to_no_name(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("Käse\r\nbee\r\n", encoding="utf-8-sig")
+    assert class_names.read(str(path), ("0", "1")) == ("Käse", "bee")
+    path.write_text(SYNSETS, encoding="utf-8-sig")
+    assert class_names.read(str(path), ("n03126707", "n01440764")) == ("crane", "tench")
+    path.write_text("Käse\n", encoding="utf-16")
+    with pytest.raises(errors.UserError, match="cannot be read .*expected a text file .UTF-8."):
+        class_names.read(str(path), ("0",))
+
+
+def test_one_name_too_few_for_labels_counted_from_one_is_told_with_the_way_out(tmp_path):
+    with pytest.raises(errors.UserError, match="names 2 classes, but there are 3 .*count from 1"):
+        read(tmp_path, "ant\nbee\n", ("0", "1", "2"))
+    assert read(tmp_path, "none\nant\nbee\n", ("0", "1", "2")) == ("none", "ant", "bee")
+
+
 def test_names_reach_the_dataset(tmp_path):
     image_files.make_folder(tmp_path / "folder")
     (tmp_path / "names.txt").write_text("bee Apis mellifera, honey bee\nant Formica\ncat Felis\n")
