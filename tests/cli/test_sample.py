@@ -185,3 +185,13 @@ def test_class_names_win_over_numbers():
     assert sampling.parse_classes(None, names) is None
     with pytest.raises(errors.UserError, match="did you mean 'cat'"):
         sampling.parse_classes("cats", names)
+
+
+def test_classes_may_stand_between_blanks_and_names_hold_commas():
+    names = ("tench, Tinca tinca", "tench", "crane, bird", " x ")
+    assert sampling.parse_classes("3, 0 ,2", names) == (3, 0, 2)
+    assert sampling.parse_classes("tench, Tinca tinca,tench, crane, bird", names) == (0, 1, 2)
+    assert sampling.parse_classes("x,1", names) == (3, 1)
+    for text in ("", "3,", "\u00b2", "9" * 5000, "Tinca tinca"):
+        with pytest.raises(errors.UserError, match="--classes names"):
+            sampling.parse_classes(text, names)
