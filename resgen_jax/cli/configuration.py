@@ -38,6 +38,7 @@ def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
     sections.complete(config)
     for field, value in overrides:
         override(config, field, value)
+    sections.check_seed(config)
     make_paths_absolute(config)
     with config.unlocked():
         config.source = text

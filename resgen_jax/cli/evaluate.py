@@ -58,7 +58,7 @@ def add_flags(parser: flags.Parser) -> None:
     runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
     runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
     runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
-    runs.add_argument("--seed", type=int, default=0, help="of the samples (%(default)s)")
+    runs.add_argument("--seed", type=flags.seed, default=0, help="of the samples (%(default)s)")
     runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
     sample.add_labels(parser)
     sample.add_knobs(parser)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from resgen_jax.cli import joining
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, checked, errors
 from resgen_jax.data import paths
 
 Overrides = list[tuple[str, str]]
@@ -143,6 +143,14 @@ def integers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(","))
 
 
+def seed(text: str) -> int:
+    """A flag's value that JAX uses in full."""
+    try:
+        return checked.seed(int(text), "it")
+    except errors.UserError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from failure
+
+
 def numbers(text: str) -> float | tuple[float, ...]:
     """A flag's value like 1.5, or one for each step like 1,1.5,2."""
     values = tuple(float(word) for word in text.split(","))
@@ -157,6 +165,7 @@ def whole_numbers(text: str) -> int | tuple[int, ...]:
 
 numbers.__name__ = "number, or comma-separated numbers"
 whole_numbers.__name__ = "integer, or comma-separated integers"
+seed.__name__ = "whole number"
 integers.__name__ = "comma-separated integers"
 
 

@@ -29,7 +29,9 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument("--classes", help="names or numbers like 0,3 (all, in turn)")
     add_labels(parser)
     add_knobs(parser)
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same samples (%(default)s)")
+    parser.add_argument(
+        "--seed", type=flags.seed, default=0, help="same seed, same samples (%(default)s)"
+    )
     parser.add_argument("--batch_size", type=int, default=100, help="at a time (%(default)s)")
     parser.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
     parser.add_argument("--output", metavar="DIR", help="where the results go (WORKDIR)")

@@ -1,6 +1,7 @@
 """Drawing codes in batches and turning them into images, for every verb that samples."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from resgen_jax.processes import rvq_masking
 from resgen_jax.samplers import mask_predict
 from resgen_jax.training import resgen_task
 
+NUMBER = re.compile(r"[0-9]{1,9}")
 KNOBS = (
     "num_steps",
     "proposal",
@@ -52,20 +54,29 @@ def spec_with(config: ml_collections.ConfigDict, knobs: Mapping[str, Any]) -> re
 
 
 def parse_classes(text: str | None, class_names: Sequence[str]) -> tuple[int, ...] | None:
-    """Class numbers from names or numbers; a name wins where one reads as a number."""
+    """Class numbers from names or numbers; a name wins where one reads as a number.
+
+    Blanks around them do not count. Names may hold commas: the longest that fits is taken.
+    """
     if text is None:
         return None
-    chosen = []
-    for word in text.split(","):
-        if word in class_names:
-            chosen.append(class_names.index(word))
-        elif word.isdigit() and int(word) < len(class_names):
+    by_name = {name.strip(): number for number, name in reversed([*enumerate(class_names)])}
+    most = 1 + max(name.count(",") for name in class_names)
+    chosen, words = [], text.split(",")
+    while words:
+        ends = range(min(most, len(words)), 0, -1)
+        end = next((end for end in ends if ",".join(words[:end]).strip() in by_name), 1)
+        word = ",".join(words[:end]).strip()
+        if word in by_name:
+            chosen.append(by_name[word])
+        elif NUMBER.fullmatch(word) and int(word) < len(class_names):
             chosen.append(int(word))
         else:
             raise errors.UserError(
                 f"--classes names {word!r}; {build.nearest(word, class_names)} "
                 f"(or numbers from 0 to {len(class_names) - 1})"
             )
+        words = words[end:]
     return tuple(chosen)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_collections
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, checked, errors
 from resgen_jax.data import sources
 from resgen_jax.evaluation import online
 from resgen_jax.generators import interface, resgen, resgen_sampler
@@ -96,6 +96,13 @@ def complete(config: ml_collections.ConfigDict) -> None:
             _fill(config[section], section, cls)
         if "quantizer" in sections:
             config.quantizer.learner = config.quantizer.get("learner", DEFAULT_LEARNER)
+
+
+def check_seed(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError for a seed that is no whole number, or that JAX would use in part."""
+    if type(config.seed) is not int:
+        raise errors.UserError(f"config.seed is {config.seed!r}; expected a whole number")
+    checked.seed(config.seed, "config.seed")
 
 
 def read(config: ml_collections.ConfigDict, section: str) -> Any:

@@ -1,6 +1,7 @@
 """Exported models ready to use: tokenizers that encode and decode, generators that sample."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.convert import exports, one_line, own_tokenizer
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import build, checked, errors, keys
 from resgen_jax.data import class_names as names_of_classes
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
@@ -33,9 +34,10 @@ class Tokenizer:
         encode: Callable[[PyTree, Any], Any],
         decode: Callable[[PyTree, Any], Any],
         description: Mapping[str, Any],
+        codes_shape: tuple[int, ...],
     ):
         self.spec, self.codebooks, self.description = spec, codebooks, dict(description)
-        self._tree = tree
+        self._tree, self._codes_shape = tree, codes_shape
         self._encode = jax.jit(encode)
         self._decode = jax.jit(lambda tree, codes: jnp.clip(decode(tree, codes), -1, 1))
 
@@ -45,22 +47,20 @@ class Tokenizer:
     def encode(self, images: Any) -> Int[Array, "..."]:
         """Codes of images "b h w c": "b l q", or "b length" of all scales for VAR's tokenizer.
 
-        Raises UserError for images of another size.
+        Raises UserError for images of another size, range or dtype.
         """
-        images = jnp.asarray(images)
+        images = jnp.asarray(checked.images(images, self.spec.image_size, self.spec.channels))
         if images.dtype == jnp.uint8:
             images = image_files.to_unit(images)
-        expected = (self.spec.image_size, self.spec.image_size, self.spec.channels)
-        if images.shape[1:] != expected:
-            raise errors.UserError(
-                f"images have the shape {images.shape}; expected (b, {expected[0]}, "
-                f"{expected[1]}, {expected[2]})"
-            )
-        return self._encode(self._tree, images.astype(jnp.float32))
+        return _each_row(self._encode, self._tree, images.astype(jnp.float32))
 
     def decode(self, codes: Any) -> Float[Array, "b h w c"]:
-        """Images in [-1, 1]; codes of the first levels or scales give the coarse picture."""
-        return self._decode(self._tree, jnp.asarray(codes, jnp.int32))
+        """Images in [-1, 1]; codes of the first levels or scales give the coarse picture.
+
+        Raises UserError for codes of another shape, and beyond the codebook.
+        """
+        codes = checked.codes(codes, self._codes_shape, self.codebooks.shape[1])
+        return _each_row(self._decode, self._tree, codes)
 
 
 class Generator:
@@ -98,21 +98,24 @@ class Generator:
         if tokenizer is None:
             self._tokenizer = tokenizer = self._tokenizer or self._open_tokenizer()
         own_tokenizer.check(tokenizer.codebooks, self.codebooks)
-        return tokenizer.decode(self.sample(classes, jax.random.key(seed), **knobs))
+        return tokenizer.decode(self.sample(classes, seed, **knobs))
 
-    def sample(self, labels: Any, key: PRNGKeyArray, **knobs: Any) -> Int[Array, "b l q"]:
+    def sample(self, labels: Any, key: int | PRNGKeyArray, **knobs: Any) -> Int[Array, "b l q"]:
         """Codes for each label; example i depends on the key, i and its label alone.
 
-        A label is a class's number or name. `knobs` are fields of `resgen_sampler.Spec`, in place
-        of the run's own.
+        A label is a class's number or name, `key` may be a seed; `knobs` are fields of
+        `resgen_sampler.Spec`, in place of the run's own. Raises UserError for labels of no class.
         """
-        labels = names_of_classes.labels_of(labels, self.class_names)
+        labels, key = names_of_classes.labels_of(labels, self.class_names), keys.of(key)
         unknown = set(knobs) - {field.name for field in dataclasses.fields(resgen_sampler.Spec)}
         if unknown:
             name = min(unknown)
             fields = [field.name for field in dataclasses.fields(resgen_sampler.Spec)]
             raise errors.UserError(f"no knob {name!r}; {build.nearest(name, fields)}")
         spec = dataclasses.replace(self.spec, **knobs)
+        plan = resgen_sampler.plan(spec, self.space.num_tokens)
+        if not len(labels):
+            return jnp.zeros((0, self.space.length, self.space.depth), jnp.int32)
         if spec.choices not in self._samplers:
             made = resgen_sampler.Sampler(self._network, self.space, spec.choices)
             self._samplers[spec.choices] = made
@@ -122,7 +125,7 @@ class Generator:
             self.codebooks,
             keys.example_keys(key, index),
             jnp.asarray(labels),
-            resgen_sampler.plan(spec, self.space.num_tokens),
+            plan,
         )
 
 
@@ -145,9 +148,24 @@ class CodePredictor:
         return one_line.of_predictor(self.space, self.description)
 
     def logits(self, codes: Any, labels: Any, codebooks: Any) -> Float[Array, "b l q v"]:
-        """Logits of every code "b l q", given those before it and the class."""
-        codes, labels = jnp.asarray(codes, jnp.int32), jnp.asarray(labels, jnp.int32)
-        return self._logits(self.params, codes, labels, jnp.asarray(codebooks))
+        """Logits of every code "b l q", given those before it and the class.
+
+        Raises UserError for codes beyond the codebook, and for labels of no class.
+        """
+        space = self.space
+        codes = checked.codes(codes, (space.length, space.depth), space.codebook_size, space.depth)
+        labels = jnp.asarray(checked.labels(labels, space.num_classes))
+        if len(codes) != len(labels):
+            raise errors.UserError(f"{len(labels)} labels of {len(codes)} examples; give as many")
+        tables = jnp.asarray(codebooks)
+        expected = (space.depth, space.codebook_size, space.code_dim)
+        if tables.shape != expected:
+            raise errors.UserError(f"codebooks have the shape {tables.shape}; expected {expected}")
+
+        def logits(params, codes, labels):
+            return self._logits(params, codes, labels, tables)
+
+        return _each_row(logits, self.params, codes, labels)
 
 
 def from_pretrained(path: str | os.PathLike) -> Tokenizer | Generator | CodePredictor:
@@ -183,7 +201,8 @@ def _open_rq_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tok
         tables = learner.codebooks(tree["statistics"]["quantizer"])
         return network.apply(tree["params"], rvq.decode(codes, tables), method="decode")
 
-    return Tokenizer(spec, codebooks, tree, encode, decode, description)
+    shape = (math.prod(spec.grid), codebooks.shape[0])
+    return Tokenizer(spec, codebooks, tree, encode, decode, description, shape)
 
 
 def _open_multi_scale_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tokenizer:
@@ -193,7 +212,15 @@ def _open_multi_scale_vae(path: str | os.PathLike, description: Mapping[str, Any
     abstract = {"params": jax.eval_shape(tokenizer.init, jax.random.key(0))}
     params = _on_device(exports.read(path, abstract))["params"]
     codebooks = tokenizer.codebook(params)[None]
-    return Tokenizer(spec, codebooks, params, tokenizer.encode, tokenizer.decode, description)
+    return Tokenizer(
+        spec,
+        codebooks,
+        params,
+        tokenizer.encode,
+        tokenizer.decode,
+        description,
+        (scales.length,),
+    )
 
 
 def _open_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Generator:
@@ -220,6 +247,15 @@ def _open_rq_transformer(path: str | os.PathLike, description: Mapping[str, Any]
     abstract = jax.eval_shape(rq_transformer.make(spec, space).init, jax.random.key(0))
     tree = _on_device(exports.read(path, {"params": abstract}))
     return CodePredictor(spec, space, tree, description)
+
+
+def _each_row(function: Callable[..., Any], tree: PyTree, *batch: Array) -> Array:
+    """What a function of batches gives; of no rows it has none, whatever networks make of such."""
+    if len(batch[0]):
+        return function(tree, *batch)
+    row = [jax.ShapeDtypeStruct((1, *rows.shape[1:]), rows.dtype) for rows in batch]
+    found = jax.eval_shape(function, tree, *row)
+    return jnp.zeros((0, *found.shape[1:]), found.dtype)
 
 
 def _on_device(tree: PyTree) -> PyTree:

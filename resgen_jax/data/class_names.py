@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Array, Int32
 
-from resgen_jax.core import errors
+from resgen_jax.core import checked, errors
 from resgen_jax.data import paths, walk
 
 MOST_NAMED = 10  # classes in a message
@@ -24,13 +24,12 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
     a name, the later one has its own number behind it. Raises UserError if names are missing.
     """
     try:
-        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
+        lines = _lines(path)
     except (OSError, UnicodeDecodeError) as failure:
         raise errors.UserError(
             f"data.class_names is {path!r}, which cannot be read ({failure}); expected a text file "
-            f"with one name a line"
+            f"(UTF-8) with one name a line"
         ) from failure
-    lines = [line.strip() for line in lines if line.strip()]
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
     by_name = {walk.class_name(word): name for word, name in words.items()}
     folders = [walk.class_name(name) for name in found]
@@ -40,7 +39,7 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
         raise errors.UserError(
             f"{path} names {len(lines)} classes, but there are {len(found)}"
             + (f" ({found[0]!r}, ...)" if found else "")
-            + "; expected one name a line, or a line `FOLDER NAME` for each"
+            + _way_out(len(lines), found)
         )
     # Files without names of their own have numbers; a list by folder is then in folder order.
     if len(words) == len(lines) and all(_is_synset(line.split()[0]) for line in lines):
@@ -53,35 +52,44 @@ def count(path: str) -> int:
     if not path:
         return 0
     try:
-        lines = pathlib.Path(paths.expanded(path)).read_text().splitlines()
+        return len(_lines(path))
     except (OSError, UnicodeDecodeError):
         return 0  # `read` tells
-    return sum(bool(line.strip()) for line in lines)
 
 
-def labels_of(classes: Any, names: Sequence[str]) -> Int32[np.ndarray, "n"]:
+def _lines(path: str) -> list[str]:
+    """The lines that hold something, without a mark of byte order. Raises OSError."""
+    text = pathlib.Path(paths.expanded(path)).read_text(encoding="utf-8-sig")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _way_out(num_names: int, found: tuple[str, ...]) -> str:
+    if found[:1] == ("0",) and num_names == len(found) - 1:  # classes that files know by number
+        return (
+            "; if their labels count from 1, begin the file with a name for class 0, which no "
+            "image has"
+        )
+    return "; expected one name a line, or a line `FOLDER NAME` for each"
+
+
+def labels_of(classes: Any, names: Sequence[str]) -> Int32[Array | np.ndarray, "n"]:
     """The numbers of classes given by number, by name, or a mix of both; of one or of many.
 
     Raises UserError, listing names that are near, for what is no class.
     """
-    is_one = isinstance(classes, str) or getattr(classes, "ndim", np.iterable(classes)) == 0
-    given = [classes] if is_one else list(classes)
-    return np.array([_label(one, names) for one in given], np.int32)
+    if isinstance(classes, np.ndarray) and classes.dtype.kind == "U":
+        classes = classes.tolist()
+    if isinstance(classes, str | numbers.Number) or getattr(classes, "ndim", 1) == 0:
+        classes = [classes]
+    if isinstance(classes, list | tuple):
+        classes = [_number(one, names) if isinstance(one, str) else one for one in classes]
+    return checked.labels(classes, len(names))
 
 
-def _label(given: Any, names: Sequence[str]) -> int:
-    if isinstance(given, str):
-        if given in names:
-            return list(names).index(given)
-        raise errors.UserError(f"no class is named {given!r}; {near(given, names)}")
-    value = given.item() if hasattr(given, "item") and np.ndim(given) == 0 else given
-    is_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < len(names):
-        raise errors.UserError(
-            f"a class is {given!r}; expected numbers from 0 to {len(names) - 1}, or names such as "
-            f"{names[0]!r}"
-        )
-    return int(value)
+def _number(name: str, names: Sequence[str]) -> int:
+    if name in names:
+        return list(names).index(name)
+    raise errors.UserError(f"no class is named {name!r}; {near(name, names)}")
 
 
 def near(word: str, names: Sequence[str]) -> str:

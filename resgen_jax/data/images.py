@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from resgen_jax.core import errors
-from resgen_jax.data import views
+from resgen_jax.data import png_text, views
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 SUFFIXES = (*JPEG_SUFFIXES, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -27,6 +27,8 @@ ONE_LARGE = threading.Lock()  # however many threads read, one large image is un
 ORIENTATION = 0x0112  # the EXIF field
 # Pillow's own limit lies below 100 megapixels, and its warning would come before our refusal.
 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
+# Of what is left of a PNG's text: notes of editors, which may tell the orientation, are long.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 2**24)
 # Above malloc's largest threshold for a mapping of its own: in smaller blocks, every thread kept
 # the memory of the largest image that it had unpacked (4 threads 4.1 GB, so 1.6 GB).
 Image.core.set_block_size(2**26)
@@ -76,12 +78,7 @@ def read_views(
     sides = [views.least_side(view, image_size, crop) for view in wanted]
     least_side = max(sides) if all(sides) else 0
     try:
-        if not encoded:
-            raise ValueError("the file is empty")
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            _check_work(image, encoded)
+        with opened(encoded) as image:
             if least_side:  # JPEG decodes cheaply at 1/2, 1/4 or 1/8
                 image.draft(None, (least_side, least_side))
             is_large = image.width * image.height > LARGE
@@ -93,6 +90,17 @@ def read_views(
         raise
     except Exception as failure:  # decoders raise OSError, SyntaxError, struct.error, ...
         raise unreadable(name, failure) from failure
+
+
+def opened(encoded: bytes) -> Image.Image:
+    """The image in a file's bytes, not yet unpacked; raises what is for `unreadable` to tell."""
+    if not encoded:
+        raise ValueError("the file is empty")
+    image = Image.open(io.BytesIO(png_text.without(encoded)), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    _check_work(image, encoded)
+    return image
 
 
 def _check_work(image: Image.Image, encoded: bytes) -> None:

@@ -15,17 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, handles, images, patterns, records
+from resgen_jax.data import fingerprints, handles, images, labels, patterns, records
 
 SUFFIXES = (".tar",)
-LABEL_SUFFIXES = (".cls", ".json")  # of two the first is taken
+LABEL_SUFFIXES = (".cls", ".json")  # of both the first counts, whichever comes first in the tar
 LABEL_FIELDS = ("label", "cls", "class_name")
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 ANY_BYTES = "surrogateescape"  # names in tars are bytes of any encoding
 MAX_NAME, MAX_LABEL = 4096, 2**20  # bytes; of more, neither is what it claims to be
 MANY = 8  # tars that are looked through at a time
 
-Label = int | str
 Place = tuple[int, int]  # where a file begins in the tar, and its size
 
 
@@ -35,7 +34,7 @@ class Member(NamedTuple):
     key: str
     offset: int
     size: int
-    label: Label
+    label: labels.Label
 
 
 class TarImages:
@@ -88,14 +87,14 @@ def open_tars(path: str, held_out_path: str) -> records.Split:
     return records.Split(*parts, class_names)
 
 
-def _class_names(labels: Sequence[Label], where: str) -> tuple[str, ...]:
-    kinds = {type(label) for label in labels}
+def _class_names(found: Sequence[labels.Label], where: str) -> tuple[str, ...]:
+    kinds = {type(label) for label in found}
     if kinds == {int}:
-        if min(labels) < 0:
-            raise errors.UserError(f"{where} has the label {min(labels)}; expected 0 or more")
-        return records.number_names(max(labels) + 1)
+        if min(found) < 0:
+            raise errors.UserError(f"{where} has the label {min(found)}; expected 0 or more")
+        return records.number_names(max(found) + 1)
     if kinds == {str}:
-        return tuple(sorted(set(labels)))
+        return tuple(sorted(set(found)))
     raise errors.UserError(
         f"{where} labels some images by number and some by name; label all of them one way"
     )
@@ -133,12 +132,13 @@ def _kept(entry: Sequence, size: int) -> Member:
     is_inside = 0 <= member.offset <= member.offset + member.size <= size
     if not (isinstance(member.key, str) and is_inside):
         raise ValueError("an entry that was not written here")
-    return member
+    return member._replace(label=labels.of(member.label, member.key))
 
 
 def _look_through(path: pathlib.Path) -> list[Member]:
     pictures: dict[str, dict[str, Place]] = {}
-    labels: dict[str, Label] = {}
+    by_suffix: dict[str, dict[str, labels.Label]] = {suffix: {} for suffix in LABEL_SUFFIXES}
+    problems: dict[str, str] = {}  # of labels in JSON, which count where no other is
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
@@ -149,9 +149,14 @@ def _look_through(path: pathlib.Path) -> list[Member]:
                     continue
                 if suffix in images.SUFFIXES:
                     pictures.setdefault(key, {})[name] = (member.offset_data, member.size)
-                elif suffix in LABEL_SUFFIXES and (suffix == ".cls" or key not in labels):
-                    text = tar.extractfile(member).read()
-                    labels[key] = _label(text, suffix, f"{path}:{member.name}")
+                elif suffix in LABEL_SUFFIXES:
+                    text, where = tar.extractfile(member).read(), f"{path}:{member.name}"
+                    try:
+                        by_suffix[suffix][key] = LABEL_READERS[suffix](text, where)
+                    except errors.UserError as failure:
+                        if suffix == ".cls":
+                            raise
+                        problems[key] = str(failure)
     except (tarfile.TarError, OSError, EOFError) as failure:
         raise errors.UserError(
             f"{path} cannot be read as an uncompressed tar ({failure}); make it again"
@@ -161,13 +166,15 @@ def _look_through(path: pathlib.Path) -> list[Member]:
             f"{path} holds no images ({' '.join(images.SUFFIXES)}) named key.jpg; look at it with "
             f"`tar tf`"
         )
-    lacking = next((key for key in pictures if key not in labels), None)
+    found = by_suffix[".json"] | by_suffix[".cls"]
+    lacking = next((key for key in pictures if key not in found), None)
     if lacking is not None:
         raise errors.UserError(
-            f"{path} has no label of the image {lacking!r}; put {lacking}.cls (a number) or "
+            problems.get(lacking)
+            or f"{path} has no label of the image {lacking!r}; put {lacking}.cls (a number) or "
             f"{lacking}.json (with the field 'label') beside it"
         )
-    return [Member(key, *_picture(found, path), labels[key]) for key, found in pictures.items()]
+    return [Member(key, *_picture(each, path), found[key]) for key, each in pictures.items()]
 
 
 def _check(member: tarfile.TarInfo, path: pathlib.Path) -> None:
@@ -202,20 +209,28 @@ def _split(name: str) -> tuple[str, str]:
     return (f"{folder}/{key}" if folder else key), suffix
 
 
-def _label(text: bytes, suffix: str, where: str) -> Label:
-    """A class by its number or name."""
+def _label_of_text(text: bytes, where: str) -> labels.Label:
+    """Of a .cls file."""
     try:
-        value = text.decode().strip()
-        if suffix == ".json":
-            fields = json.loads(value)
-            value = next(fields[name] for name in LABEL_FIELDS if name in fields)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value:
-            return int(value) if value.lstrip("-").isdigit() else value
-    except (ValueError, TypeError, StopIteration):
-        pass
-    raise errors.UserError(
-        f"{where} holds no label; expected a number or a name, in JSON as the field "
-        f"{' or '.join(LABEL_FIELDS)}"
-    )
+        value = text.decode(json.detect_encoding(text)).strip()
+    except ValueError:
+        value = ""
+    if not value:
+        raise errors.UserError(f"{where} holds no label; expected a class's number or name")
+    return labels.of(value, where)
+
+
+def _label_of_json(text: bytes, where: str) -> labels.Label:
+    """Of the first field of LABEL_FIELDS that holds something."""
+    try:
+        fields = json.loads(text)
+        value = next(fields[name] for name in LABEL_FIELDS if fields.get(name) is not None)
+    except (ValueError, AttributeError, StopIteration, RecursionError):
+        raise errors.UserError(
+            f"{where} holds no label; expected a number or a name as the field "
+            f"{' or '.join(LABEL_FIELDS)}"
+        ) from None
+    return labels.of(value, where)
+
+
+LABEL_READERS = {".cls": _label_of_text, ".json": _label_of_json}

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import checked, errors, keys
 from resgen_jax.data import images as image_data
 from resgen_jax.evaluation import classifier
 from resgen_jax.nn import functional
@@ -45,7 +45,7 @@ class Judge:
                 f"these are {images.shape[1:]}; resize them or train a judge of their own"
             )
         features, logits = [], []
-        for start in range(0, len(images), self.batch_size):
+        for start in range(0, max(len(images), 1), self.batch_size):  # of none, one of padding
             batch = images[start : start + self.batch_size]
             padding = ((0, self.batch_size - len(batch)), (0, 0), (0, 0), (0, 0))
             raw, scores = self.forward(self.params, np.pad(batch, padding))
@@ -151,10 +151,7 @@ def _check(labels: np.ndarray, num_classes: int) -> None:
         )
     if not len(labels):
         raise errors.UserError("no training image for the judge; expected at least one per class")
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise errors.UserError(
-            f"labels run from {labels.min()} to {labels.max()}; expected 0 to {num_classes - 1}"
-        )
+    checked.labels(labels, num_classes)
 
 
 def shifted(key, images: UInt8[Array, "b h w c"], ratio: float) -> UInt8[Array, "b h w c"]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from resgen_jax.core import errors
+from resgen_jax.core import checked, errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Spec:
         for name, least in (("every", 0), ("num_samples", 2), ("num_reference", 0)):
             self._check(name, least)
         self._check("batch_size", 1)
+        checked.seed(self.seed, "evaluation.seed")
 
     def _check(self, name: str, least: int) -> None:
         if getattr(self, name) < least:

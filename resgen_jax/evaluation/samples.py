@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from resgen_jax.core import errors
 from resgen_jax.data import images as image_data
@@ -72,9 +71,7 @@ class FileImages:
         if self._image_size is not None:
             return image_data.read(path, self._image_size, 3, self._crop)
         try:
-            with Image.open(path, formats=image_data.FORMATS) as image:
-                if image.width * image.height > image_data.MAX_PIXELS:
-                    raise Image.DecompressionBombError
+            with image_data.opened(path.read_bytes()) as image:
                 return np.asarray(image_data.upright(image, 3))
         except MemoryError:
             raise

@@ -57,6 +57,15 @@ def test_words_after_the_colon_and_fields_reach_the_config(file):
     assert config.model.trunk.num_layers == 7  # not in the file at all
 
 
+@pytest.mark.parametrize("seed", ["-1", str(2**32 + 5), "9" * 20])
+def test_seeds_of_which_a_part_would_be_used_are_refused(file, seed):
+    with pytest.raises(errors.UserError, match=f"config.seed is {seed}; expected 0 to 4294967295"):
+        configuration.load(str(file), [("seed", seed)])
+    file.write_text(CONFIG.replace("len(arg)", "0.5"))
+    with pytest.raises(errors.UserError, match="config.seed is 0.5; expected a whole number"):
+        configuration.load(str(file))
+
+
 def test_a_number_of_the_sampler_may_be_one_for_each_step(file):
     field = "sampler.guidance_scale"
     for texts, expected in ((["1,1.5,2"], (1.0, 1.5, 2.0)), (["(1, 2)", "1.5"], 1.5)):

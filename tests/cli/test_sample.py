@@ -152,6 +152,10 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
         (("--tokenizer=/nowhere",), "say where it is with --tokenizer=DIR"),
         (("--npz=adm", "--keep=0:1,0:1", "--keep_from=held-out"), "leave out --keep"),
         (("--labels=sorted",), "invalid choice: 'sorted'"),
+        (("--seed=-1",), "--seed: it is -1; expected 0 to 4294967295"),
+        (("--seed=4294967301",), "--seed: it is 4294967301; expected 0 to"),
+        (("--seed=99999999999999999999",), "--seed: it is 99999999999999999999; expected"),
+        (("--seed=1.5",), "invalid whole number value: '1.5'"),
         (("--config.seed=1",), "this verb reads the config of the run directory"),
     ],
 )
@@ -181,3 +185,13 @@ def test_class_names_win_over_numbers():
     assert sampling.parse_classes(None, names) is None
     with pytest.raises(errors.UserError, match="did you mean 'cat'"):
         sampling.parse_classes("cats", names)
+
+
+def test_classes_may_stand_between_blanks_and_names_hold_commas():
+    names = ("tench, Tinca tinca", "tench", "crane, bird", " x ")
+    assert sampling.parse_classes("3, 0 ,2", names) == (3, 0, 2)
+    assert sampling.parse_classes("tench, Tinca tinca,tench, crane, bird", names) == (0, 1, 2)
+    assert sampling.parse_classes("x,1", names) == (3, 1)
+    for text in ("", "3,", "\u00b2", "9" * 5000, "Tinca tinca"):
+        with pytest.raises(errors.UserError, match="--classes names"):
+            sampling.parse_classes(text, names)

@@ -11,7 +11,9 @@ import pytest
 import resgen_jax
 from resgen_jax.convert import exports
 from resgen_jax.core import errors
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.generators import interface, resgen, resgen_sampler, rq_transformer
+from resgen_jax.nn import transformer
+from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
 
@@ -86,3 +88,72 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path, changes, match):
     path.write_text(json.dumps(fields))
     with pytest.raises(errors.UserError, match=match):
         resgen_jax.from_pretrained(tmp_path / "x")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    quantizer = quantizers.Spec(code_dim=3, depth=2, codebook_size=5)
+    params = random_params(rq_vae.make(SPEC).init)
+    statistics = random_params(quantizers.make("ema", quantizer).init)
+    place = tmp_path_factory.mktemp("tokenizer") / "x"
+    exports.write(place, exports.of_rq_vae(SPEC, quantizer, "ema", params, statistics), {})
+    return resgen_jax.from_pretrained(place)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    trunk = transformer.Spec(1, 8, 2, mlp_width=8, modulation_width=8)
+    model = resgen.Spec(trunk, num_components=2, rank=2, mask_dim=2)
+    params = random_params(resgen.make(model, SPACE).init)
+    tables = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    sampler = resgen_sampler.Spec(num_steps=2)
+    place = tmp_path_factory.mktemp("generator") / "x"
+    made = exports.of_resgen(model, SPACE, sampler, params, tables, {"task": "resgen"}, {})
+    exports.write(place, made, {"class_names": ["ant", "bee"]})
+    return resgen_jax.from_pretrained(place)
+
+
+def test_tokenizer_refuses_pixels_and_codes_out_of_range(tokenizer):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 1), np.uint8)
+    codes = tokenizer.encode(pixels)
+    assert codes.shape == (2, 16, 2)
+    np.testing.assert_array_equal(tokenizer.encode(pixels / 127.5 - 1), codes)
+    for wrong in (pixels.astype(np.float32), pixels.astype(np.int32), pixels * np.nan):
+        with pytest.raises(errors.UserError, match="expected (uint8|floats)"):
+            tokenizer.encode(wrong)
+    for wrong in (codes.at[0, 0, 0].set(5), -codes - 1, codes.astype(np.float32), codes[:, :15]):
+        with pytest.raises(errors.UserError, match="expected"):
+            tokenizer.decode(wrong)
+    assert tokenizer.decode(codes[..., :1]).shape == (2, 4, 4, 1)
+
+
+def test_an_empty_batch_has_an_empty_answer(tokenizer, generator):
+    codes = tokenizer.encode(np.zeros((0, 4, 4, 1), np.uint8))
+    assert (codes.shape, codes.dtype) == ((0, 16, 2), np.int32)
+    pixels = tokenizer.decode(codes)
+    assert (pixels.shape, pixels.dtype) == ((0, 4, 4, 1), np.float32)
+    drawn = generator.sample([], 0)
+    assert (drawn.shape, drawn.dtype) == ((0, 2, 2), np.int32)
+
+
+def test_doors_may_be_traced(tokenizer):
+    pixels = np.random.default_rng(0).uniform(-1, 1, (2, 4, 4, 1)).astype(np.float32)
+    rebuilt = jax.jit(lambda images: tokenizer.decode(tokenizer.encode(images)))(pixels)
+    np.testing.assert_allclose(rebuilt, tokenizer.decode(tokenizer.encode(pixels)), atol=1e-5)
+    by_one = jax.vmap(lambda image: tokenizer.encode(image[None])[0])(jnp.asarray(pixels))
+    np.testing.assert_array_equal(by_one, tokenizer.encode(pixels))
+
+
+def test_generator_takes_a_seed_for_a_key_and_refuses_labels_between_classes(generator):
+    drawn = generator.sample([0, 1, 1], 3)
+    np.testing.assert_array_equal(drawn, generator.sample([0.0, 1.0, 1.0], jax.random.key(3)))
+    traced = jax.jit(lambda labels, key: generator.sample(labels, key))
+    np.testing.assert_array_equal(drawn, traced(jnp.array([0, 1, 1]), jax.random.key(3)))
+    for labels, key, match in (
+        ([1.7], 0, "labels hold 1.7"),
+        ([2], 0, "from 2 to 2; expected 0 to 1"),
+        ([0], -1, "key is -1"),
+        ([0], 2**32 + 3, "key is 4294967299"),
+    ):
+        with pytest.raises(errors.UserError, match=match):
+            generator.sample(labels, key)

@@ -51,6 +51,23 @@ def test_wrong_lists_are_told_in_one_line(tmp_path):
     assert class_names.count("nowhere") == class_names.count("") == 0
 
 
+def test_mark_of_byte_order_belongs_to_no_name(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("Käse\r\nbee\r\n", encoding="utf-8-sig")
+    assert class_names.read(str(path), ("0", "1")) == ("Käse", "bee")
+    path.write_text(SYNSETS, encoding="utf-8-sig")
+    assert class_names.read(str(path), ("n03126707", "n01440764")) == ("crane", "tench")
+    path.write_text("Käse\n", encoding="utf-16")
+    with pytest.raises(errors.UserError, match="cannot be read .*expected a text file .UTF-8."):
+        class_names.read(str(path), ("0",))
+
+
+def test_one_name_too_few_for_labels_counted_from_one_is_told_with_the_way_out(tmp_path):
+    with pytest.raises(errors.UserError, match="names 2 classes, but there are 3 .*count from 1"):
+        read(tmp_path, "ant\nbee\n", ("0", "1", "2"))
+    assert read(tmp_path, "none\nant\nbee\n", ("0", "1", "2")) == ("none", "ant", "bee")
+
+
 def test_names_reach_the_dataset(tmp_path):
     image_files.make_folder(tmp_path / "folder")
     (tmp_path / "names.txt").write_text("bee Apis mellifera, honey bee\nant Formica\ncat Felis\n")
@@ -89,13 +106,13 @@ def test_classes_by_number_or_name(classes, expected):
         (["cat", "DOG"], "near it: 'dog'"),
         ("hound", "near it: 'greyhound'"),
         ("zebra", "known: cat, dog, greyhound$"),
-        (3, "a class is 3; expected numbers from 0 to 2, or names such as 'cat'"),
-        (-1, "a class is -1"),
-        (1.0, "a class is 1.0"),
-        (True, "a class is True"),
-        (np.array([0.5]), "a class is "),
-        ([[0]], r"a class is \[0\]"),
-        (None, "a class is None"),
+        (3, "labels run from 3 to 3; expected 0 to 2"),
+        (-1, "labels run from -1 to -1"),
+        (1.5, "labels hold 1.5; expected whole numbers"),
+        (True, "labels are bool"),
+        (np.array([0.5]), "labels hold 0.5"),
+        ([[0]], r"labels have the shape \(1, 1\)"),
+        (None, "labels are object"),
     ],
 )
 def test_what_is_no_class_is_refused(classes, match):

@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import tarfile
+import zlib
 
 import image_files
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.data import images, tars, views
+from resgen_jax.data import images, png_text, tars, views
 
 
 def progressive(passes):
@@ -31,6 +32,57 @@ def test_jpeg_of_many_passes_is_refused_and_a_usual_one_is_read(tmp_path):
         images.read(tmp_path / "many.jpg", 16, 3)
     (tmp_path / "usual.jpg").write_bytes(progressive(10))
     assert images.read(tmp_path / "usual.jpg", 16, 3).shape == (16, 16, 3)
+
+
+def text_chunk(kind, content):
+    """A PNG's chunk."""
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24), np.uint8)
+LONG = b"x" * 70_000_000  # more than Pillow lets all text of a picture take
+XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+SIDEWAYS = b'<tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        text_chunk(b"tEXt", b"parameters\0" + LONG),
+        text_chunk(b"zTXt", b"parameters\0\0" + zlib.compress(LONG)),
+        text_chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(LONG)),
+        text_chunk(b"iCCP", b"profile\0\0" + zlib.compress(LONG)),
+        text_chunk(b"tEXt", b"transparency\0much"),  # Pillow's own word for something else
+    ],
+    ids=["tEXt", "zTXt", "iTXt", "iCCP", "transparency"],
+)
+def test_text_of_a_png_is_not_unpacked(tmp_path, chunk, place):
+    encoded = io.BytesIO()
+    Image.fromarray(PIXELS).save(encoded, "PNG")
+    before, after = encoded.getvalue().split(place)
+    turned = text_chunk(b"iTXt", XMP + SIDEWAYS)
+    content = before[:-4] + chunk + turned + before[-4:] + place + after
+    (tmp_path / "x.png").write_bytes(content)
+    with images.opened(content) as image:
+        image.load()
+        np.testing.assert_array_equal(images.upright(image, 1), np.rot90(PIXELS, -1))
+    assert images.read(tmp_path / "x.png", 16, 1).shape == (16, 16, 1)
+
+
+def test_text_that_tells_the_orientation_is_bounded(tmp_path):
+    encoded = io.BytesIO()
+    Image.fromarray(PIXELS).save(encoded, "PNG")
+    before, after = encoded.getvalue().split(b"IDAT")
+    for inside in (SIDEWAYS, LONG):
+        packed = text_chunk(b"iTXt", XMP[:-4] + b"\1\0\0\0" + zlib.compress(inside))
+        content = before[:-4] + packed * 9 + before[-4:] + b"IDAT" + after
+        assert png_text.without(content).count(b"iTXt") == png_text.MOST_KEPT
+    with pytest.raises(images.UnreadableImage, match="x.png .*too large"):
+        images.read_views(content, "x.png", [views.PLAIN], 16, 1)
+    ends_too_early = before[:-4] + text_chunk(b"tEXt", b"parameters\0")[:12]
+    assert png_text.without(ends_too_early) == before[:-4]
 
 
 def tiled(side):

@@ -71,6 +71,13 @@ def make(path, members, mode="w"):
         ({"a.txt": b"hello"}, "holds no images"),
         ({"a.jpg": b"x", "b.jpg": b"x", "b.cls": b"1"}, "no label of the image 'a'"),
         ({"a.jpg": b"x", "a.json": b'{"height": 3}'}, "a.json holds no label"),
+        ({"a.jpg": b"x", "a.json": b'{"label": null}'}, "a.json holds no label"),
+        ({"a.jpg": b"x", "a.json": b'{"label": [3]}'}, "a.json has the label of type list"),
+        ({"a.jpg": b"x", "a.json": b'{"label": true}'}, "a.json has the label True; expected"),
+        ({"a.jpg": b"x", "a.json": b'{"label": 1.7}'}, "a.json has the label 1.7; expected"),
+        ({"a.jpg": b"x", "a.json": b"[" * 10**5}, "a.json holds no label"),
+        ({"a.jpg": b"x", "a.cls": b"1.7"}, "a.cls has the label '1.7'; expected"),
+        ({"a.jpg": b"x", "a.cls": b"x" * 2000}, "a.cls has the label 'xxx"),
         ({"a.jpg": b"x", "a.cls": b""}, "a.cls holds no label"),
         ({"a.jpg": b"x", "a.cls": b"123456789012"}, "a label 123456789012; expected numbers of"),
         ({"a.jpg": b"x", "a.cls": b"-1"}, "the label -1; expected 0 or more"),
@@ -82,6 +89,28 @@ def test_wrong_tars_are_told_in_one_line(tmp_path, members, message):
     with pytest.raises(errors.UserError, match=message) as info:
         tars.open_tars(str(tmp_path / "x.tar"), "")
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("json", [b'{"caption": "x"}', b'{"label": 7}', b"no JSON"])
+@pytest.mark.parametrize("is_json_first", [True, False])
+def test_cls_counts_whatever_stands_in_json_and_comes_first(tmp_path, json, is_json_first):
+    members = {"a.jpg": b"x", "a.cls": b"1", "b.jpg": b"y", "b.cls": b"0"}
+    first = {"a.json": json} if is_json_first else {}
+    make(tmp_path / "x.tar", first | members | {"a.json": json})
+    found = tars.open_tars(str(tmp_path / "x.tar"), str(tmp_path / "x.tar"))
+    assert labels(found.train) == [1, 0]
+    assert found.class_names == ("0", "1")
+
+
+def test_labels_are_read_past_marks_of_byte_order_and_points_of_whole_numbers(tmp_path):
+    texts = (b"\xef\xbb\xbf0\r\n", "2".encode("utf-16"), b"1.0", b" 1 \n")
+    members = {f"{number}.cls": text for number, text in enumerate(texts)}
+    members |= {"4.json": b"\xef\xbb\xbf" + b'{"label": 2.0}', "5.json": b'{"cls": "0"}'}
+    make(tmp_path / "x.tar", members | {f"{number}.jpg": b"x" for number in range(6)})
+    for _ in range(2):  # the second time out of the index
+        found = tars.open_tars(str(tmp_path / "x.tar"), str(tmp_path / "x.tar"))
+        assert labels(found.train) == [0, 2, 1, 1, 2, 0]
+        assert found.class_names == ("0", "1", "2")
 
 
 def test_image_of_a_key_is_not_its_mask_and_hidden_files_are_none(tmp_path):
