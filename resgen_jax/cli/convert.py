@@ -11,13 +11,16 @@ from resgen_jax.cli import experiments, flags, progress, run_directory, sections
 from resgen_jax.convert import exports, formats, own_tokenizer, weights
 from resgen_jax.core import build, errors, trees
 from resgen_jax.data import json_files, paths
+from resgen_jax.quantizers import multi_scale
 
 SAFETENSORS = "safetensors"
 # Flags that stand for keywords of a format's `convert`.
 OPTIONS = {
     "image_size": "image_size",
     "scales": "scales",
+    "choice": "choice",
     "num_heads": "num_heads",
+    "grid": "grid",
     "has_separate_codebooks": "separate_codebooks",
 }
 
@@ -34,7 +37,13 @@ def add_flags(parser: flags.Parser) -> None:
     sizes = parser.add_argument_group("what the arrays of a file do not tell")
     sizes.add_argument("--image_size", type=int, help="side of the images (256)")
     sizes.add_argument("--scales", type=flags.integers, help="of var: 1,2,3,4,5,6,8,10,13,16")
+    sizes.add_argument(
+        "--choice",
+        choices=sorted(multi_scale.CHOICES),
+        help="of var: of codes, by distance, or by direction where it has using_znorm (distance)",
+    )
     sizes.add_argument("--num_heads", type=int, help="of rq_transformer: heads of 64 channels")
+    sizes.add_argument("--grid", type=flags.grid, help="of rq_transformer: like 8x8 (a square)")
     sizes.add_argument(
         "--separate_codebooks",
         action="store_const",
@@ -78,6 +87,11 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         exports.write(pathlib.Path(output) / own_tokenizer.FOLDER, *inside)
     millions = trees.num_parameters(export.tree["params"]) / 1e6
     progress.result(f"{export.kind}: {output} ({millions:.1f} M parameters)")
+    for remark in export.remarks:
+        progress.result(f"note: {remark}")
+    if values.source:
+        for line in formats.FORMATS[values.source].training:
+            progress.result(f"to train it on: {line}")
     if "licence" in notes:
         progress.result(f"licence of these weights: {notes['licence']}")
     progress.result(f"open it: resgen_jax.from_pretrained({str(output)!r})")

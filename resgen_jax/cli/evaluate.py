@@ -27,12 +27,12 @@ INCEPTION = "inception"
 FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FILE --images=DIR"
 # What is measured, and the flags that have a meaning there beside those of every form.
 USES = {
-    "samples": ("samples", "reference", "num_images", "crop", "output"),
+    "samples": ("samples", "reference", "num_images", "crop", "output", "adm_manifolds"),
     "write_reference": ("write_reference", "images", "image_size", "crop"),
     "rq_vae": ("workdir", "reference", "num_images", "images", "crop", "output", "depths"),
     "resgen": (
         *("workdir", "reference", "num_images", "images", "crop", "output"),
-        *("num_samples", "seed", "tokenizer", "labels", *sampling.KNOBS),
+        *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampling.KNOBS),
     ),
 }
 WHAT = {
@@ -80,6 +80,11 @@ def add_flags(parser: flags.Parser) -> None:
     )
     parser.add_argument(
         "--weights", metavar="DIR", help=f"folder of weights (${weights.VARIABLE}, or a cache)"
+    )
+    parser.add_argument(
+        "--adm_manifolds",
+        action="store_true",
+        help="precision and recall by ADM's distances too, which are in float16",
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
     parser.add_argument("--output", metavar="FILE", help=f"the record ({RECORD} beside the input)")

@@ -30,6 +30,7 @@ def samples_of_file(values: argparse.Namespace) -> dict[str, Any]:
         extractor,
         collected,
         compared,
+        manifolds=manifolds(values),
         note=progress.say,
         sharding=measuring.batch_sharding(extractor),
     )
@@ -92,6 +93,11 @@ def open_extractor(values: argparse.Namespace) -> features.Extractor:
         raise errors.UserError("--features=none is for tokenizers; name a network")
     mesh = meshes.make(meshes.Spec())
     return measuring.open_extractor(values.features or "inception", values.weights, mesh)
+
+
+def manifolds(values: argparse.Namespace) -> distances.Manifolds:
+    """How precision and recall are taken."""
+    return distances.WITH_ADM if values.adm_manifolds else distances.FLOAT32
 
 
 def read_reference(

@@ -153,6 +153,7 @@ def generated(values: argparse.Namespace) -> dict[str, Any]:
         extractor,
         collected,
         compared,
+        manifolds=evaluate_files.manifolds(values),
         note=progress.say,
         sharding=measuring.batch_sharding(extractor),
     )

@@ -151,6 +151,12 @@ def seed(text: str) -> int:
         raise argparse.ArgumentTypeError(str(failure)) from failure
 
 
+def grid(text: str) -> tuple[int, ...]:
+    """A flag's value like 8x16: rows and columns."""
+    rows, columns = text.split("x")
+    return int(rows), int(columns)
+
+
 def numbers(text: str) -> float | tuple[float, ...]:
     """A flag's value like 1.5, or one for each step like 1,1.5,2."""
     values = tuple(float(word) for word in text.split(","))
@@ -166,6 +172,7 @@ def whole_numbers(text: str) -> int | tuple[int, ...]:
 numbers.__name__ = "number, or comma-separated numbers"
 whole_numbers.__name__ = "integer, or comma-separated integers"
 seed.__name__ = "whole number"
+grid.__name__ = "ROWSxCOLUMNS"
 integers.__name__ = "comma-separated integers"
 
 

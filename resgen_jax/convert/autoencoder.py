@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +17,9 @@ Arrays = Mapping[str, np.ndarray]
 
 # Averaged weights where there are some.
 SECTIONS = ("state_dict_ema", "state_dict", "")
+# What wrappers put before every name: DataParallel, latent diffusion, Lightning, torch.compile.
+PREFIXES = ("module.", "first_stage_model.", "model.", "_orig_mod.")
+COUNTER = "n_averaged"  # beside the names of torch's AveragedModel
 PUBLISHED_GROUPS = 32
 # Our paths -> published names; the first that matches is used, then the rest of the path goes on.
 NAMES = (
@@ -51,11 +55,44 @@ LEAVES = {
 }
 
 
-def read_state(path: str | os.PathLike, wanted: tuple[str, ...] = SECTIONS) -> dict:
-    """The arrays of the first of the `wanted` sections that the file has."""
-    found = torch_files.sections(path)
-    section = next((name for name in wanted if name in found), wanted[-1])
-    return torch_files.read(path, section or None)
+class State(NamedTuple):
+    """The arrays of a file by their published names, and what was done to find them."""
+
+    arrays: dict[str, np.ndarray]
+    remarks: tuple[str, ...]
+
+
+def read_state(path: str | os.PathLike, wanted: tuple[str, ...] = SECTIONS) -> State:
+    """The arrays of the first of the `wanted` sections that the file has, or of its only one.
+
+    A prefix that a wrapper put before all of the names is taken off.
+    """
+    found, remarks = torch_files.sections(path), []
+    section = next((name for name in wanted if name in found), None)
+    if section is None and len(found) == 1:
+        section = found[0]
+        remarks.append(f"weights are read from the file's only section, {section!r}")
+    arrays, prefix = unwrapped(torch_files.read(path, section or None))
+    if prefix:
+        remarks.append(f"all names begin by {prefix!r}, which is taken off")
+    return State(arrays, tuple(remarks))
+
+
+def unwrapped(arrays: Arrays) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays by their own names, and the prefix that wrappers put before all of them."""
+    names = {name: name for name in arrays if name != COUNTER}
+    taken = ""
+    while prefix := next((each for each in PREFIXES if _all_begin(names, each)), ""):
+        names = {name.removeprefix(prefix): whole for name, whole in names.items()}
+        taken += prefix
+    if not taken:
+        return dict(arrays), ""
+    return {name: arrays[whole] for name, whole in names.items()}, taken
+
+
+def _all_begin(names: Iterable[str], prefix: str) -> bool:
+    names = list(names)
+    return bool(names) and all(name.startswith(prefix) for name in names)
 
 
 def spec_of(arrays: Arrays, image_size: int, where: str) -> rq_vae.Spec:
@@ -152,12 +189,22 @@ def _layer(name: str, kind: str) -> str:
     return "." + LAYERS["blocks" if kind == "blocks" else "attention"][name]
 
 
-def table_size(arrays: Arrays, name: str, where: str) -> tuple[int, int]:
-    """Rows and columns of a codebook; UserError where it is not there or no table."""
+def table_size(arrays: Arrays, name: str, spec: rq_vae.Spec, where: str) -> tuple[int, int]:
+    """Rows and columns of a codebook.
+
+    Raises UserError where it is not there, no table, or its vectors are not the latents' own.
+    """
     shape = arrays[name].shape if name in arrays else ()
     if len(shape) != 2:
         state = f"is of the shape {shape}" if name in arrays else "is missing"
         raise errors.UserError(f"{where}: {name} {state}; expected a table (codes, channels)")
+    if shape[1] != spec.code_dim:
+        raise errors.UserError(
+            f"{where}: {name} has {shape[1]} channels and quant_conv gives {spec.code_dim}: its "
+            "codes are of patches of latents (code_shape is not latent_shape), or on a projection "
+            "of them, which cannot be read; take a file whose codebook has the channels of "
+            "quant_conv"
+        )
     return shape
 
 

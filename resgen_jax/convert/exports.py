@@ -39,6 +39,7 @@ class Export(NamedTuple):
     tree: PyTree
     config: dict[str, Any]
     codes: dict[str, Any] | None = None  # of a generator: what its codes are of
+    remarks: tuple[str, ...] = ()  # what its maker ought to know of the conversion
 
 
 def of_rq_vae(
@@ -112,15 +113,21 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
     """Writes the directory `output`; `notes` go into its config.json.
 
     Replaces the files of an earlier export, which a checksum holds together, and raises UserError
-    rather than write into any other directory.
+    rather than write into any other directory, or numbers that are NaN or infinite.
     """
+    arrays = {name: np.asarray(leaf) for name, leaf in trees.named_leaves(export.tree).items()}
+    for name, array in arrays.items():
+        if broken := rules.not_finite(array):
+            raise errors.UserError(
+                f"{name} is not finite ({broken}), and nothing made with it would be right; export "
+                "a run or convert a file from before its training went wrong"
+            )
     output = _place(output)
     unfinished = _unfinished(output)
     try:
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(parents=True)
-        arrays = {name: np.asarray(leaf) for name, leaf in trees.named_leaves(export.tree).items()}
         safetensors_files.write(unfinished / WEIGHTS, arrays, {"format": "resgen_jax"})
         section = {
             "kind": export.kind,

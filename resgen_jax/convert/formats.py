@@ -17,6 +17,7 @@ class Format(NamedTuple):
     licence: str  # of the weights
     convert: Callable[..., exports.Export]
     options: tuple[str, ...] = ()  # keywords of `convert`
+    training: tuple[str, ...] = ()  # what the original's config comes to here
 
 
 FORMATS = {
@@ -26,20 +27,21 @@ FORMATS = {
         NON_COMMERCIAL,
         rq_vae.convert,
         ("image_size", "has_separate_codebooks"),
+        rq_vae.TRAINING,
     ),
     "rq_transformer": Format(
         "RQ-Transformer, a generator by class: stage2/model.pt and its like",
         KAKAO,
         NON_COMMERCIAL,
         rq_transformer.convert,
-        ("num_heads",),
+        ("num_heads", "grid"),
     ),
     "var": Format(
         "the multi-scale tokenizer of VAR: vae_ch160v4096z32.pth",
         "huggingface.co/FoundationVision/var",
         "MIT",
         var.convert,
-        ("image_size", "scales"),
+        ("image_size", "scales", "choice"),
     ),
     "taming": Format(
         "VQGAN, a tokenizer of depth 1: last.ckpt",
@@ -47,5 +49,6 @@ FORMATS = {
         "that of the repository, MIT, as far as it says",
         taming.convert,
         ("image_size",),
+        taming.TRAINING,
     ),
 }

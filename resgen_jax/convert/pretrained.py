@@ -184,6 +184,11 @@ def from_pretrained(path: str | os.PathLike) -> Tokenizer | Generator | CodePred
 def _open_rq_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tokenizer:
     spec = build.build(rq_vae.Spec, description["model"], f"{path} model")
     quantizer = build.build(quantizers.Spec, description["quantizer"], f"{path} quantizer")
+    if spec.code_dim != quantizer.code_dim:
+        raise errors.UserError(
+            f"{path}: the networks have latents of {spec.code_dim} channels and the codebook "
+            f"vectors of {quantizer.code_dim}; convert it again from a file where they are equal"
+        )
     network, learner = rq_vae.make(spec), quantizers.make(description["learner"], quantizer)
     key = jax.random.key(0)
     abstract = {

@@ -34,21 +34,31 @@ SIZES = {
 }
 
 
-def convert(path: str | os.PathLike, *, num_heads: int = 0) -> exports.Export:
+def convert(
+    path: str | os.PathLike, *, num_heads: int = 0, grid: tuple[int, ...] = ()
+) -> exports.Export:
     """The generator in a checkpoint of RQ-Transformer, by class or without a condition.
 
-    `num_heads` 0 means heads of 64. Raises UserError for a file that does not fit as a whole.
+    `num_heads` 0 means heads of 64. The arrays tell how many positions there are and not in how
+    many rows: without `grid` (rows, columns) they are taken for a square, as all published ones
+    are, which the export's remarks tell. Raises UserError for a file that does not fit as a whole.
     """
-    arrays, where = autoencoder.read_state(path), str(path)
-    spec, space = specs_of(arrays, num_heads, where)
+    (arrays, remarks), where = autoencoder.read_state(path), str(path)
+    spec, space = specs_of(arrays, num_heads, where, grid)
     network = rq_transformer.make(spec, space)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     params = rules.apply(rules_of(spec), arrays, shapes, where=where)
-    return exports.of_rq_transformer(spec, space, params)
+    if not grid:
+        side, _ = space.grid
+        remarks += (
+            f"{side * side} positions are taken for a grid of {side} x {side}; say "
+            "--grid=ROWSxCOLUMNS where it is another",
+        )
+    return exports.of_rq_transformer(spec, space, params)._replace(remarks=remarks)
 
 
 def specs_of(
-    arrays: Mapping[str, np.ndarray], num_heads: int, where: str
+    arrays: Mapping[str, np.ndarray], num_heads: int, where: str, grid: tuple[int, ...] = ()
 ) -> tuple[rq_transformer.Spec, interface.CodeSpace]:
     """Sizes of network and codes, read off the arrays; 1 where one lacks, which is told later."""
     found = {name: arrays[name].shape for name in SIZES if name in arrays}
@@ -71,12 +81,15 @@ def specs_of(
     num_classes, _ = shapes["cond_emb.weight"] or (1, 1)
     _, code_dim = shapes["input_mlp.weight"] or (1, 1)
     codebook_size, _ = shapes["classifier.linear.weight"] or (1, 1)
-    side = math.isqrt(length)
-    if side * side != length:
-        raise errors.UserError(f"{where} has {length} positions, which is no square grid")
+    grid = grid or (math.isqrt(length),) * 2
+    if len(grid) != 2 or min(grid) < 1 or math.prod(grid) != length:
+        raise errors.UserError(
+            f"{where} has {length} positions, which are no grid of {' x '.join(map(str, grid))}; "
+            "say its rows and columns by --grid=ROWSxCOLUMNS"
+        )
     layers = [_num_layers(arrays, stack) for stack in STACKS]
     spec = rq_transformer.Spec(width, num_heads or max(1, width // HEAD_WIDTH), *layers)
-    space = interface.CodeSpace((side, side), depth, codebook_size, code_dim, num_classes)
+    space = interface.CodeSpace(tuple(grid), depth, codebook_size, code_dim, num_classes)
     return spec, space
 
 

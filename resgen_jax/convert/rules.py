@@ -12,6 +12,7 @@ from resgen_jax.core import errors, trees
 PyTree = Any
 Transform = Callable[..., np.ndarray]
 MAX_NAMES = 12  # of each kind of problem in a message
+NOT_FINITE = "not finite (download the file again, or take an earlier checkpoint)"
 
 
 class Rule(NamedTuple):
@@ -20,6 +21,7 @@ class Rule(NamedTuple):
     target: str
     sources: tuple[str, ...]
     transform: Transform
+    must_be_finite: bool = True  # one NaN in a weight is a NaN in every picture
 
 
 def apply(
@@ -34,8 +36,8 @@ def apply(
 
     Leaves of `shapes` are tuples, or have a shape and a dtype. Every array has to be used exactly
     once, or its whole name to match one of the regular expressions `ignored`; every parameter has
-    to be filled, in its shape. Raises UserError that names all that is not so, beginning by
-    `where`.
+    to be filled, in its shape, by finite numbers unless its rule says otherwise. Raises UserError
+    that names all that is not so, beginning by `where`.
     """
     table, targets = list(table), _targets(shapes)
     problems: dict[str, list[str]] = {}
@@ -48,6 +50,8 @@ def apply(
     for rule in table:
         if rule.target in targets and all(source in arrays for source in rule.sources):
             shape, dtype = targets[rule.target]
+            for broken in _not_finite(rule, arrays, dtype):
+                report(NOT_FINITE, broken)
             if odd := _odd_ones(rule.sources, arrays):
                 report("of another shape than their like", odd)
                 continue
@@ -62,7 +66,8 @@ def apply(
             elif not _is_castable(value.dtype, dtype):
                 report("of another type", f"{rule.target} is {value.dtype}, expected {dtype}")
             else:
-                filled[rule.target] = np.ascontiguousarray(value, dtype).reshape(shape)
+                with np.errstate(over="ignore"):  # told above, or as the rule has it
+                    filled[rule.target] = np.ascontiguousarray(value, dtype).reshape(shape)
     if problems:
         listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items())
         raise errors.UserError(f"{where}: {listed}")
@@ -126,7 +131,7 @@ def equal(*arrays: np.ndarray) -> np.ndarray:
     """One array that was saved several times; ValueError where the copies differ."""
     first, *others = arrays
     for index, other in enumerate(others, 1):
-        if not np.array_equal(first, other):
+        if not np.array_equal(first, other, equal_nan=True):
             raise ValueError(f"copies 0 and {index} of what should be one array differ")
     return first
 
@@ -192,6 +197,24 @@ def _check_names(table, arrays, targets, ignored, report) -> None:
             report("unknown here", path)
         elif filled.count(path) > 1:
             report("filled twice", path)
+
+
+def not_finite(array: np.ndarray, dtype: np.dtype | None = None) -> str:
+    """How many of its numbers are NaN or infinite, as `dtype` where one is given; "" for none."""
+    if not jax.numpy.issubdtype(array.dtype, np.floating):
+        return ""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype or array.dtype, copy=False)
+    num_broken = array.size - np.count_nonzero(np.isfinite(cast))
+    return f"{num_broken} of {array.size} numbers" if num_broken else ""
+
+
+def _not_finite(rule: Rule, arrays: Mapping[str, np.ndarray], dtype: np.dtype) -> list[str]:
+    """Those of a rule's arrays that would bring NaN or infinity, and how many of them."""
+    if not rule.must_be_finite or not jax.numpy.issubdtype(dtype, np.floating):
+        return []
+    found = {source: not_finite(arrays[source], dtype) for source in rule.sources}
+    return [f"{source} ({what})" for source, what in found.items() if what]
 
 
 def _odd_ones(sources: Sequence[str], arrays: Mapping[str, np.ndarray]) -> str:

@@ -1,6 +1,6 @@
 """Collected features against a reference, under names that say which network they are of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jax.sharding import NamedSharding
@@ -9,6 +9,11 @@ from resgen_jax.evaluation import features, reference
 from resgen_jax.metrics import frechet, inception_score, precision_recall
 
 FID = "FID"  # the name of Inception's distance, and of no other's
+
+# How precision and recall are taken, by what stands behind these words in a metric's name.
+Manifolds = Mapping[str, Callable[..., precision_recall.PrecisionRecall]]
+FLOAT32: Manifolds = {"": precision_recall.precision_recall}
+WITH_ADM: Manifolds = {**FLOAT32, "_adm": precision_recall.adm_precision_recall}
 
 
 def suffix(distance_name: str) -> str:
@@ -22,6 +27,7 @@ def measure(
     compared: reference.Reference,
     *,
     prefix: str = "",
+    manifolds: Manifolds = FLOAT32,
     note: Callable[[str], None] = lambda text: None,
     sharding: NamedSharding | None = None,
 ) -> dict[str, float]:
@@ -29,7 +35,8 @@ def measure(
 
     - `FID`: Frechet distance of the pooled features; `sFID`: of Inception's spatial ones.
     - `IS`: inception score, splits of 5,000 in the order of the samples.
-    - `precision`, `recall`: with k = 3, where the features of single images are there.
+    - `precision`, `recall`: with k = 3, where the features of single images are there;
+      `precision_adm`, `recall_adm` of `WITH_ADM`: by distances in float16.
 
     `prefix` stands before distances and score: r for reconstructions. `note` hears of too few
     samples or reference images.
@@ -47,10 +54,9 @@ def measure(
     if collected.logits is not None:
         metrics[f"{prefix}IS{end}"] = inception_score.by_file_order(collected.logits)
     if _are_enough(collected.features) and _are_enough(compared.features):
-        found = precision_recall.precision_recall(
-            compared.features, collected.features, sharding=sharding
-        )
-        metrics[f"precision{end}"], metrics[f"recall{end}"] = found
+        for word, manifold in manifolds.items():
+            found = manifold(compared.features, collected.features, sharding=sharding)
+            metrics[f"precision{word}{end}"], metrics[f"recall{word}{end}"] = found
     return metrics
 
 

@@ -19,6 +19,8 @@ WORDS = {
     f"k = {precision_recall.NUM_NEIGHBOURS} (ADM), float32",
     "recall": f"share of those reference images in the manifold of all samples, "
     f"k = {precision_recall.NUM_NEIGHBOURS}",
+    "precision_adm": "precision by distances in float16, as ADM's evaluator takes them",
+    "recall_adm": "recall by distances in float16, as ADM's evaluator takes them",
     "class_agreement": "share of samples that a logistic regression on this network's features of "
     "up to 10,000 real training images takes for the class asked for",
     "judge_accuracy": "share of up to 2,000 held-out real images that the same regression gets "

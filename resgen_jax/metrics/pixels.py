@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -9,7 +10,12 @@ from resgen_jax.core import errors
 
 SSIM_SIDE, SSIM_SIGMA = 11, 1.5  # of the Gaussian window, in pixels
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+_BELLS = [math.exp(-((i - SSIM_SIDE // 2) ** 2) / (2 * SSIM_SIGMA**2)) for i in range(SSIM_SIDE)]
+WEIGHTS = [bell / sum(_BELLS) for bell in _BELLS]  # of a window's rows, and of its columns
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+Pair = tuple[Array, Array]  # of the images and of the references
+Triple = tuple[Array, Array, Array]  # of the images, of the references, of both
 
 
 def mean_squared_error(
@@ -47,14 +53,13 @@ def ssim(
             f"images are {height} x {width}; SSIM takes windows of {SSIM_SIDE} x {SSIM_SIDE}, so "
             f"expected sides of at least {SSIM_SIDE}"
         )
-    mean_a, mean_b = _windowed(images), _windowed(references)
-    variance_a = _windowed(images**2) - mean_a**2
-    variance_b = _windowed(references**2) - mean_b**2
-    covariance = _windowed(images * references) - mean_a * mean_b
+    (mean_a, mean_b), (variance_a, variance_b, covariance) = _moments(images, references)
     floor_1, floor_2 = (SSIM_K1 * value_range) ** 2, (SSIM_K2 * value_range) ** 2
-    luminance = (2 * mean_a * mean_b + floor_1) / (mean_a**2 + mean_b**2 + floor_1)
-    structure = (2 * covariance + floor_2) / (variance_a + variance_b + floor_2)
-    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+    # As what is lacking to 1: in float32 neither luminance nor the mean would tell 1 from 0.99999.
+    luminance = (mean_a - mean_b) ** 2 / (mean_a**2 + mean_b**2 + floor_1)
+    structure = (variance_a + variance_b - 2 * covariance) / (variance_a + variance_b + floor_2)
+    lacking = luminance + structure - luminance * structure
+    return 1 - jnp.mean(lacking, axis=(1, 2, 3))
 
 
 def ssim_luma(
@@ -71,11 +76,44 @@ def luma(images: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
     return jnp.sum(images * jnp.array(LUMA)[None, None, None, :], axis=-1, keepdims=True)
 
 
-def _windowed(values: Float[Array, "b h w c"]) -> Float[Array, "b i j c"]:
-    """Gaussian-weighted mean of every window; two passes of shifted sums, cheap on a CPU too."""
-    reach = SSIM_SIDE // 2
-    weights = [math.exp(-(shift**2) / (2 * SSIM_SIGMA**2)) for shift in range(-reach, reach + 1)]
-    weights = [weight / sum(weights) for weight in weights]
-    rows, columns = values.shape[1] - 2 * reach, values.shape[2] - 2 * reach
-    down = sum(weight * values[:, i : i + rows] for i, weight in enumerate(weights))
-    return sum(weight * down[:, :, i : i + columns] for i, weight in enumerate(weights))
+def _moments(
+    images: Float[Array, "b h w c"], references: Float[Array, "b h w c"]
+) -> tuple[Pair, Triple]:
+    """Gaussian-weighted means of every window, and both variances and the covariance about them.
+
+    Two passes of shifted sums, cheap on a CPU too: windows of columns, then windows of those.
+    """
+    nothing = jnp.zeros_like(images)
+    moments = (images, references), (nothing, nothing, nothing)
+    for axis in (1, 2):
+        moments = _gathered(*moments, axis)
+    return moments
+
+
+def _gathered(means: Pair, spreads: Triple, axis: int) -> tuple[Pair, Triple]:
+    """Moments of windows along an axis from those of the places in them: the law of total variance.
+
+    Offsets are from the place in the middle: E[x^2] - E[x]^2 of the values themselves would lose
+    the variance of nearly flat windows to rounding.
+    """
+    size = means[0].shape[axis] - SSIM_SIDE + 1
+
+    def window(values):
+        return [jax.lax.slice_in_dim(values, i, i + size, axis=axis) for i in range(SSIM_SIDE)]
+
+    def weighted(parts):
+        return sum(weight * part for weight, part in zip(WEIGHTS, parts, strict=True))
+
+    parts = [window(mean) for mean in means]
+    middles = [each[SSIM_SIDE // 2] for each in parts]
+    offsets = [
+        [part - middle for part in each] for each, middle in zip(parts, middles, strict=True)
+    ]
+    shifts = [weighted(each) for each in offsets]
+    gathered = []
+    for spread, (one, other) in zip(spreads, ((0, 0), (1, 1), (0, 1)), strict=True):
+        products = weighted(a * b for a, b in zip(offsets[one], offsets[other], strict=True))
+        between = products - shifts[one] * shifts[other]
+        gathered.append(weighted(window(spread)) + between)
+    means = tuple(middle + shift for middle, shift in zip(middles, shifts, strict=True))
+    return means, tuple(gathered)

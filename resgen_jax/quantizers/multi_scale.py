@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
-from resgen_jax.quantizers import chunks, codebook, resizing
+from resgen_jax.core import build, errors, keys
+from resgen_jax.quantizers import chunks, codebook, cosine, resizing
 
 VAR_SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 
@@ -23,16 +23,26 @@ PHI_OF_TEN_SCALES = (0, 0, 1, 1, 1, 2, 2, 3, 3, 3)
 Params = dict
 
 
+def _by_direction(vectors, table, *, max_distances):
+    return cosine.encode(vectors, table, max_distances=max_distances)[0]
+
+
+# Which vector of the codebook is nearest: VAR's own, and that of its `using_znorm`. The vectors
+# that codes stand for are the codebook's own either way.
+CHOICES = {"distance": codebook.nearest_code, "direction": _by_direction}
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """Sides of the grids from small to large; the last is `grid_side`, the side of the latents.
 
-    `num_phi` convolutions are shared by the scales.
+    `num_phi` convolutions are shared by the scales. A code is the nearest vector by `CHOICES`.
     """
 
     scales: tuple[int, ...] = VAR_SCALES
     grid_side: int = 16
     num_phi: int = 4
+    choice: str = "distance"
 
     def __post_init__(self):
         rising = all(low < high for low, high in zip(self.scales, self.scales[1:], strict=False))
@@ -45,6 +55,10 @@ class Spec:
             )
         if self.num_phi < 1:
             raise errors.UserError(f"num_phi is {self.num_phi}; expected 1 or more")
+        if self.choice not in CHOICES:
+            raise errors.UserError(
+                f"choice is {self.choice!r}; {build.nearest(self.choice, CHOICES)}"
+            )
 
     @property
     def length(self) -> int:
@@ -89,11 +103,11 @@ def encode(
             f"latents are {latents.shape[1]} x {latents.shape[2]}; expected grid_side "
             f"{spec.grid_side} on both sides"
         )
-    residual = jax.lax.stop_gradient(latents.astype(jnp.float32))
+    residual, choose = jax.lax.stop_gradient(latents.astype(jnp.float32)), CHOICES[spec.choice]
     found = []
     for index, side in enumerate(spec.scales):
         rows = _shrink(residual, side).reshape(-1, latents.shape[-1])
-        codes = codebook.nearest_code(rows, params["codebook"], max_distances=max_distances)
+        codes = choose(rows, params["codebook"], max_distances=max_distances)
         found.append(codes.reshape(len(latents), side * side))
         residual = residual - _picture(params, found[-1], spec, index)
     return jnp.concatenate(found, axis=1)

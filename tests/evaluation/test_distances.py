@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny_features
 
-from resgen_jax.evaluation import distances, features, reference, samples
+from resgen_jax.evaluation import distances, features, protocol, reference, samples
 from resgen_jax.metrics import frechet, inception_score, precision_recall
 from resgen_jax.training import mesh as meshes
 
@@ -54,6 +54,19 @@ def test_values_are_those_of_the_metrics(mesh, sets, compared):
     assert found["IS-tiny"] == inception_score.by_file_order(sets[1].logits)
     expected = precision_recall.precision_recall(sets[0].features, sets[1].features)
     assert (found["precision-tiny"], found["recall-tiny"]) == expected
+
+
+def test_adms_precision_and_recall_stand_beside_those_of_float32(mesh, sets, compared):
+    found = distances.measure(
+        tiny_features.extractor(mesh), sets[1], compared, manifolds=distances.WITH_ADM
+    )
+    plain = distances.measure(tiny_features.extractor(mesh), sets[1], compared)
+    assert found.items() >= plain.items()
+    expected = precision_recall.adm_precision_recall(sets[0].features, sets[1].features)
+    assert (found["precision_adm-tiny"], found["recall_adm-tiny"]) == expected
+    words = protocol.words(found)
+    assert "float16" in words["precision_adm-tiny"]
+    assert "float32" in words["precision-tiny"]
 
 
 def test_a_set_is_at_no_distance_from_itself(mesh, sets, compared):

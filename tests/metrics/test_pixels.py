@@ -59,11 +59,35 @@ def test_ssim_equals_scipy_colour_by_colour_and_of_the_luma(pair):
         for i in range(2)
     ]
     found = pixels.ssim(jnp.asarray(images), jnp.asarray(references), value_range=255.0)
-    np.testing.assert_allclose(found, np.mean(by_colour, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(found, np.mean(by_colour, axis=1), atol=1e-6)
     weights = np.array([0.299, 0.587, 0.114])
     of_luma = [ssim_by_scipy(exact[0][i] @ weights, exact[1][i] @ weights, 255) for i in range(2)]
     found = pixels.ssim_luma(jnp.asarray(images), jnp.asarray(references), value_range=255.0)
-    np.testing.assert_allclose(found, of_luma, rtol=1e-4)
+    np.testing.assert_allclose(found, of_luma, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "value_range"), [(1.0, 255.0), (1 / 127.5, 2.0)])
+def test_ssim_of_flat_images_is_that_of_their_means(unit, value_range):
+    for value in (0, 128, 200, 254):
+        image = jnp.full((1, 64, 64, 1), value, jnp.float32)
+        floor = (0.01 * 255) ** 2
+        expected = (2 * value * (value + 1) + floor) / (value**2 + (value + 1) ** 2 + floor)
+        found = pixels.ssim(image * unit, (image + 1) * unit, value_range=value_range)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert pixels.ssim(image * unit, image * unit, value_range=value_range) == 1
+
+
+def test_ssim_beside_an_edge_is_exact_too():
+    # Flat, a step over the whole range, and faint noise on the other side of it.
+    random = np.random.default_rng(1)
+    reference = np.full((32, 48), 250.0)
+    reference[:, 24:] = 3
+    image = reference + np.where(np.arange(48) < 24, 1, random.integers(0, 2, (32, 48)))
+    found = pixels.ssim(
+        *(jnp.asarray(x[None, ..., None], jnp.float32) for x in (image, reference)),
+        value_range=255.0,
+    )
+    np.testing.assert_allclose(found, ssim_by_scipy(image, reference, 255), atol=1e-6)
 
 
 def test_ssim_of_equal_images_is_one_and_gray_is_its_own_luma(pair):
