@@ -4,7 +4,7 @@ import argparse
 import ast
 import os
 
-from resgen_jax.cli import config_fields, configuration, flags, progress
+from resgen_jax.cli import config_fields, config_files, configuration, flags, progress
 from resgen_jax.core import errors
 
 WIDEST = 34  # columns of name=value, in front of the meaning
@@ -47,7 +47,7 @@ def of_file(text: str, overrides: flags.Overrides = ()) -> list[str]:
 
 def shipped() -> list[str]:
     """The configs that travel with the package, each with the first line of its docstring."""
-    folder = configuration.shipped_folder()
+    folder = config_files.shipped_folder()
     lines = ["configs of the package; `resgen config NAME` lists the fields of one"]
     for path in sorted(folder.rglob("*.py")):
         described = ast.get_docstring(ast.parse(path.read_text()))

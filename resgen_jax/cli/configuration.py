@@ -1,16 +1,13 @@
 """Config files with fields set on the command line, read into a ConfigDict."""
 
 import ast
-import importlib.util
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
-import resgen_jax
-from resgen_jax.cli import sections
+from resgen_jax.cli import config_files, sections
 from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
 from resgen_jax.core import build, errors
 from resgen_jax.data import paths
@@ -28,27 +25,25 @@ PATHS = (
 )
 IN_BUCKETS = (("data", "codes"), ("evaluation", "tokenizer"), ("train", "init_from"))
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+read_file = config_files.read  # the door for configs that begin with another one
 
 
 def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
-    """The config of `--config=FILE[:words]` with fields set; paths in it become absolute."""
-    config = read_file(text)
+    """The config of `--config=FILE[:words]` with fields set; paths in it become absolute.
+
+    Raises UserError for whatever is wrong with it by itself.
+    """
+    config = config_files.read(text)
     if "sizes" in config and "task" not in config:
         raise errors.UserError(f"{text} is a scaling study; it is for `resgen scale plan`")
     sections.complete(config)
     for field, value in overrides:
         override(config, field, value)
-    sections.check_seed(config)
+    sections.check(config)
     make_paths_absolute(config)
     with config.unlocked():
         config.source = text
     return config
-
-
-def read_file(text: str) -> ml_collections.ConfigDict:
-    """What get_config of FILE[:words] returns, as it is."""
-    name, _, words = text.partition(":")
-    return _call_get_config(find(name), words)
 
 
 def make_paths_absolute(config: ml_collections.ConfigDict) -> None:
@@ -65,55 +60,6 @@ def make_paths_absolute(config: ml_collections.ConfigDict) -> None:
                 paths.check_reachable(text)
             else:
                 config[section][field] = os.path.abspath(paths.expanded(text))
-
-
-def shipped_folder() -> pathlib.Path:
-    """Where the configs that travel with the package lie, installed or in the source tree."""
-    package = pathlib.Path(resgen_jax.__file__).parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
-def find(name: str) -> pathlib.Path:
-    """The config file `name`: as given, or else among those that travel with the package."""
-    shipped = shipped_folder()
-    inside = name.removeprefix("configs/")
-    for candidate in (pathlib.Path(name).expanduser(), shipped / inside):
-        if candidate.is_file():
-            return candidate
-    known = sorted(
-        str(path.relative_to(shipped))
-        for path in shipped.rglob("*.py")
-        if path.name != "__init__.py"
-    )
-    raise errors.UserError(
-        f"no config file {name!r} here or in the package; {_close(inside, known)}"
-    )
-
-
-def _close(name: str, known: Sequence[str]) -> str:
-    by_name = {pathlib.PurePath(path).name: path for path in known}
-    hint = build.nearest(pathlib.PurePath(name).name, by_name)
-    if hint.startswith("did you mean"):
-        return f"did you mean {by_name[hint.split(chr(39))[1]]!r}?"
-    return f"it has {', '.join(known)}"
-
-
-def _call_get_config(path: pathlib.Path, words: str) -> ml_collections.ConfigDict:
-    module_spec = importlib.util.spec_from_file_location(f"resgen_config_{path.stem}", path)
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except SyntaxError as failure:
-        raise errors.UserError(f"{path} line {failure.lineno}: {failure.msg}") from failure
-    if not hasattr(module, "get_config"):
-        raise errors.UserError(f"{path} has no function get_config(arg) that returns a ConfigDict")
-    config = module.get_config(words)
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise errors.UserError(
-            f"get_config in {path} returned {type(config).__name__}; expected a ConfigDict"
-        )
-    return config
 
 
 def override(config: ml_collections.ConfigDict, field: str, text: str) -> None:
@@ -142,7 +88,7 @@ def override(config: ml_collections.ConfigDict, field: str, text: str) -> None:
         else:
             with parent.ignore_type():  # one number or several
                 parent[last] = _parse_per_step(text, number)
-    except (ValueError, KeyError, OverflowError) as failure:
+    except (ValueError, TypeError, KeyError, OverflowError) as failure:
         raise errors.UserError(
             f"{CONFIG_FIELD}{field} is {text!r}; expected {_type_name(node)} such as {node!r}"
         ) from failure

@@ -25,11 +25,8 @@ class CodesSpec:
     num_threads: int = 0  # that read codes, in each process; 0 = none but the training's own
 
     def __post_init__(self):
-        if self.batch_size < 1 or self.num_threads < 0:
-            raise errors.UserError(
-                f"data.batch_size is {self.batch_size} and data.num_threads {self.num_threads}; "
-                f"expected at least 1 and 0"
-            )
+        build.check_sizes(self, ("batch_size",))
+        build.check_sizes(self, ("num_threads",), least=0, most=sources.MOST_THREADS)
 
 
 SHARED = {
@@ -65,7 +62,22 @@ TAKEN_FROM = {
     ("model", "channels"): "data.channels",
     ("quantizer", "code_dim"): "model.code_dim",
 }
-SCALARS = ("task", "seed", "source", "synthetic_data")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scalars:
+    """What a config holds beside its sections."""
+
+    task: str
+    seed: int = 0
+    source: str = ""  # the config file
+    synthetic_data: bool = False
+
+    def __post_init__(self):
+        checked.seed(self.seed, "config.seed")
+
+
+SCALARS = tuple(field.name for field in dataclasses.fields(Scalars))
 DEFAULT_LEARNER = "ema"
 
 
@@ -74,16 +86,7 @@ def complete(config: ml_collections.ConfigDict) -> None:
 
     Raises UserError for an unknown task or section, naming the nearest.
     """
-    name = config.get("task", "")
-    if name not in SECTIONS:
-        raise errors.UserError(f"config.task is {name!r}; {build.nearest(str(name), SECTIONS)}")
-    sections = SECTIONS[name] | {
-        section: cls for section, cls in OPTIONAL[name].items() if section in config
-    }
-    for field in config:
-        if field not in sections and field not in SCALARS:
-            hint = build.nearest(field, [*SECTIONS[name], *OPTIONAL[name], *SCALARS])
-            raise errors.UserError(f"the config has a section {field!r}; {hint}")
+    sections = _sections_of(config)
     with config.unlocked():
         config.seed = config.get("seed", 0)
         for section, cls in sections.items():
@@ -98,15 +101,36 @@ def complete(config: ml_collections.ConfigDict) -> None:
             config.quantizer.learner = config.quantizer.get("learner", DEFAULT_LEARNER)
 
 
-def check_seed(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError for a seed that is no whole number, or that JAX would use in part."""
-    if type(config.seed) is not int:
-        raise errors.UserError(f"config.seed is {config.seed!r}; expected a whole number")
-    checked.seed(config.seed, "config.seed")
+def _sections_of(config: ml_collections.ConfigDict) -> dict[str, type]:
+    """The sections of a config's task that it has to have, and those of the others that it has."""
+    name = config.get("task", "")
+    if not isinstance(name, str) or name not in SECTIONS:
+        known = ", ".join(repr(task) for task in SECTIONS)
+        raise errors.UserError(f"config.task is {name!r}; expected one of {known}")
+    optional = {section: cls for section, cls in OPTIONAL[name].items() if section in config}
+    sections = SECTIONS[name] | optional
+    for field in config:
+        if field not in sections and field not in SCALARS:
+            hint = build.nearest(str(field), [*SECTIONS[name], *OPTIONAL[name], *SCALARS])
+            raise errors.UserError(f"the config has a section {field!r}; {hint}")
+    return sections
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError for a field of a complete config that is not what it has to be."""
+    for section in _sections_of(config):
+        if section not in config:
+            raise errors.UserError(f"the config lacks the section {section!r}")
+        read(config, section)
+    scalars = {name: config[name] for name in SCALARS if name in config}
+    build.build(Scalars, scalars, "config")
 
 
 def read(config: ml_collections.ConfigDict, section: str) -> Any:
-    """A section as its dataclass; fields that come from elsewhere are taken from there."""
+    """A section as its dataclass; fields that come from elsewhere are taken from there.
+
+    Raises UserError for what the section cannot be.
+    """
     cls = (SECTIONS[config.task] | OPTIONAL[config.task])[section]
     fields = config[section].to_dict()
     for (where, name), origin in TAKEN_FROM.items():
@@ -114,9 +138,14 @@ def read(config: ml_collections.ConfigDict, section: str) -> Any:
             if name in fields:
                 raise errors.UserError(f"{section}.{name} is taken from {origin}; set that instead")
             elsewhere, _, field = origin.partition(".")
+            if field not in config[elsewhere]:
+                raise errors.UserError(f"{elsewhere} lacks the field {field!r}")
             fields[name] = config[elsewhere][field]
     if section == "quantizer":
-        fields.pop("learner")
+        learner = fields.pop("learner", None)
+        if not isinstance(learner, str) or learner not in quantizers.LEARNERS:
+            hint = build.nearest(str(learner), quantizers.LEARNERS)
+            raise errors.UserError(f"quantizer.learner is {learner!r}; {hint}")
     return build.build(cls, fields, section)
 
 

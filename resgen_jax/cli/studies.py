@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from resgen_jax.cli import configuration, experiments
+from resgen_jax.cli import config_files, configuration, experiments
 from resgen_jax.cli.flags import Overrides
 from resgen_jax.core import build, errors, trees
 from resgen_jax.data import paths
@@ -35,7 +35,7 @@ def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
     size sets; both are nested as the base is. Fields of the base are set by --config.base.any.field
     and, as on every config, only those that are there. Raises UserError.
     """
-    config = configuration.read_file(text)
+    config = config_files.read(text)
     if "sizes" not in config or "base" not in config:
         raise errors.UserError(
             f"{text} is no scaling study (it has no base and sizes); {EXAMPLE} is one"

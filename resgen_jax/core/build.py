@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 from resgen_jax.core import errors
 
 T = TypeVar("T")
+# What arrays, counters and random keys of 32 bits hold.
+INTEGERS = (-(2**31), 2**32 - 1)
+LARGEST_FLOAT = 3.4e38
+LARGEST_SIZE = 2**24  # of one side of an array: more is a slip of the pen
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -32,15 +36,18 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
     """Fill the dataclass `cls` from the mapping `config`, nested dataclasses in turn.
 
     `where` is the path of `config` within the whole config, for messages.
-    Raises UserError for an unknown field (naming the nearest), a missing one or a wrong type.
+    Raises UserError for an unknown field (naming the nearest), a missing one, a wrong type, and a
+    number that is not finite or needs more than 32 bits.
     """
     where = where or cls.__name__
     if not isinstance(config, Mapping):
-        raise errors.UserError(f"{where} is {config!r}; expected the fields of {cls.__name__}")
+        raise errors.UserError(
+            f"{where} is {_brief(config)}; expected the fields of {cls.__name__}"
+        )
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for name in config:
         if name not in fields:
-            raise errors.UserError(f"{where} has no field {name!r}; {nearest(name, fields)}")
+            raise errors.UserError(f"{where} has no field {name!r}; {nearest(str(name), fields)}")
     for name, field in fields.items():
         has_default = (
             field.default is not dataclasses.MISSING
@@ -52,7 +59,22 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
     values = {
         name: _convert(value, hints[name], f"{where}.{name}") for name, value in config.items()
     }
-    return cls(**values)
+    try:
+        return cls(**values)
+    except errors.UserError as failure:
+        if f"{where}." in str(failure):
+            raise
+        raise errors.UserError(f"{where}: {failure}") from failure
+
+
+def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LARGEST_SIZE) -> None:
+    """Raises UserError unless these fields of a dataclass are from `least` to `most`."""
+    for name in names:
+        value = getattr(spec, name)
+        if not least <= value <= most:
+            low = f"at least {least}" if least else "0 or more"
+            bound = low if value < least else f"at most {most}"
+            raise errors.UserError(f"{name} is {value}; expected {bound}")
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
@@ -70,16 +92,32 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 _convert(item, item_hint, f"{where}[{index}]")
                 for index, (item, item_hint) in enumerate(zip(value, hints, strict=True))
             )
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= LARGEST_FLOAT:
+            raise errors.UserError(
+                f"{where} is {_brief(value)}; expected a finite number of 32 bits"
+            )
         return float(value)
+    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
+        low, high = INTEGERS
+        if not low <= value <= high:
+            raise errors.UserError(f"{where} is {_brief(value)}; expected {low} to {high}")
+        return value
     elif hint is Any or (
-        isinstance(hint, type)
-        and isinstance(value, hint)
-        and (hint is bool or not isinstance(value, bool))
+        hint not in (int, float) and isinstance(hint, type) and isinstance(value, hint)
     ):
         return value
     name = getattr(hint, "__name__", None) if origin is None else str(hint)
-    raise errors.UserError(f"{where} is {value!r} ({type(value).__name__}); expected {name}")
+    raise errors.UserError(f"{where} is {_brief(value)} ({type(value).__name__}); expected {name}")
+
+
+def _brief(value: Any) -> str:
+    """The value as Python writes it, cut where it fills more than a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # of an integer with thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _convert_union(value: Any, options: tuple, where: str) -> Any:

@@ -26,6 +26,8 @@ from resgen_jax.data import (
 from resgen_jax.data.records import Element
 
 MNIST_SIZE = 28
+LARGEST_IMAGE = 2**15  # pixels of a side
+MOST_THREADS = 1024
 
 
 @typing.runtime_checkable
@@ -118,6 +120,9 @@ class Spec:
                 f"data.num_threads {self.num_threads} and data.max_unreadable "
                 f"{self.max_unreadable} cannot be negative"
             )
+        build.check_sizes(self, ("batch_size",))
+        build.check_sizes(self, ("image_size",), most=LARGEST_IMAGE)
+        build.check_sizes(self, ("num_threads",), least=0, most=MOST_THREADS)
 
 
 def open_images(spec: Spec) -> Dataset:

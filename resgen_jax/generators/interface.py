@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from resgen_jax.core import errors
+from resgen_jax.core import build, errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +18,13 @@ class CodeSpace:
     num_beams: int = 1  # prefixes kept where a vector is given codes, as in the tokenizer
 
     def __post_init__(self):
-        if min(self.grid) < 1:
-            raise errors.UserError(f"grid is {self.grid}; expected at least one row and column")
-        for field in ("depth", "codebook_size", "code_dim", "num_classes", "num_beams"):
-            if getattr(self, field) < 1:
-                raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")
+        if min(self.grid) < 1 or self.length > build.LARGEST_SIZE:
+            raise errors.UserError(
+                f"grid is {self.grid}; expected at least one row and column, and at most "
+                f"{build.LARGEST_SIZE} positions"
+            )
+        names = ("depth", "codebook_size", "code_dim", "num_classes", "num_beams")
+        build.check_sizes(self, names)
 
     @property
     def length(self) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import errors
+from resgen_jax.core import build
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import conditioning, interface, mixture_head
 from resgen_jax.nn import flops, functional, linear, transformer
@@ -27,9 +27,7 @@ class Spec:
     has_code_head: bool = True  # for the auxiliary code loss; sampling may use it, too
 
     def __post_init__(self):
-        for field in ("num_components", "rank", "mask_dim"):
-            if getattr(self, field) < 1:
-                raise errors.UserError(f"{field} is {getattr(self, field)}; expected at least 1")
+        build.check_sizes(self, ("num_components", "rank", "mask_dim"))
 
 
 class ResGen(nnx.Module):

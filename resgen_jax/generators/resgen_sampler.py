@@ -20,7 +20,7 @@ PerStep = float | tuple[float, ...]
 
 # Bounds of every number of the spec.
 BOUNDS = {
-    "num_steps": (1, np.inf),
+    "num_steps": (1, 2**20),
     "order_noise": (0, np.inf),
     "guidance_scale": (0, np.inf),
     "temperature": (0, np.inf),

@@ -35,9 +35,7 @@ class Spec:
     compute_dtype: str = "float32"
 
     def __post_init__(self):
-        for name in ("width", "num_heads", "num_body_layers", "num_head_layers"):
-            if getattr(self, name) < 1:
-                raise errors.UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+        build.check_sizes(self, ("width", "num_heads", "num_body_layers", "num_head_layers"))
         if self.width % self.num_heads:
             raise errors.UserError(
                 f"width {self.width} is not a multiple of num_heads {self.num_heads}; "

@@ -43,9 +43,9 @@ class Spec:
     compute_dtype: str = "float32"  # of matmuls
 
     def __post_init__(self):
-        for name in ("num_layers", "width", "num_heads", "mlp_width", "modulation_width"):
-            if getattr(self, name) < 1:
-                raise errors.UserError(f"{name} is {getattr(self, name)}; expected at least 1")
+        build.check_sizes(
+            self, ("num_layers", "width", "num_heads", "mlp_width", "modulation_width")
+        )
         if self.width % self.num_heads:
             raise errors.UserError(
                 f"width {self.width} is not a multiple of num_heads {self.num_heads}; "

@@ -9,7 +9,7 @@ import jax
 from flax import struct
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from resgen_jax.core import errors
+from resgen_jax.core import build, errors
 from resgen_jax.quantizers import beam, chunks, rvq
 
 State = Any
@@ -62,8 +62,10 @@ class Spec:
     num_beams: int = 1
 
     def __post_init__(self):
-        for name in ("code_dim", "depth", "max_distances", "num_beams"):
-            _require(getattr(self, name) >= 1, name, self, "1 or more")
+        _require(self.max_distances >= 1, "max_distances", self, "1 or more")
+        most = build.LARGEST_SIZE
+        for name in ("code_dim", "depth", "num_beams"):
+            _require(1 <= getattr(self, name) <= most, name, self, f"1 to {most}")
         _require(2 <= self.codebook_size <= 2**16, "codebook_size", self, "2 to 65536")
         _require(0.0 <= self.decay < 1.0, "decay", self, "0 <= decay < 1")
         _require(self.smoothing >= 0.0, "smoothing", self, "0 or more")

@@ -14,6 +14,7 @@ from resgen_jax.nn import conv2d, functional, linear
 
 SLOPE = 0.2  # of the leaky rectifiers
 LARGEST_WIDTH = 512
+MOST_LAYERS = 16
 SMALLEST_SIDE = 4  # of the maps where StyleGAN's turns into a dense layer
 
 
@@ -34,11 +35,8 @@ class Spec:
             if value not in known:
                 hint = build.nearest(value, known)
                 raise errors.UserError(f"adversarial.{name} is {value!r}; {hint}")
-        for name in ("width", "num_layers"):
-            if getattr(self, name) < 1:
-                raise errors.UserError(
-                    f"adversarial.{name} is {getattr(self, name)}; expected at least 1"
-                )
+        build.check_sizes(self, ("width",))
+        build.check_sizes(self, ("num_layers",), most=MOST_LAYERS)
         num_halvings = math.log2(max(self.image_size, 1) / SMALLEST_SIDE)
         if self.kind == "style_gan" and (num_halvings < 0 or num_halvings % 1):
             raise errors.UserError(

@@ -16,6 +16,7 @@ from resgen_jax.core import build, errors
 from resgen_jax.nn import conv2d, flops, functional
 
 BRIDGE_SIZES = (0, 1, 3)
+MOST_BLOCKS, MOST_STAGES = 1000, 16
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -47,21 +48,19 @@ class Spec:
     dtype: str = "float32"  # of convolutions and matmuls; normalisation is in float32
 
     def __post_init__(self):
-        for name in ("image_size", "channels", "patch_size", "width", "code_dim"):
-            if getattr(self, name) < 1:
-                raise errors.UserError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in (
-            "num_res_blocks",
-            "num_decoder_res_blocks",
-            "num_middle_blocks",
-            "latent_channels",
-        ):
-            if getattr(self, name) < 0:
-                raise errors.UserError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not self.multipliers or min(self.multipliers) < 1:
+        build.check_sizes(self, ("image_size", "channels", "patch_size", "width", "code_dim"))
+        build.check_sizes(self, ("latent_channels",), least=0)
+        blocks = ("num_res_blocks", "num_decoder_res_blocks", "num_middle_blocks")
+        build.check_sizes(self, blocks, least=0, most=MOST_BLOCKS)
+        if not 1 <= len(self.multipliers) <= MOST_STAGES or min(self.multipliers) < 1:
             raise errors.UserError(
-                f"multipliers are {self.multipliers}; expected one of at least 1 for each size "
-                "of the maps"
+                f"multipliers are {self.multipliers}; expected one of at least 1 for each of 1 to "
+                f"{MOST_STAGES} sizes of the maps"
+            )
+        if self.width * max(self.multipliers) > build.LARGEST_SIZE:
+            raise errors.UserError(
+                f"width {self.width} times {max(self.multipliers)} of multipliers is more than "
+                f"{build.LARGEST_SIZE}; take smaller ones"
             )
         for name, known in (("attention", conv2d.ATTENTIONS), ("dtype", DTYPES)):
             value = getattr(self, name)

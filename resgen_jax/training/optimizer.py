@@ -16,6 +16,15 @@ from resgen_jax.training.state import Metrics, PyTree, TrainState
 
 Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
 DECAYS = ("constant", "cosine", "linear")
+BOUNDS = {
+    "learning_rate": (0.0, float("inf")),
+    "warmup_steps": (0, float("inf")),
+    "final_ratio": (0.0, 1.0),
+    "eps": (0.0, float("inf")),
+    "weight_decay": (0.0, float("inf")),
+    "clip_norm": (0.0, float("inf")),
+    "num_microbatches": (1, float("inf")),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +45,21 @@ class Spec:
     clip_norm: float = 0.0  # largest norm of the whole gradient; 0 = any
     num_microbatches: int = 1  # parts of a batch that go through the network one after the other
     rewarm_at: tuple[int, ...] = ()  # steps after which warm-up and decay begin anew
+
+    def __post_init__(self):
+        if self.decay not in DECAYS:
+            hint = build.nearest(self.decay, DECAYS)
+            raise errors.UserError(f"optimizer.decay is {self.decay!r}; {hint}")
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                expected = f"{low} or more" + (f", up to {high}" if high < float("inf") else "")
+                raise errors.UserError(f"optimizer.{name} is {value}; expected {expected}")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise errors.UserError(
+                    f"optimizer.{name} is {getattr(self, name)}; expected 0 or more, below 1"
+                )
 
 
 def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
@@ -60,7 +84,7 @@ def is_decayed(params: PyTree) -> PyTree:
 
 def schedule(spec: Spec, num_steps: int) -> Schedule:
     """Learning rate of each step, counted from 0; the first step already moves."""
-    _check(spec, num_steps)
+    _check_length(spec, num_steps)
     starts, ends = (0, *spec.rewarm_at), (*spec.rewarm_at, num_steps)
 
     def rate(step: Int[Array, ""]) -> Float[Array, ""]:
@@ -86,10 +110,7 @@ def _cycle(spec: Spec, time: Float[Array, ""], num_steps: int) -> Float[Array, "
     return spec.learning_rate * warm * (spec.final_ratio + (1 - spec.final_ratio) * shape)
 
 
-def _check(spec: Spec, num_steps: int) -> None:
-    if spec.decay not in DECAYS:
-        hint = build.nearest(spec.decay, DECAYS)
-        raise errors.UserError(f"optimizer.decay is {spec.decay!r}; {hint}")
+def _check_length(spec: Spec, num_steps: int) -> None:
     if spec.warmup_steps > num_steps:
         raise errors.UserError(
             f"optimizer.warmup_steps {spec.warmup_steps} is longer than the run of {num_steps} "
@@ -102,21 +123,6 @@ def _check(spec: Spec, num_steps: int) -> None:
             f"optimizer.rewarm_at is {spec.rewarm_at}; expected growing steps before the run's end "
             f"at {num_steps}, with room for optimizer.warmup_steps {spec.warmup_steps} after each"
         )
-    bounds = {
-        "learning_rate": (0.0, float("inf")),
-        "warmup_steps": (0, num_steps),
-        "final_ratio": (0.0, 1.0),
-        "weight_decay": (0.0, float("inf")),
-        "clip_norm": (0.0, float("inf")),
-        "num_microbatches": (1, float("inf")),
-    }
-    for name, (low, high) in bounds.items():
-        value = getattr(spec, name)
-        if not low <= value <= high:
-            raise errors.UserError(
-                f"optimizer.{name} is {value}; expected {low} or more"
-                + (f", up to {high}" if high != float("inf") else "")
-            )
 
 
 def apply_gradients(

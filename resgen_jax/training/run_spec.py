@@ -5,6 +5,9 @@ import dataclasses
 from resgen_jax.core import errors
 from resgen_jax.training import sinks
 
+AT_LEAST_ONE = ("num_steps", "log_every", "keep_last")
+MOST = 2**31 - 1  # what a state's counter of steps holds
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -25,12 +28,14 @@ class Spec:
     accept_data: str = ""  # the name of images that changed, to go on with them all the same
     wandb_project: str = ""  # of Weights & Biases; empty = not used
 
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, low = getattr(self, field.name), int(field.name in AT_LEAST_ONE)
+            if not isinstance(value, str) and not low <= value <= MOST:
+                bound = f"{low} or more" if value < low else f"{MOST} at most"
+                raise errors.UserError(f"train.{field.name} is {value}; expected {bound}")
+
 
 def check(spec: Spec) -> None:
-    """Raises UserError for what makes no sense, and for a package that is missing."""
-    at_least_one = ("num_steps", "log_every", "keep_last")
-    for field in dataclasses.fields(spec):
-        value, low = getattr(spec, field.name), int(field.name in at_least_one)
-        if not isinstance(value, str) and value < low:
-            raise errors.UserError(f"train.{field.name} is {value}; expected {low} or more")
+    """Raises UserError for a package that is missing."""
     sinks.check_wandb(spec.wandb_project)

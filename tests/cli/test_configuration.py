@@ -3,7 +3,7 @@
 import ml_collections
 import pytest
 
-from resgen_jax.cli import configuration, sections
+from resgen_jax.cli import config_files, configuration, sections
 from resgen_jax.core import errors
 
 CONFIG = '''"""A config for tests."""
@@ -69,14 +69,16 @@ def test_seeds_of_which_a_part_would_be_used_are_refused(file, seed):
 def test_a_number_of_the_sampler_may_be_one_for_each_step(file):
     field = "sampler.guidance_scale"
     for texts, expected in ((["1,1.5,2"], (1.0, 1.5, 2.0)), (["(1, 2)", "1.5"], 1.5)):
-        config = configuration.load(str(file), [(field, text) for text in texts])
+        config = configuration.load(
+            str(file), [("sampler.num_steps", "3"), *((field, text) for text in texts)]
+        )
         assert config.sampler.guidance_scale == expected
     config = configuration.load(str(file), [("sampler.top_k", "3,0"), ("sampler.num_steps", "2")])
     assert sections.read(config, "sampler").top_k == (3, 0)
     with pytest.raises(errors.UserError, match="sampler.top_k is '3,0.5'; expected an integer"):
         configuration.load(str(file), [("sampler.top_k", "3,0.5")])
     with pytest.raises(errors.UserError, match="guidance_scale has 2 entries for 8 steps"):
-        sections.read(configuration.load(str(file), [(field, "1,2")]), "sampler")
+        configuration.load(str(file), [(field, "1,2")])
 
 
 @pytest.mark.parametrize(
@@ -159,13 +161,13 @@ def has_field(config, section, field):
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("tokenizers/rq_vae_digits.py", "configs/tokenizers/rq_vae_digits.py"):
-        assert configuration.find(name).is_file()
+        assert config_files.find(name).is_file()
     own = tmp_path / "tokenizers" / "rq_vae_digits.py"
     own.parent.mkdir()
     own.write_text(CONFIG)
-    assert configuration.find("tokenizers/rq_vae_digits.py").samefile(own)
+    assert config_files.find("tokenizers/rq_vae_digits.py").samefile(own)
     with pytest.raises(errors.UserError, match="did you mean 'tokenizers/rq_vae_digits.py'"):
-        configuration.find("rqvae_digits.py")
+        config_files.find("rqvae_digits.py")
 
 
 @pytest.mark.parametrize(

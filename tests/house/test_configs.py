@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import configuration, experiments, sections, studies
+from resgen_jax.cli import config_files, configuration, experiments, sections, studies
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.training import mesh as meshes
 
-FOLDER = configuration.shipped_folder()
+FOLDER = config_files.shipped_folder()
 FILES = sorted(
     str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py") if path.name != "__init__.py"
 )
@@ -152,7 +152,7 @@ def test_every_word_gives_a_config_whose_sections_can_be_read(name, monkeypatch)
         if word == "tiny":
             assert config.train.num_steps < 10 < plain.train.num_steps
     for word in asked[0]:
-        described = configuration.find(name).read_text().split('"""')[1]
+        described = config_files.find(name).read_text().split('"""')[1]
         assert word in described, f"{name} does not say what {word} does"
 
 

@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import configuration, run_directory, sections
+from resgen_jax.cli import config_files, run_directory, sections
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = (
@@ -29,7 +29,7 @@ def test_configs_in_the_documents_exist():
     found = 0
     for where, text in texts():
         for name in re.findall(r"--config=([\w/]+\.py)", text):
-            assert configuration.find(name).is_file(), f"{name} in {where}"
+            assert config_files.find(name).is_file(), f"{name} in {where}"
             found += 1
     assert found
 
