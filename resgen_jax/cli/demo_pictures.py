@@ -16,15 +16,19 @@ NUM_SHOWN, NUM_NEAREST, BATCH_SIZE = 8, 5, 500
 
 
 def fill_in(plan: "Plan") -> None:
-    """Held-out images of which the first half of the positions is kept."""
+    """Held-out images of which the first half of the positions is kept; none of one position."""
     generator = trained.open_generator(plan.generator_dir, progress.say)
+    is_kept = first_half(generator.meta.grid)
+    if not is_kept.any():
+        progress.say(f"a grid of {is_kept.size} position has no half to fill in")
+        return
     tokenizer = trained.open_tokenizer_of(generator.meta, None, progress.say)
     filled = inpainting.fill_in(
         generator,
         tokenizer,
         sections.read(generator.config, "sampler"),
         inpainting.prompts(generator, tokenizer, inpainting.HELD_OUT, None, NUM_SHOWN),
-        first_half(generator.meta.grid),
+        is_kept,
         seed=2,
         batch_size=NUM_SHOWN,
     )

@@ -164,6 +164,7 @@ def _pictures(workdir: pathlib.Path) -> list[report.Picture]:
     return [
         report.Picture(title, Image.open(workdir / name).copy(), caption)
         for name, (title, caption) in captions.items()
+        if (workdir / name).exists()  # a grid of one position has no half to fill in
     ]
 
 
