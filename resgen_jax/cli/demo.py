@@ -12,6 +12,7 @@ from resgen_jax.cli import (
     comparison,
     configuration,
     demo_minutes,
+    demo_pictures,
     demo_report,
     encode,
     flags,
@@ -26,6 +27,7 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.core import errors
+from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
 
@@ -151,6 +153,7 @@ def demo(plan: Plan) -> pathlib.Path:
         ("encode", "the codes of all images", _encode),
         ("generator", "learns to make up codes, class by class", _generator),
         ("sample", "new images, with what the decoder shows on the way", _sample),
+        ("fill_in", "the lower half of held-out images drawn anew", demo_pictures.fill_in),
         ("judge", "a classifier of the real images looks at the samples", _judge),
     ]
     settings: dict[str, Any] = {
@@ -210,5 +213,10 @@ def _sample(plan: Plan) -> None:
 def _judge(plan: Plan) -> None:
     """A judge of the real images says what it thinks of the samples."""
     images, labels = demo_report.read_samples(plan.workdir)
-    found = referee.train(plan).judge(images, labels)
+    judging = referee.train(plan)
+    found = judging.judge(images, labels)
+    samples = image_measures.Labelled(images, labels)
+    found |= demo_pictures.beside_real(
+        plan, samples, judging.real, judging.held_out, judging.class_names
+    )
     run_directory.write_json(plan.workdir / demo_report.JUDGED, found)

@@ -9,7 +9,15 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import flags, progress, reconstruct, remarks, run_directory, sampling
+from resgen_jax.cli import (
+    demo_pictures,
+    flags,
+    progress,
+    reconstruct,
+    remarks,
+    run_directory,
+    sampling,
+)
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
 from resgen_jax.training import writer
 
@@ -52,8 +60,15 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
     """curves.png, metrics.json and report.html; the figures are printed too."""
     rebuilt = json.loads((plan.workdir / reconstruct.FIGURES).read_text())
     judged = json.loads((plan.workdir / JUDGED).read_text())
-    run_directory.save_picture(plan.workdir / CURVES, _curves(plan, rebuilt))
-    total = sum(phase.seconds for phase in phases)
+    tokenizer, generator = (
+        _curve("Tokenizer", plan.tokenizer_dir),
+        _curve("Generator", plan.generator_dir),
+    )
+    nats = remarks.nats_of_run(plan.generator_dir)
+    run_directory.save_picture(
+        plan.workdir / CURVES, _curves([tokenizer, generator], rebuilt, nats)
+    )
+    total, cpu = (sum(getattr(p, name) for p in phases) for name in ("seconds", "cpu_seconds"))
     where = environment.describe()
     settings = {
         "tokenizer": run_directory.flatten(run_directory.to_json(plan.tokenizer)),
@@ -74,9 +89,11 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
     size = rebuilt["codebook_size"]
     warnings = remarks.of_depths(rebuilt["psnr_by_depth"])
     warnings += remarks.of_run(plan.generator_dir, size)
+    warnings += remarks.of_curve(generator.held_out)
     page = report.Report(
         title="ResGen on " + what,
-        headline=f"Both stages trained, sampled and measured in {report.duration(total)}.",
+        headline=f"Both stages trained, sampled and measured in {report.duration(total)} "
+        f"({report.duration(cpu)} of CPU time).",
         figures=rows,
         pictures=_pictures(plan.workdir),
         phases=phases,
@@ -93,14 +110,14 @@ def write(plan: "Plan", phases: Sequence[report.Phase]) -> pathlib.Path:
     return plan.workdir / PAGE
 
 
-def _curves(plan: "Plan", rebuilt: dict[str, Any]) -> Image.Image:
+def _curves(
+    stages: Sequence[curves.Curve], rebuilt: dict[str, Any], nats: Sequence[float]
+) -> Image.Image:
     return curves.draw(
-        [
-            _curve("Tokenizer", plan.tokenizer_dir),
-            _curve("Generator", plan.generator_dir),
-        ],
+        stages,
         psnr_by_depth=rebuilt["psnr_by_depth"],
         perplexity_by_level=rebuilt["perplexity_by_level"],
+        nats_by_level=nats,
         codebook_size=rebuilt["codebook_size"],
     )
 
@@ -125,15 +142,29 @@ def _pictures(workdir: pathlib.Path) -> list[report.Picture]:
             "Held-out images above, what their codes give back below: more codes, more detail.",
         ),
         SAMPLES: ("Samples", "New images, a row for each class."),
+        demo_pictures.REAL: ("Real images", "Training images, to compare the samples with."),
+        demo_pictures.NEIGHBOURS: (
+            "Nearest training images",
+            "Samples, each beside the training images most like it: new images, or copies?",
+        ),
+        demo_pictures.FILLED_IN: (
+            "Filled in",
+            "Held-out images of which the upper half is kept and the lower half drawn anew.",
+        ),
         UNMASKING: (
             "Unmasking",
             "What the decoder shows after each sampling step, as more codes are known.",
         ),
-        CURVES: ("Curves", "Losses of both stages, and what the tokenizer does with its codes."),
+        CURVES: (
+            "Curves",
+            "Losses of both stages, what the tokenizer does with its codes, and how well the "
+            "generator knows those of each level.",
+        ),
     }
     return [
         report.Picture(title, Image.open(workdir / name).copy(), caption)
         for name, (title, caption) in captions.items()
+        if (workdir / name).exists()  # a grid of one position has no half to fill in
     ]
 
 

@@ -162,17 +162,19 @@ class Reconstructions:
         tokenizer: trained.TokenizerRun,
         report: Report = lambda done: None,
         note: Callable[[str], None] = lambda text: None,
+        show: Callable[[Any, Any], None] = lambda originals, made: None,
     ) -> dict[str, Any]:
         """The figures of this state of the tokenizer, `<name>_by_depth` for each of the depths.
 
         Distances are to the reference, by the names of `distances.measure` with r before them.
+        `show` is given every batch, and what its codes give back at these depths, in bytes.
         """
         collectors = [
             features.Collector(self._extractor, ()) for _ in self.depths if self._extractor
         ]
 
         def see(originals, made, is_valid):
-            del originals
+            show(originals, made)
             for index, collector in enumerate(collectors):
                 collector.add(made[:, index], is_valid)
 

@@ -4,19 +4,22 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
 import ml_collections
+import numpy as np
 
 from resgen_jax.cli import experiments, measuring, places, sampling, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, sources, spread
-from resgen_jax.evaluation import distances, features, online
+from resgen_jax.evaluation import distances, features, grid, online
 from resgen_jax.training import interruption, loop
 from resgen_jax.training.state import TrainState
 
 NO_NETWORK = "none"
+COLUMNS = 8  # of images shown
 Note = Callable[[str], None]
 
 
@@ -39,7 +42,7 @@ def evaluators(
     kind = {"rq_vae": TokenizerEvaluator, "resgen": GeneratorEvaluator}[config.task]
     evaluator = kind(spec, config, workdir, experiment, note)
 
-    def evaluate(state: TrainState, step: int) -> dict[str, float]:
+    def evaluate(state: TrainState, step: int) -> dict[str, Any]:
         return evaluator(state) if spec.is_due(step, train.num_steps) else {}
 
     return (evaluate,)
@@ -63,8 +66,8 @@ class TokenizerEvaluator:
         has_lpips = measuring.has_lpips(spec.weights or None, image_size)
         self._lpips = measuring.lpips_measure(spec.weights or None) if has_lpips else None
 
-    def __call__(self, state: TrainState) -> dict[str, float]:
-        """The figures of this state."""
+    def __call__(self, state: TrainState) -> dict[str, Any]:
+        """The figures of this state, and some reconstructions."""
         run = trained.TokenizerRun(
             self._config,
             self._task,
@@ -73,9 +76,11 @@ class TokenizerEvaluator:
             state.average_params,
             state.statistics,
         )
-        figures = self._reconstructions.run(run, note=self._note)
+        shown = _Shown(self._spec.num_shown)
+        figures = self._reconstructions.run(run, note=self._note, show=shown.compare)
         names = [key.removesuffix("_by_depth") for key in figures if key.endswith("_by_depth")]
-        return {measuring.NAMES.get(name, name): figures[name] for name in names}
+        found = {measuring.NAMES.get(name, name): figures[name] for name in names}
+        return found | shown.picture("reconstructions")
 
     @functools.cached_property
     def _reconstructions(self) -> measuring.Reconstructions:
@@ -134,8 +139,8 @@ class GeneratorEvaluator:
         self._drawer = sampling.Drawer(experiment.task, sampler, self._tokenizer)
         self._labels = sampling.in_turn(None, len(meta.class_names), spec.num_samples)
 
-    def __call__(self, state: TrainState) -> dict[str, float]:
-        """The figures of this state; the same noise at every step."""
+    def __call__(self, state: TrainState) -> dict[str, Any]:
+        """The figures of this state, and some samples; the same noise at every step."""
         batches = self._drawer.stream(
             self._mesh,
             state.average_params,
@@ -144,19 +149,20 @@ class GeneratorEvaluator:
             self._spec.seed,
             self._spec.batch_size,
         )
-        compared = self._reference
+        compared, shown = self._reference, _Shown(self._spec.num_shown)
         collected = measuring.collect_samples(
             self._extractor,
-            interruption.watched(batches),
+            shown.watch(interruption.watched(batches)),
             keeps_features=compared.features is not None,
         )
-        return distances.measure(
+        found = distances.measure(
             self._extractor,
             collected,
             compared,
             note=self._note,
             sharding=measuring.batch_sharding(self._extractor),
         )
+        return found | shown.picture("samples")
 
     @functools.cached_property
     def _reference(self) -> Any:
@@ -172,6 +178,43 @@ class GeneratorEvaluator:
             crop=data.crop,
             phase=_silent,
         )
+
+
+class _Shown:
+    """The first so many images of what is measured, on a sheet for TensorBoard."""
+
+    def __init__(self, count: int):
+        self._count = count
+        self._rows: tuple[np.ndarray, ...] = ()
+
+    def compare(self, originals: jax.Array, made: jax.Array) -> None:
+        """Keeps of the first batch the images, to stand above what is made of them: "b 1 h w c"."""
+        if self._count and not self._rows:
+            rows = trained.fetch(originals), trained.fetch(made)[:, -1]
+            self._rows = tuple(images[: self._count] for images in rows)
+
+    def watch(self, batches: Iterable[sampling.Batch]) -> Iterator[sampling.Batch]:
+        """The batches as they come; of the first, samples are kept."""
+        for batch in batches:
+            if self._count and not self._rows:
+                self._rows = (trained.fetch(batch.images)[: min(self._count, batch.count)],)
+            yield batch
+
+    def picture(self, name: str) -> dict[str, np.ndarray]:
+        """The sheet by its name; nothing where none is wanted."""
+        if not self._rows:
+            return {}
+        columns = min(COLUMNS, len(self._rows[0]))
+        strips = [_in_rows(images, columns) for images in self._rows]
+        tiles = np.concatenate(strips, axis=1)
+        sheet = grid.image_grid(tiles.reshape(-1, *tiles.shape[2:]), columns)
+        return {name: np.asarray(sheet)}
+
+
+def _in_rows(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images "n h w c" as "r columns h w c", what is over in the last row left out."""
+    rows = len(images) // columns
+    return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
 
 
 def _extractor(spec: online.Spec, experiment: experiments.Experiment) -> features.Extractor | None:

@@ -24,6 +24,7 @@ class Referee(NamedTuple):
     real: image_measures.Labelled
     held_out: image_measures.Labelled
     reconstructions: image_measures.Labelled
+    class_names: tuple[str, ...]
 
     def judge(self, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         """The figures of these samples, uint8 "n h w c" and the classes asked for."""
@@ -52,7 +53,8 @@ def train(plan: "Plan") -> Referee:
             judge_spec,
             lambda step, _, loss: report(step, {"loss": loss}),
         )
-    return Referee(trained_judge, real, held_out, _reconstructions(plan))
+    names = tuple(dataset.class_names)
+    return Referee(trained_judge, real, held_out, _reconstructions(plan), names)
 
 
 def _reconstructions(plan: "Plan") -> image_measures.Labelled:

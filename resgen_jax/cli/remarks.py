@@ -9,6 +9,8 @@ from resgen_jax.metrics import levels
 from resgen_jax.training import writer
 
 HELD_OUT = "held_out"
+LEAST_MEASURED = 3  # measurements, before a rise is spoken of
+LEAST_RISE = 0.05  # of the fall before it; less is noise
 
 
 def of_depths(psnr_by_depth: Sequence[float]) -> list[str]:
@@ -39,6 +41,26 @@ def of_nats(nats_by_level: Sequence[float], codebook_size: int) -> list[str]:
     ]
 
 
+def of_curve(held_out: Sequence[tuple[int, float | int]]) -> list[str]:
+    """Of a generator's held-out (step, loss) pairs that end above their least: one remark."""
+    if len(held_out) < LEAST_MEASURED:
+        return []
+    (_, first), (last_step, last) = held_out[0], held_out[-1]
+    step, least = min(held_out, key=lambda pair: pair[1])
+    if last <= least + LEAST_RISE * (first - least):
+        return []
+    return [
+        f"the held-out loss was least at step {step:,} ({least:.3g}) and rose to {last:.3g} at "
+        f"step {last_step:,}: since then the generator learns its training images by heart; train "
+        f"fewer steps, or give it more images, crops or dropout"
+    ]
+
+
+def nats_of_run(workdir: str | os.PathLike) -> list[float]:
+    """Nats a held-out code at each level, coarse to fine, of the last measurement of a run."""
+    return _series(_last_held_out(workdir), "code_nll/level_", 0)
+
+
 def of_held_out(metrics: Mapping[str, float], codebook_size: int) -> list[str]:
     """Of a held-out measurement of either stage, by the names that its task gives."""
     nats = _series(metrics, "code_nll/level_", 0)
@@ -47,10 +69,13 @@ def of_held_out(metrics: Mapping[str, float], codebook_size: int) -> list[str]:
 
 def of_run(workdir: str | os.PathLike, codebook_size: int) -> list[str]:
     """Of the last held-out measurement of a run."""
+    return of_held_out(_last_held_out(workdir), codebook_size)
+
+
+def _last_held_out(workdir: str | os.PathLike) -> dict[str, float]:
     measured = [line for line in writer.read(workdir) if line["split"] == HELD_OUT]
     last = measured[-1] if measured else {}
-    found = {name: float(value) for name, value in last.items() if isinstance(value, int | float)}
-    return of_held_out(found, codebook_size)
+    return {name: float(value) for name, value in last.items() if isinstance(value, int | float)}
 
 
 class Remarks:

@@ -1,6 +1,7 @@
-"""One figure of the whole run: losses of training, PSNR by depth, perplexity by level."""
+"""One figure of the whole run: losses of training, PSNR by depth, perplexity and nats by level."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,14 +32,17 @@ def draw(
     *,
     psnr_by_depth: grid.Numbers = (),
     perplexity_by_level: grid.Numbers = (),
+    nats_by_level: grid.Numbers = (),
     codebook_size: int = 0,
 ) -> Image.Image:
-    """Panels two in a row: the curves, then PSNR and perplexity where they are given."""
+    """Panels two in a row: the curves, then PSNR, perplexity and nats where they are given."""
     panels = [lambda axes, curve=curve: _draw_curve(axes, curve) for curve in curves]
     if len(psnr_by_depth):
         panels.append(lambda axes: _draw_psnr(axes, psnr_by_depth))
     if len(perplexity_by_level):
         panels.append(lambda axes: _draw_perplexity(axes, perplexity_by_level, codebook_size))
+    if len(nats_by_level):
+        panels.append(lambda axes: _draw_nats(axes, nats_by_level, codebook_size))
     columns = min(2, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     sheet = figure.Figure(figsize=(5.4 * columns, 3.5 * rows), dpi=110, layout="constrained")
@@ -119,21 +123,37 @@ def _draw_psnr(axes, psnr: grid.Numbers) -> None:
 
 def _draw_perplexity(axes, perplexity: grid.Numbers, codebook_size: int) -> None:
     _title(axes, "Use of the codebooks (held out)", "level, 1 = coarse", "perplexity")
-    levels = np.arange(1, len(perplexity) + 1)
-    axes.bar(levels, perplexity, color=GREEN, width=0.65)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(10, integer=True))
+    _bars(axes, perplexity)
     if codebook_size:
-        axes.axhline(codebook_size, color=grid.FAINT, linewidth=1.2, linestyle="--")
-        axes.set_ylim(0, codebook_size * 1.18)
-        axes.annotate(
-            f"all {codebook_size} codes used alike",
-            (levels[-1] + 0.4, codebook_size),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="right",
-            fontsize=10,
-            color=grid.FAINT,
-        )
+        _bound(axes, perplexity, codebook_size, f"all {codebook_size} codes used alike")
+
+
+def _draw_nats(axes, nats: grid.Numbers, codebook_size: int) -> None:
+    """What a held-out code costs the generator, against a blind guess."""
+    _title(axes, "What the generator knows (held out)", "level, 1 = coarse", "nats a code")
+    _bars(axes, nats)
+    if codebook_size:
+        guess = math.log(codebook_size)
+        _bound(axes, nats, guess, f"a guess: ln {codebook_size} = {guess:.2f}")
+
+
+def _bars(axes, values: grid.Numbers) -> None:
+    axes.bar(np.arange(1, len(values) + 1), values, color=GREEN, width=0.65)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(10, integer=True))
+
+
+def _bound(axes, values: grid.Numbers, bound: float | int, said: str) -> None:
+    axes.axhline(bound, color=grid.FAINT, linewidth=1.2, linestyle="--")
+    axes.set_ylim(0, max(bound, *values) * 1.18)
+    axes.annotate(
+        said,
+        (len(values) + 0.4, bound),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+        fontsize=10,
+        color=grid.FAINT,
+    )
 
 
 def _title(axes, title: str, below: str, beside: str) -> None:

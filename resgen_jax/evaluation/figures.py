@@ -106,6 +106,7 @@ def _sample_figures(found: Mapping[str, Any], targets: Mapping[str, float | int]
             targets.get("within_class_variance_ratio"),
             "",
         ),
+        *_nearness(found),
         _against(
             "Accuracy of the judge",
             f"{100 * found['judge_accuracy']:.1f} %",
@@ -115,6 +116,21 @@ def _sample_figures(found: Mapping[str, Any], targets: Mapping[str, float | int]
             targets.get("judge_accuracy"),
             "%",
         ),
+    ]
+
+
+def _nearness(found: Mapping[str, Any]) -> list[Figure]:
+    """How near samples are to what was trained on, where that was measured."""
+    if "nearest_training" not in found:
+        return []
+    return [
+        Figure(
+            "Nearest training image",
+            f"{found['nearest_training']:.1f}",
+            "Root mean square difference of pixels, of 255, between a sample and the training "
+            "image most like it; the median. Near 0 are copies.",
+            f"held-out images {found['nearest_training_held_out']:.1f}",
+        )
     ]
 
 

@@ -16,12 +16,18 @@ class Spec:
     num_samples: int = 1000  # of a generator to draw; of a tokenizer, held-out images
     num_reference: int = 0  # training images that samples are compared with; 0 = all
     batch_size: int = 64  # images drawn or measured at a time
+    num_shown: int = 16  # samples or reconstructions in TensorBoard; 0 = none
     seed: int = 0  # of the samples: the same at every step
     guidance_scale: float = -1.0  # below 0 = the sampler's own
     tokenizer: str = ""  # of a generator: its run directory, if it has moved
 
     def __post_init__(self):
-        for name, least in (("every", 0), ("num_samples", 2), ("num_reference", 0)):
+        for name, least in (
+            ("every", 0),
+            ("num_samples", 2),
+            ("num_reference", 0),
+            ("num_shown", 0),
+        ):
             self._check(name, least)
         self._check("batch_size", 1)
         checked.seed(self.seed, "evaluation.seed")

@@ -38,13 +38,15 @@ figure img { display:block; max-width:100%; height:auto; margin:0 auto; backgrou
   border:1px solid var(--line); border-radius:8px; }
 figcaption { color:var(--faint); font-size:.95rem; margin-top:.6em; }
 pre { background:var(--soft); border:1px solid var(--line); border-radius:8px; padding:.8em 1em;
-  overflow-x:auto; font:13.5px/1.5 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;
-  margin:.3em 0 1.1em; white-space:pre; }
+  font:13.5px/1.5 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;
+  margin:.3em 0 1.1em; white-space:pre-wrap; overflow-wrap:anywhere; }
+.word { display:inline-block; max-width:100%; }
 .purpose { margin:0; font-weight:600; }
 details { border:1px solid var(--line); border-radius:8px; padding:.5em .9em; margin:.5em 0; }
 summary { cursor:pointer; font-weight:600; }
 details td:first-child { width:40%; }
-details td { padding:.25em .7em; font:13.5px/1.5 ui-monospace,Menlo,Consolas,monospace; }
+details td { overflow-wrap:anywhere; padding:.25em .7em;
+  font:13.5px/1.5 ui-monospace,Menlo,Consolas,monospace; }
 @media (max-width:640px) { td.name { white-space:normal; } th,td { padding:.5em .4em; } }
 """
 

@@ -1,4 +1,4 @@
-"""The three pictures of a run: reconstructions by depth, samples by class, and unmasking."""
+"""The pictures of a run: reconstructions by depth, images by class, unmasking, nearest ones."""
 
 from collections.abc import Sequence
 
@@ -46,6 +46,48 @@ def samples(
     per_class: int = 10,
 ) -> Image.Image:
     """A row of up to `per_class` samples for each class that has any; of many classes 20 rows."""
+    said = "New images, drawn by the generator for the class named on the left."
+    return _by_class(images, labels, class_names, per_class, "Samples", said)
+
+
+def real(
+    images: UInt8[np.ndarray, "n h w c"],
+    labels: Int[np.ndarray, "n"],
+    class_names: Sequence[str],
+    *,
+    per_class: int = 10,
+) -> Image.Image:
+    """Training images laid out as `samples` are."""
+    said = "Images that were trained on."
+    return _by_class(images, labels, class_names, per_class, "Real images", said)
+
+
+def nearest(
+    images: UInt8[np.ndarray, "n h w c"],
+    found: UInt8[np.ndarray, "n k h w c"],
+    row_names: Sequence[str],
+) -> Image.Image:
+    """A row for each sample: itself, then the training images nearest to it."""
+    rows = np.concatenate([images[:, None], found], axis=1)
+    count = found.shape[1]
+    return grid.image_grid(
+        rows.reshape(-1, *images.shape[1:]),
+        columns=1 + count,
+        row_names=row_names,
+        column_names=["sample", "nearest", *[str(number) for number in range(2, count + 1)]],
+        title="Nearest training images",
+        subtitle="Left: samples. Right of each: the training images\nwhose pixels differ least.",
+    )
+
+
+def _by_class(
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    per_class: int,
+    title: str,
+    said: str,
+) -> Image.Image:
     present = np.unique(labels)
     shown = present[grid.pick(len(present), MAX_CLASSES)]
     rows = [np.flatnonzero(labels == name)[:per_class] for name in shown]
@@ -61,8 +103,8 @@ def samples(
         np.stack(tiles),
         columns,
         row_names=[str(class_names[name]) for name in shown],
-        title="Samples",
-        subtitle="New images, drawn by the generator for the class named on the left." + choice,
+        title=title,
+        subtitle=said + choice,
     )
 
 

@@ -140,7 +140,9 @@ def _phases(phases: Sequence[Phase]) -> Markup:
 
 def _command(command: Command) -> Markup:
     purpose = element("p", command.purpose, class_="purpose")
-    return Markup(purpose + element("pre", command.command))
+    # A flag goes to the next line whole, and one that is longer than a line is broken.
+    words = [element("span", word, class_="word") for word in command.command.split(" ")]
+    return Markup(purpose + element("pre", Markup(" ".join(words))))
 
 
 def _row(name: str, value: str) -> Markup:

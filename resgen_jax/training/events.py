@@ -8,7 +8,9 @@ import os
 import pathlib
 import time
 
+import numpy as np
 import tensorboardX.summary
+from jaxtyping import UInt8
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
 
@@ -37,6 +39,11 @@ class Events:
         self._write(event_pb2.Event(step=step, summary=summary))
         if time.monotonic() - self._flushed > SECONDS_BETWEEN_FLUSHES:
             self.flush()
+
+    def add_image(self, name: str, pixels: UInt8[np.ndarray, "h w c"], step: int) -> None:
+        """One picture, in gray or colour; in the file as `add_scalar` has it."""
+        summary = tensorboardX.summary.image(name, pixels, dataformats="HWC")
+        self._write(event_pb2.Event(step=step, summary=summary))
 
     def flush(self) -> None:
         """All is on the disk when this returns."""

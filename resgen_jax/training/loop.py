@@ -32,7 +32,8 @@ from resgen_jax.training.state import Batch, Metrics, Task, TrainState
 
 __all__ = ["LossNotFinite", "Progress", "Spec", "Stopped", "run"]
 
-Evaluator = Callable[[TrainState, int], dict[str, float]]
+# From the state and its step to numbers by name, and pictures: uint8 arrays "h w c".
+Evaluator = Callable[[TrainState, int], dict[str, Any]]
 
 
 class Stopped(Exception):

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from resgen_jax.training import clock, goodput, memory, writer
 from resgen_jax.training.instruments import Instruments
 from resgen_jax.training.run_spec import Spec
@@ -82,8 +84,13 @@ class Reporter:
             self.say(step, f"step {step} took {took}, {slow.ratio:.0f} times the median")
 
     def measured(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
-        """Something besides training was measured."""
-        self._out.write(step, split, metrics)
+        """Something besides training was measured; arrays uint8 "h w c" among it are pictures."""
+        pictures = {name: value for name, value in metrics.items() if np.ndim(value) == 3}
+        metrics = {name: value for name, value in metrics.items() if name not in pictures}
+        if metrics:
+            self._out.write(step, split, metrics)
+        if pictures:
+            self._out.show(step, split, pictures)
         self._latest |= {f"{split}/{name}": float(value) for name, value in metrics.items()}
         self._progress(Progress(step, self._num_steps, dict(self._latest)))
         self._remark(step, metrics)

@@ -9,12 +9,15 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from resgen_jax.core import errors
 from resgen_jax.data import paths
 from resgen_jax.training import events
 
 FILE = "metrics.jsonl"
 WANDB_FILE = "wandb.json"
+Pictures = Mapping[str, np.ndarray]  # uint8 "h w c"
 Values = Mapping[str, float | None]  # None where the value was not finite
 
 
@@ -23,6 +26,9 @@ class Sink(Protocol):
 
     def write(self, step: int, split: str, values: Values) -> None:
         """The numbers of one line."""
+
+    def show(self, step: int, split: str, pictures: Pictures) -> None:
+        """Pictures beside the numbers of a line, where there are eyes to see them."""
 
     def flush(self) -> None:
         """What was written is where it belongs when this returns."""
@@ -42,6 +48,9 @@ class JsonLines:
         line = {"step": step, "split": split, **values}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self.flush()
+
+    def show(self, step: int, split: str, pictures: Pictures) -> None:
+        """Lines hold numbers alone."""
 
     def flush(self) -> None:
         """Nothing is held back by then."""
@@ -63,6 +72,11 @@ class TensorBoard:
         for name, value in values.items():
             if value is not None:
                 self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def show(self, step: int, split: str, pictures: Pictures) -> None:
+        """An image each, split/name."""
+        for name, pixels in pictures.items():
+            self._events.add_image(f"{split}/{name}", pixels, step)
 
     def flush(self) -> None:
         """Everything is in the file by then."""
@@ -106,6 +120,9 @@ class Wandb:
         """The values as split/name, over the step; none where the value was not finite."""
         finite = {f"{split}/{name}": x for name, x in values.items() if x is not None}
         self._run.log({"step": step, **finite})
+
+    def show(self, step: int, split: str, pictures: Pictures) -> None:
+        """Numbers alone are sent."""
 
     def flush(self) -> None:
         """wandb sends by itself."""

@@ -92,6 +92,12 @@ class Writer:
         if time.monotonic() - self._uploaded > SECONDS_BETWEEN_UPLOADS:
             self.flush()
 
+    def show(self, step: int, split: str, pictures: sinks.Pictures) -> None:
+        """Pictures beside a line, for the sinks that show any."""
+        with storage.explained(self._workdir):
+            for sink in self._sinks:
+                sink.show(step, split, pictures)
+
     def flush(self) -> None:
         """Brings what was written into the bucket, if the run is in one."""
         if self._copied is not None:

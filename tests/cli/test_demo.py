@@ -12,7 +12,15 @@ from PIL import Image
 from resgen_jax.cli import comparison, configuration, demo, flags
 from resgen_jax.core import errors
 
-PICTURES = ("reconstructions", "samples", "unmasking", "curves")
+PICTURES = (
+    "reconstructions",
+    "samples",
+    "real",
+    "neighbours",
+    "filled_in",
+    "unmasking",
+    "curves",
+)
 
 
 @pytest.fixture
@@ -64,7 +72,17 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert 0 <= metrics["samples"]["class_agreement"] <= 1
     assert metrics["reconstruction"]["num_images"] == 2
     names = [phase["name"] for phase in metrics["phases"]]
-    assert names == ["tokenizer", "reconstruct", "encode", "generator", "sample", "judge"]
+    assert names == [
+        "tokenizer",
+        "reconstruct",
+        "encode",
+        "generator",
+        "sample",
+        "fill_in",
+        "judge",
+    ]
+    assert metrics["samples"]["nearest_training"] > 0
+    assert metrics["samples"]["nearest_training_held_out"] > 0
     for phase in metrics["phases"]:
         assert 0 <= phase["compile_seconds"] <= phase["seconds"]
     with np.load(plan.workdir / "samples.npz") as arrays:

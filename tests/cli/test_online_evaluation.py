@@ -3,10 +3,12 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_features
 
+from resgen_jax.cli import online_evaluation, sampling
 from resgen_jax.convert import weights
 from resgen_jax.training import writer
 
@@ -81,6 +83,24 @@ def test_a_tokenizer_logs_its_reconstructions(place):
     for name in ("PSNR", "rFD-mobilenet"):
         np.testing.assert_allclose(lines[-1][name], found[name], rtol=1e-3)
     assert lines[0]["rFD-mobilenet"] != lines[1]["rFD-mobilenet"]
+
+
+def test_the_first_images_are_shown_in_rows():
+    """Of 11 images 9 are asked for: a row of 8, above what is made of each."""
+    images = np.arange(11, dtype=np.uint8)[:, None, None, None] * np.ones((1, 80, 80, 1), np.uint8)
+    shown = online_evaluation._Shown(9)
+    for batch in (images, images[::-1]):
+        shown.compare(jnp.asarray(batch), jnp.asarray(batch[:, None] + np.uint8(100)))
+    sheet = shown.picture("pairs")["pairs"]
+    colours = sorted(set(np.unique(sheet)) - {255})
+    assert colours == [*range(8), *range(100, 108)]
+    samples = online_evaluation._Shown(3)
+    batch = sampling.Batch(jnp.asarray(images), jnp.zeros((11, 1, 1), jnp.int32), 2)
+    assert list(samples.watch([batch])) == [batch]
+    assert set(np.unique(samples.picture("samples")["samples"])) == {0, 1, 255}
+    none = online_evaluation._Shown(0)
+    assert list(none.watch([batch])) == [batch]
+    assert none.picture("samples") == {}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,35 @@ def test_levels_that_cost_more_than_a_guess_are_named():
     assert remarks.of_nats([2.0, 4.1], 64) == []
 
 
+def test_a_held_out_curve_that_rises_is_told_with_its_least_point():
+    (text,) = remarks.of_curve([(500, 3.6), (1000, 3.1), (1500, 3.0), (2000, 3.25)])
+    assert "least at step 1,000 (3)" not in text
+    assert text.startswith("the held-out loss was least at step 1,500 (3) and rose to 3.25 at step")
+    for falling in (
+        [(500, 3.6), (1000, 3.1), (1500, 3.0)],
+        [(500, 3.6), (1000, 3.0), (1500, 3.02)],  # noise: less than 5 % of the fall
+        [(500, 3.0), (1000, 3.2)],  # too few to say
+        [],
+    ):
+        assert remarks.of_curve(falling) == []
+    # From the first measurement on.
+    (text,) = remarks.of_curve([(500, 3.0), (1000, 3.2), (1500, 3.4)])
+    assert "least at step 500" in text
+
+
+def test_nats_of_a_run_are_those_of_its_last_measurement(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        for step in (1, 2):
+            out.write(
+                step,
+                "held_out",
+                {"code_nll/level_0": 2.0 + step, "code_nll/level_1": 3.0, "code_nll/mean": 1.0},
+            )
+            out.write(step, "train", {"code_nll/level_0": 9.0})
+    assert remarks.nats_of_run(tmp_path) == [4.0, 3.0]
+    assert remarks.nats_of_run(tmp_path / "none") == []
+
+
 def test_they_are_said_once_for_each_measurement():
     said = []
     remark = remarks.Remarks(64, said.append)

@@ -42,16 +42,21 @@ def test_one_panel_for_each_quantity_with_its_numbers(sheets):
         [curves.Curve("Tokenizer", train, held_out), curves.Curve("Generator", train[:1])],
         psnr_by_depth=[15, 18.5, 20],
         perplexity_by_level=[60.0, 40.0],
+        nats_by_level=[3.0, 4.5],
         codebook_size=64,
     )
     panels = sheets[0].axes
     titles = [panel.get_title(loc="left") for panel in panels]
     assert titles[:2] == ["Tokenizer", "Generator"]
-    assert len(titles) == 4
+    assert len(titles) == 5
     np.testing.assert_array_equal(panels[0].lines[-1].get_xydata(), held_out)
     np.testing.assert_array_equal(panels[2].lines[0].get_ydata(), [15, 18.5, 20])
     assert [bar.get_height() for bar in panels[3].patches] == [60, 40]
     assert panels[3].lines[0].get_ydata()[0] == 64
+    assert [bar.get_height() for bar in panels[4].patches] == [3.0, 4.5]
+    np.testing.assert_allclose(panels[4].lines[0].get_ydata(), np.log(64))
+    assert panels[4].texts[0].get_text() == "a guess: ln 64 = 4.16"
+    assert panels[4].get_ylim()[1] > 4.5  # a level worse than a guess is seen
     assert picture.size[0] > 800
     assert np.asarray(picture).std() > 5
 

@@ -66,6 +66,13 @@ def test_goals_are_met_or_missed(name, key, met, missed, goal):
     assert figure.beside.startswith(goal)
 
 
+def test_how_near_samples_are_to_training_images_stands_where_it_was_measured():
+    assert "Nearest training image" not in by_name()
+    found = by_name(nearest_training=38.77, nearest_training_held_out=39.85)
+    assert found["Nearest training image"].value == "38.8"
+    assert found["Nearest training image"].beside == "held-out images 39.9"
+
+
 def test_a_psnr_that_falls_is_told():
     found = figures.key_figures(RECONSTRUCTION | {"psnr_by_depth": [15.0, 14.0, 24.4]}, SAMPLES)
     assert "does not rise" in found[0].beside

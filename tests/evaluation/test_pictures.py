@@ -86,3 +86,17 @@ def test_counts_that_do_not_match_are_refused():
         pictures.reconstructions(flat_images([1]), flat_images([[1], [2]]), [3.0])
     with pytest.raises(errors.UserError, match="1 shares of revealed codes for 2 steps"):
         pictures.unmasking(flat_images([[1], [2]]), [1.0])
+
+
+def test_real_images_lie_as_samples_do(shown):
+    images, labels = flat_images([1, 2, 3]), np.array([1, 0, 1], np.int32)
+    pictures.real(images, labels, ["cat", "dog"], per_class=2)
+    assert greys(shown[0]) == [[2, 255], [1, 3]]
+    assert shown[0][2]["row_names"] == ["cat", "dog"]
+    assert shown[0][2]["title"] == "Real images"
+
+
+def test_each_sample_stands_before_its_nearest_images(shown):
+    pictures.nearest(flat_images([1, 2]), flat_images([[11, 12], [21, 22]]), ["cat", "dog"])
+    assert greys(shown[0]) == [[1, 11, 12], [2, 21, 22]]
+    assert shown[0][2]["column_names"] == ["sample", "nearest", "2"]

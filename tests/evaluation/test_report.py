@@ -19,9 +19,12 @@ class Reader(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.texts, self.images, self.attributes, self.open = [], [], [], []
+        self.commands = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
+        if tag == "pre":
+            self.commands.append("")
         self.attributes.extend((tag, *pair) for pair in attrs)
         if tag == "img":
             self.images.append(dict(attrs))
@@ -33,6 +36,8 @@ class Reader(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.texts.append(data)
+        if "pre" in self.open:
+            self.commands[-1] += data
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_every_text_is_there_as_it_was_given(read, shown):
         *(picture.caption for picture in shown.pictures),
         *shown.remarks,
         *(phase.name for phase in shown.phases),
-        *(text for command in shown.commands for text in (command.purpose, command.command)),
+        *(command.purpose for command in shown.commands),
         "Generator",
         "model.width",
         "96",
@@ -81,6 +86,7 @@ def test_every_text_is_there_as_it_was_given(read, shown):
         "1 x cpu",
     ):
         assert texts.count(expected) == (2 if expected == shown.title else 1), expected
+    assert read.commands == [command.command for command in shown.commands]
 
 
 def test_goals_met_and_missed_are_marked(read):

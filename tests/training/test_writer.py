@@ -5,7 +5,9 @@ import io
 import json
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 from tensorboardX.proto import event_pb2
 
 from resgen_jax.core import errors
@@ -49,17 +51,34 @@ def test_switched_off_it_writes_nothing(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_events_hold_the_same_numbers(tmp_path):
-    with writer.Writer(tmp_path) as out:
-        out.write(7, "train", {"loss": 0.25})
-    (path,) = tmp_path.glob("events.out.tfevents.*")
+def events_of(folder):
+    """Step and value of everything in the one events file."""
+    (path,) = folder.glob("events.out.tfevents.*")
     data, found = path.read_bytes(), []
     while data:  # length (8 bytes), its checksum (4), the event, its checksum (4)
         size = int.from_bytes(data[:8], "little")
         event = event_pb2.Event.FromString(data[12 : 12 + size])
-        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        found += [(event.step, value) for value in event.summary.value]
         data = data[16 + size :]
-    assert found == [(7, "train/loss", 0.25)]
+    return found
+
+
+def test_events_hold_the_same_numbers(tmp_path):
+    with writer.Writer(tmp_path) as out:
+        out.write(7, "train", {"loss": 0.25})
+    ((step, value),) = events_of(tmp_path)
+    assert (step, value.tag, value.simple_value) == (7, "train/loss", 0.25)
+
+
+def test_pictures_go_into_the_events_and_not_among_the_lines(tmp_path):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    with writer.Writer(tmp_path) as out:
+        out.show(4, "evaluation", {"samples": pixels})
+    assert writer.read(tmp_path) == []
+    ((step, value),) = events_of(tmp_path)
+    assert (step, value.tag) == (4, "evaluation/samples")
+    with Image.open(io.BytesIO(value.image.encoded_image_string)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
 
 
 def test_a_full_disk_is_one_line(tmp_path):
