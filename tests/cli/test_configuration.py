@@ -59,10 +59,10 @@ def test_words_after_the_colon_and_fields_reach_the_config(file):
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32 + 5), "9" * 20])
 def test_seeds_of_which_a_part_would_be_used_are_refused(file, seed):
-    with pytest.raises(errors.UserError, match=f"config.seed is {seed}; expected 0 to 4294967295"):
+    with pytest.raises(errors.UserError, match=f"config.seed is {seed}; expected .*to 4294967295"):
         configuration.load(str(file), [("seed", seed)])
     file.write_text(CONFIG.replace("len(arg)", "0.5"))
-    with pytest.raises(errors.UserError, match="config.seed is 0.5; expected a whole number"):
+    with pytest.raises(errors.UserError, match=r"config.seed is 0.5 \(float\); expected int"):
         configuration.load(str(file))
 
 
