@@ -77,7 +77,7 @@ def test_bucket_that_does_not_answer_is_no_damage(made, tmp_path, monkeypatch):
     with pytest.raises(mirror.UnreachableError, match="cannot read s3://bucket/run/1/"):
         mirror.fetch(found.directory / "1", tmp_path / "1")
     with pytest.raises(mirror.UnreachableError):
-        checkpoint._newest_good(found.directory, [1], {}, warn=pytest.fail)
+        checkpoint._newest_good(found.directory, [1], checkpoint._loader({}), warn=pytest.fail)
 
 
 def test_forgotten_step_counts_no_longer(made):
