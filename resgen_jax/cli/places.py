@@ -59,7 +59,8 @@ def settle_tokenizer(meta: codes.Meta, near: str | os.PathLike, note: Note) -> c
 
 def is_there(path: str) -> bool:
     """Whether anything lies at a path or pattern."""
-    return any(os.path.exists(word) or glob.glob(word) for word in patterns.expand(path))
+    words = [path, *patterns.expand(path)]  # a name with braces in it comes first
+    return any(os.path.exists(word) or glob.glob(word) for word in words)
 
 
 def is_run(place: str) -> bool:
