@@ -26,7 +26,6 @@ from resgen_jax.cli import (
     train,
     trained,
 )
-from resgen_jax.core import errors
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
 from resgen_jax.training import loop
@@ -96,13 +95,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     del overrides
     plan = make_plan(values)
     run_directory.check_writable(plan.workdir, PHASES, demo_report.PAGE)
-    if values.fast and values.minutes is not None:
-        raise errors.UserError(
-            "--fast takes a few steps and --minutes as many as fit; leave one out"
-        )
-    plan = plan if values.fast else demo_minutes.fitted(plan, values.minutes)
     try:
         with agreeing.alone(plan.workdir, progress.say):
+            plan = plan if values.fast else demo_minutes.fitted(plan, values.minutes)
             page = demo(plan)
             if values.compare:
                 comparison.compare(plan)
@@ -118,6 +113,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
 
 def make_plan(values: argparse.Namespace) -> Plan:
     """The configs of the demo for digits or for a folder of images."""
+    if values.minutes is not None:
+        demo_minutes.check(values.minutes, is_fast=values.fast)
     workdir, is_digits = pathlib.Path(values.workdir), not values.images
     kind, words = ("mnist" if is_digits else "folder"), (":tiny" if values.fast else "")
     tokenizer_fields = []

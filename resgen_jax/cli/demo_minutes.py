@@ -35,14 +35,22 @@ SHRUNK = (
 )
 
 
+def check(minutes: float, is_fast: bool) -> None:
+    """Raises UserError for no length of time, and for one that --fast says otherwise."""
+    if not (math.isfinite(minutes) and minutes > 0):
+        raise errors.UserError(f"--minutes is {minutes:g}; expected a number above 0")
+    if is_fast:
+        raise errors.UserError(
+            "--fast takes a few steps and --minutes as many as fit; leave one out"
+        )
+
+
 def fitted(plan: "Plan", minutes: float | None) -> "Plan":
     """The plan with as many steps of each stage as fit into `minutes` of training.
 
     They are kept in the demo's directory, so that it goes on with the same ones, `minutes` given or
     not; UserError for another number than is kept there. Without either the plan stays as it is.
     """
-    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-        raise errors.UserError(f"--minutes is {minutes:g}; expected a number above 0")
     path = plan.workdir / FILE
     if path.is_file():
         kept = _read(path)

@@ -98,4 +98,4 @@ def test_mistakes_are_told_before_anything_is_timed(place, timed, arguments, mes
     assert code == 2
     assert message in err
     assert not timed
-    assert not (place.folder / "demo").exists()
+    assert not (place.folder / "demo" / demo_minutes.FILE).exists()
