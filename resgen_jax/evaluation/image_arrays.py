@@ -69,7 +69,7 @@ def _files(paths: Paths) -> list[pathlib.Path]:
             raise errors.UserError("there are no paths; name a folder of images, or files")
         return files
     path = pathlib.Path(paths).expanduser()
-    return samples.files_below(path) if path.is_dir() else [path]
+    return samples.look_below(path).files if path.is_dir() else [path]
 
 
 def _bytes(images: np.ndarray) -> UInt8[np.ndarray, "n h w c"]:

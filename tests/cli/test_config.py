@@ -23,6 +23,8 @@ FREE = {
     "loss.weights",
     "evaluation.weights",
     "evaluation.tokenizer",
+    "train.accept_data",
+    "train.init_from",
     "train.local_checkpoints",
     "train.wandb_project",
 }
