@@ -119,7 +119,7 @@ def test_the_exported_generator_samples_as_its_run(runs, exported, tmp_path):
     assert generator.class_names == tuple("0123456789")
     with pytest.raises(errors.UserError, match="did you mean 'guidance_scale'"):
         generator.sample([0], jax.random.key(0), guidance_scal=2.0)
-    with pytest.raises(errors.UserError, match="a class is 10; expected numbers from 0 to 9"):
+    with pytest.raises(errors.UserError, match="labels run from 10 to 10; expected 0 to 9"):
         generator.sample([10], jax.random.key(0))
 
 
