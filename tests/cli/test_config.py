@@ -14,8 +14,6 @@ from resgen_jax.generators import resgen_sampler
 BOTH = ("tokenizers/rq_vae_cifar10.py", "generators/resgen_imagenet256.py")  # with all sections
 # Text that is no choice: names of places, files and projects.
 FREE = {
-    "train.init_from",
-    "train.accept_data",
     "data.path",
     "data.held_out_path",
     "data.class_names",
