@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pathlib
+import signal
 
 import jax
 import pytest
@@ -10,7 +11,7 @@ from tiny_configs import GENERATOR, TOKENIZER
 
 from resgen_jax.cli import __main__ as cli
 from resgen_jax.cli import configuration, experiments, run_directory
-from resgen_jax.training import checkpoint
+from resgen_jax.training import checkpoint, loop
 from resgen_jax.training import mesh as meshes
 
 
@@ -38,6 +39,21 @@ class Place:
         code, out, err = self.resgen(*arguments)
         assert code == 0, err
         return out
+
+    def stop_after(self, step, *arguments):
+        """Runs a training that Ctrl-C ends after this step; what it wrote to standard error."""
+        run = loop.run
+
+        def interrupt(event):
+            if event.step == step:
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.MonkeyPatch.context() as patch:
+            told = {"progress": interrupt}
+            patch.setattr(loop, "run", lambda *args, **options: run(*args, **options | told))
+            code, _, err = self.resgen(*arguments)
+        assert code == 3, err
+        return err
 
     def save_untrained(self, config, workdir, seed=0):
         """A run directory as if training had stopped before its first step."""

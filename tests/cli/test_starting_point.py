@@ -2,13 +2,12 @@
 
 import re
 import shutil
-import signal
 
 import pytest
 
 from resgen_jax.cli import configuration, experiments, run_directory, starting_point, trained
 from resgen_jax.core import errors, trees
-from resgen_jax.training import loop, writer
+from resgen_jax.training import writer
 
 
 def open_experiment(place, config_file, workdir, notes=None, **fields):
@@ -86,16 +85,7 @@ def test_a_tokenizer_with_another_learning_rate_begins_from_a_trained_one_and_go
     reached = losses(place.tokenizer, "held_out")[6]
     assert losses(whole, "held_out")[6] == pytest.approx(reached, rel=0.2)
 
-    def interrupt(event):
-        if event.step == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    run = loop.run
-    monkeypatch.setattr(
-        loop, "run", lambda *args, **options: run(*args, **options | {"progress": interrupt})
-    )
-    assert place.resgen(*new, f"--workdir={parts}")[0] == 3
-    monkeypatch.undo()
+    place.stop_after(2, *new, f"--workdir={parts}")
     # It has what it needs; and it stays the run that it is.
     shutil.rmtree(place.tokenizer)
     code, _, err = place.resgen(*train, changed, f"--workdir={parts}")

@@ -20,6 +20,15 @@ def spec(**fields):
     )
 
 
+def touch(root, *names):
+    """Empty files of these names below `root`, which is given back."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
 def make_folder(root, train=5, held_out=2):
     """DIR/train and DIR/val: every image of its own colour."""
     for part, count in (("train", train), ("val", held_out)):
