@@ -60,11 +60,14 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
         name: _convert(value, hints[name], f"{where}.{name}") for name, value in config.items()
     }
     try:
-        return cls(**values)
-    except errors.UserError as failure:
-        if f"{where}." in str(failure):
+        made = cls(**values)
+    except ValueError as failure:  # another one, too, where a number has thousands of digits
+        if isinstance(failure, errors.UserError) and f"{where}." in str(failure):
             raise
         raise errors.UserError(f"{where}: {failure}") from failure
+    for name, value in values.items():
+        _check_integers(value, f"{where}.{name}")
+    return made
 
 
 def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LARGEST_SIZE) -> None:
@@ -98,17 +101,24 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 f"{where} is {_brief(value)}; expected a finite number of 32 bits"
             )
         return float(value)
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
-        low, high = INTEGERS
-        if not low <= value <= high:
-            raise errors.UserError(f"{where} is {_brief(value)}; expected {low} to {high}")
-        return value
     elif hint is Any or (
-        hint not in (int, float) and isinstance(hint, type) and isinstance(value, hint)
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool or not isinstance(value, bool))
     ):
         return value
     name = getattr(hint, "__name__", None) if origin is None else str(hint)
     raise errors.UserError(f"{where} is {_brief(value)} ({type(value).__name__}); expected {name}")
+
+
+def _check_integers(value: Any, where: str) -> None:
+    """Raises UserError for what the dataclass itself lets pass."""
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_integers(item, f"{where}[{index}]")
+    elif isinstance(value, int) and not INTEGERS[0] <= value <= INTEGERS[1]:
+        low, high = INTEGERS
+        raise errors.UserError(f"{where} is {_brief(value)}; expected {low} to {high}")
 
 
 def _brief(value: Any) -> str:

@@ -58,3 +58,33 @@ def test_what_does_not_fit_is_named_with_its_path(config, message):
     with pytest.raises(errors.UserError, match=re.escape(message)) as failure:
         build.build(Outer, config, "train")
     assert "\n" not in str(failure.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    width: int = 1
+    scale: float = 1.0
+    steps: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        build.check_sizes(self, ("width",))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"width": 0}, "model.trunk: width is 0; expected at least 1"),
+        ({"width": 10**12}, "model.trunk: width is 1000000000000; expected at most 16777216"),
+        ({"width": 10**5000}, "model.trunk: Exceeds the limit"),
+        ({"scale": float("nan")}, "model.trunk.scale is nan; expected a finite number"),
+        ({"scale": -float("inf")}, "model.trunk.scale is -inf; expected a finite number"),
+        ({"scale": 10**400}, "expected a finite number of 32 bits"),
+        ({"steps": (1, 2**40)}, "model.trunk.steps[1] is 1099511627776; expected -2147483648 to"),
+        ({"scale": "x" * 1000}, "xxx... (str); expected float"),
+    ],
+)
+def test_numbers_that_nothing_can_have_are_refused_in_a_short_line(config, message):
+    with pytest.raises(errors.UserError, match=re.escape(message)) as failure:
+        build.build(Bounded, config, "model.trunk")
+    assert len(str(failure.value)) < 250
+    assert build.build(Bounded, {"steps": (2**32 - 1, -(2**31))}).steps == (2**32 - 1, -(2**31))
