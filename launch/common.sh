@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Those of `resgen --help`; tests/launch compares.
-verbs="demo train reconstruct encode sample evaluate convert scale"
+verbs="demo train reconstruct encode sample evaluate convert config scale"
 launcher="${launcher:-$(basename "$0")}"
 printing=""
 

@@ -69,6 +69,7 @@ def test_all_verbs_work_in_a_bucket_as_on_a_disk(bucket, url, place):
     assert [name.partition(".")[0] for name in names] == [
         "checkpoints",
         "config",
+        "data",
         "events",
         "heartbeat",
         "metrics",

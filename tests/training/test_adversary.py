@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_tasks
 
-from resgen_jax.core import errors, keys, trees
+from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.data import images as image_data
 from resgen_jax.features import lpips
 from resgen_jax.losses import adversarial
@@ -261,8 +261,10 @@ def test_settings_that_make_no_sense_are_refused(fields, message):
 
 
 def test_a_bad_optimizer_is_told_by_its_section():
-    spec = dataclasses.replace(SPEC, optimizer=optimizer.Spec(decay="cosin"))
-    with pytest.raises(errors.UserError, match=r"^adversarial\.optimizer\.decay is 'cosin'"):
+    with pytest.raises(errors.UserError, match=r"^adversarial\.optimizer: .*decay is 'cosin'"):
+        build.build(adversary.Spec, {"optimizer": {"decay": "cosin"}}, "adversarial")
+    spec = dataclasses.replace(SPEC, optimizer=optimizer.Spec(warmup_steps=10**6))
+    with pytest.raises(errors.UserError, match=r"^adversarial\.optimizer\.warmup_steps 1000000 "):
         tiny_tasks.tokenizer(LOSS, adversarial=spec)
 
 
