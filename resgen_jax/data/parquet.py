@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, images, patterns, records
+from resgen_jax.data import fingerprints, images, labels, patterns, records
 
 SUFFIXES = (".parquet",)
 IMAGE_COLUMNS = ("image", "img", "jpg")
@@ -63,7 +63,7 @@ class TableImages:
         except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
             raise images.unreadable(name, failure) from failure
         encoded = value.get("bytes") if isinstance(value, dict) else value
-        if encoded is None:
+        if not isinstance(encoded, bytes):
             raise images.unreadable(name, ValueError("the table holds no bytes of it"))
         return records.EncodedImage(encoded, int(self._labels[index]), name)
 
@@ -106,8 +106,8 @@ def open_tables(path: str, held_out_path: str) -> records.Split:
     class_names = _class_names(schema, label_column, parts, path)
     by_name = {name: number for number, name in enumerate(class_names)}
     opened = [
-        TableImages(paths, image_column, np.array([by_name.get(x, x) for x in labels], np.int32))
-        for paths, labels in zip((train, held_out or ()), parts, strict=True)
+        TableImages(paths, image_column, np.array([by_name.get(x, x) for x in part], np.int32))
+        for paths, part in zip((train, held_out or ()), parts, strict=True)
     ]
     if held_out is None:
         opened = records.hold_out(opened[0], path)
@@ -142,35 +142,52 @@ def _column(schema: Any, names: Sequence[str], path: pathlib.Path) -> str:
     )
 
 
-def _labels(paths: Sequence[pathlib.Path], columns: Sequence[str]) -> list[int | str | None]:
+def _labels(paths: Sequence[pathlib.Path], columns: Sequence[str]) -> list[labels.Label]:
     """The last of the `columns`; UserError for a table that is damaged or lacks one of them."""
-    found: list[int | str | None] = []
+    found: list[labels.Label] = []
     for path in paths:
         schema = _schema(path)
         wanted = [_column(schema, (name,), path) for name in columns][-1:]
         with _whole(path):
-            found += _pyarrow().read_table(path, columns=wanted).column(0).to_pylist()
+            values = _pyarrow().read_table(path, columns=wanted).column(0).to_pylist()
+        found += [_label(value, path, row) for row, value in enumerate(values)]
     return found
+
+
+def _label(value: Any, path: pathlib.Path, row: int) -> labels.Label:
+    """A name as it stands, digits too; a number; UserError, naming the row, for what is neither."""
+    if isinstance(value, str):
+        return value
+    return labels.of(int(value) if isinstance(value, bool) else value, f"{path} row {row}")
 
 
 def _class_names(schema, column: str, parts: list[list], where: str) -> tuple[str, ...]:
     """The hub's names, the names in the column itself, or numbers."""
-    labels = {label for part in parts for label in part}
-    if not labels:
+    found = {label for part in parts for label in part}
+    if not found:
         raise errors.UserError(f"{where} holds tables without rows; bring some with images")
-    if all(isinstance(label, str) for label in labels):
-        return tuple(sorted(labels))
-    if not all(isinstance(label, int) and label >= 0 for label in labels):
+    if all(isinstance(label, str) for label in found):
+        return tuple(sorted(found))
+    if not all(isinstance(label, int) and label >= 0 for label in found):
         raise errors.UserError(
-            f"{where} has labels such as {min(map(repr, labels))}; expected "
-            f"numbers from 0, or names"
+            f"{where} has labels such as {min(map(repr, found))}; expected numbers from 0, or names"
         )
-    note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = note.get("info", {}).get("features", {}).get(column, {}).get("names")
+    names = _noted_names(schema, column)
     if names is None:
-        return records.number_names(max(labels) + 1)
-    if max(labels) >= len(names):
+        return records.number_names(max(found) + 1)
+    if max(found) >= len(names):
         raise errors.UserError(
-            f"{where} has the label {max(labels)}, but its schema names {len(names)} classes only"
+            f"{where} has the label {max(found)}, but its schema names {len(names)} classes only"
         )
     return tuple(map(str, names))
+
+
+def _noted_names(schema: Any, column: str) -> list[Any] | None:
+    """The names that the hub's note gives to the classes; None where it gives none."""
+    try:
+        note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError):  # another program's note
+        return None
+    for name in ("info", "features", column, "names"):
+        note = note.get(name) if isinstance(note, dict) else None
+    return note if isinstance(note, list) else None

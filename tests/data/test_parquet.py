@@ -63,7 +63,9 @@ def test_names_in_the_column_are_the_classes(tmp_path):
     [
         ({"picture": [b"1"], "label": [0]}, "no column 'image' or .*; it has picture, label"),
         ({"image": [b"1"], "kind": [0]}, "no column 'label' or .*; it has image, kind"),
-        ({"image": [b"1", b"2"], "label": [0, None]}, "has labels such as .*expected numbers"),
+        ({"image": [b"1", b"2"], "label": [0, None]}, "x.parquet row 1 has the label null; exp"),
+        ({"image": [b"1"], "label": [[0, 1]]}, "x.parquet row 0 has the label of type list"),
+        ({"image": [b"1"], "label": [0.5]}, "x.parquet row 0 has the label 0.5; expected"),
         ({"image": [b"1"], "label": [-1]}, "has labels such as -1; expected numbers"),
     ],
 )
@@ -71,6 +73,29 @@ def test_tables_of_other_things_are_told(tmp_path, columns, message):
     with pytest.raises(errors.UserError, match=message) as info:
         parquet.open_tables(write(tmp_path / "x.parquet", **columns), "")
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(b"{", b"[]", b"null", b'{"info": null}', b'{"info": {"features": null}}', b"[" * 10**5),
+        *(b'{"info": {"features": {"label": null}}}', b'{"info": {"features": {"label": [1]}}}'),
+    ],
+)
+def test_notes_that_name_no_classes_are_passed_over(tmp_path, note):
+    from pyarrow import parquet as pq
+
+    table = pyarrow.table({"image": [b"1", b"2"], "label": [0, 1]})
+    path = tmp_path / "x.parquet"
+    pq.write_table(table.replace_schema_metadata({b"huggingface": note}), path)
+    assert parquet.open_tables(str(path), str(path)).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("column", [["a.jpg", "b.jpg"], [[b"1"], [b"2"]], [None, None], [1, 2]])
+def test_images_that_are_no_bytes_are_told(tmp_path, column):
+    path = write(tmp_path / "x.parquet", image=column, label=[0, 1])
+    with pytest.raises(images.UnreadableImage, match="row 1 .*the table holds no bytes of it"):
+        parquet.open_tables(path, path).train[1]
 
 
 def test_files_that_are_no_tables_and_images_elsewhere_are_told(tmp_path):
