@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 
 from resgen_jax.cli import configuration, encoding, flags, progress, reconstruct, sections, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, codes_writer, paths, sources
+from resgen_jax.data import codes, codes_writer, disks, paths, sources
 from resgen_jax.training import processes
 
 SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for
@@ -82,7 +82,7 @@ def _check_output(output: str | os.PathLike) -> None:
     codes.check_writable(output)
     if not (paths.of(output) / codes.DESCRIPTION).is_file():  # else they may be there and whole
         folder = codes_writer.folder_of(paths.working_copy(paths.of(output), "written"))
-        paths.check_writable(folder / codes.DESCRIPTION)
+        disks.check_writable(folder / codes.DESCRIPTION)
     if paths.is_remote(output) and jax.process_count() > 1:
         raise errors.UserError(
             f"{jax.process_count()} processes cannot write codes into {output} together; name a "

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.data import json_files, paths
+from resgen_jax.data import disks, json_files, paths
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.
@@ -163,7 +163,7 @@ def write(path: paths.Path, content: bytes) -> None:
     """A file, whole or not at all, by the first process; UserError if the disk refuses."""
     if jax.process_index() != 0:
         return
-    with paths.disk_errors(path):
+    with disks.explained(path):
         paths.write(path, content)
 
 
@@ -171,4 +171,4 @@ def check_writable(folder: paths.Path, *names: str) -> None:
     """Raises UserError, before the work, where the first process could not write these files."""
     if jax.process_index() == 0:
         for name in names:
-            paths.check_writable(folder / name)
+            disks.check_writable(folder / name)

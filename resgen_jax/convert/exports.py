@@ -15,7 +15,7 @@ import numpy as np
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
-from resgen_jax.data import json_files, paths
+from resgen_jax.data import disks, json_files, paths
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
 from resgen_jax.quantizers import interface as quantizers
@@ -156,7 +156,7 @@ def check_output(output: str | os.PathLike) -> None:
     """Raises UserError where `write` would."""
     output = _place(output)
     for folder in (_unfinished(output), output):
-        paths.check_writable(folder / CONFIG)
+        disks.check_writable(folder / CONFIG)
 
 
 def _place(output: str | os.PathLike) -> pathlib.Path:

@@ -27,11 +27,6 @@ DEFAULT_CACHE = "~/.cache/resgen_jax/buckets"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)
 LONGEST_NAME = 255  # bytes, of nearly every file system
-DISK_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk
-    *(errno.EACCES, errno.EPERM, errno.EROFS),  # rights
-    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),  # the name
-)
 
 
 class Scheme(NamedTuple):
@@ -137,47 +132,6 @@ def check_reachable(place: str | os.PathLike) -> None:
         raise errors.UserError(
             f"there is no bucket {bucket!r} for {path}; make it, or name another"
         )
-
-
-def check_writable(file: Path) -> None:
-    """Raises UserError where no file of this name could be written, and leaves nothing behind.
-
-    To be asked before long work whose result goes there. Buckets are not asked: who may write an
-    object need not be allowed to remove one.
-    """
-    if is_remote(file):
-        return
-    made: list[pathlib.Path] = []
-    try:
-        with disk_errors(file):
-            if file.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            for folder in reversed(file.parents):
-                if not folder.exists():
-                    folder.mkdir(exist_ok=True)
-                    made.append(folder)
-            probe = file.with_name(f".{file.name}.{os.getpid()}.probe")
-            try:
-                probe.write_bytes(b"0")
-            finally:
-                probe.unlink(missing_ok=True)
-    finally:
-        for folder in reversed(made):
-            with contextlib.suppress(OSError):  # others have put something there
-                folder.rmdir()
-
-
-@contextlib.contextmanager
-def disk_errors(file: Path) -> Iterator[None]:
-    """What the system says of a disk or a name, as a UserError about the file that was written."""
-    try:
-        yield
-    except OSError as failure:
-        if failure.errno not in DISK_ERRORS:
-            raise
-        raise errors.UserError(
-            f"cannot write {file} ({failure.strerror}); make room or name another place"
-        ) from failure
 
 
 def make_folder(path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths, zips
+from resgen_jax.data import disks, paths, zips
 
 LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field end it
 Append = Callable[[np.ndarray], None]
@@ -97,7 +97,7 @@ def writing(path: paths.Path, *, is_on: bool = True) -> Iterator[Writer]:
     if not is_on:
         yield Writer(None)
         return
-    with paths.disk_errors(path), paths.writing(path) as place:
+    with disks.explained(path), paths.writing(path) as place:
         unfinished = place.with_name(f".{place.name}.unfinished")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:

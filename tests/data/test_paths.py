@@ -91,22 +91,6 @@ def test_names_that_lead_elsewhere_are_refused_with_the_file_they_stand_in(name)
         paths.check_name(name, "files.json", in_folders=True)
 
 
-def test_whether_a_file_can_be_written_is_found_out_without_leaving_a_trace(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_bytes(b"kept")
-    for name in ("new", "file", "a/b/c/new", "x" * 200):
-        paths.check_writable(tmp_path / name)
-    for name, reason in (
-        ("folder", "Is a directory"),
-        ("file/new", "Not a directory"),
-        ("a/" + "x" * 256, "File name too long"),
-    ):
-        with pytest.raises(errors.UserError, match=f"cannot write .*{reason}.*name another place"):
-            paths.check_writable(tmp_path / name)
-    assert paths.names_in(tmp_path) == ["file", "folder"]
-    assert (tmp_path / "file").read_bytes() == b"kept"
-
-
 def test_text_may_name_the_home_and_a_path_that_is_one_is_taken_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert paths.of("~/a") == paths.absolute("~/a") == tmp_path / "a"
