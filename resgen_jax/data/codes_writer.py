@@ -7,7 +7,6 @@ way has a name of its own, so whatever moment the run is killed at, a shard is w
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import json
@@ -21,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, locks, paths, shards
+from resgen_jax.data import codes, disks, locks, paths, shards
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -289,7 +288,7 @@ def disk_errors(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as failure:
-        if failure.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if failure.errno not in disks.REFUSALS:
             raise
         raise errors.UserError(
             f"cannot write the codes to {path} ({failure.strerror}); make room or name another "

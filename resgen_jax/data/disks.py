@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from resgen_jax.core import errors
 from resgen_jax.data import paths
 
-REFUSALS = (
+TROUBLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk
     *(errno.EACCES, errno.EPERM, errno.EROFS),  # rights
+)
+REFUSALS = (
+    *TROUBLE,
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),  # the name
 )
 

@@ -1,7 +1,6 @@
 """orbax's settings, and the disk's complaints in words a user can act on."""
 
 import contextlib
-import errno
 import functools
 import glob
 import logging
@@ -19,9 +18,7 @@ from etils.epath import gpath
 from orbax.checkpoint import v1 as ocp
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
-
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
+from resgen_jax.data import disks, paths
 
 
 def context() -> ocp.Context:
@@ -112,16 +109,16 @@ def explained(directory: os.PathLike) -> Iterator[None]:
             raise
         raise errors.UserError(
             f"could not save in {directory}: {reason} ({_free_bytes(directory)} bytes free); older "
-            "checkpoints are intact: make room, then the same command goes on"
+            "checkpoints are intact: make room or mend it, then the same command goes on"
         ) from error
 
 
 def _disk_trouble(error: BaseException | None) -> str | None:
     """The disk's complaint among an error and its causes; tensorstore gives it as text alone."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+        if isinstance(error, OSError) and error.errno in disks.REFUSALS:
             return os.strerror(error.errno)
-        for number in DISK_TROUBLE:
+        for number in disks.TROUBLE:
             if os.strerror(number) in str(error):
                 return os.strerror(number)
         error = error.__cause__ or error.__context__

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from resgen_jax.core import errors
 from resgen_jax.data import paths
 from resgen_jax.training import sinks, storage
 from resgen_jax.training.sinks import FILE
@@ -123,7 +124,10 @@ class Writer:
 
 
 def read(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """All lines of a run's metrics, but for damaged ones and the torn last line of a killed run."""
+    """All lines of a run's metrics, but for damaged ones and the torn last line of a killed run.
+
+    Raises UserError for a file that cannot be read.
+    """
     return _sorted_out(paths.of(workdir) / FILE)[0]
 
 
@@ -131,11 +135,21 @@ def _sorted_out(path: paths.Path) -> tuple[list[dict[str, Any]], list[bytes]]:
     """The lines that `Writer` wrote, and those that nobody wrote so; a torn last one is neither."""
     if not path.exists():
         return [], []
-    *texts, torn = path.read_bytes().split(b"\n")
+    *texts, torn = _content(path).split(b"\n")
     found = [(_line(text), text) for text in texts if text.strip()]
     last = _line(torn)  # whole but for its end
     good = [line for line, _ in found if line is not None] + [last] * (last is not None)
     return good, [text for line, text in found if line is None]
+
+
+def _content(path: paths.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as failure:
+        raise errors.UserError(
+            f"cannot read {path} ({failure.strerror}); put it right, or move it away: the run then "
+            f"goes on without its earlier metrics"
+        ) from failure
 
 
 def _line(text: bytes) -> dict[str, Any] | None:

@@ -1,10 +1,14 @@
-"""Tests of what orbax leaves on the terminal."""
+"""What orbax leaves on the terminal, and what the disk says to whoever saves."""
 
+import errno
+import os
 import sys
 import types
 
 import pytest
 
+from resgen_jax.core import errors
+from resgen_jax.data import disks
 from resgen_jax.training import storage
 
 
@@ -34,3 +38,21 @@ def test_silencing_twice_adds_one_hook(told):
     hook = sys.unraisablehook
     storage.silence_orbax()
     assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize("number", disks.REFUSALS)
+def test_whatever_a_disk_refuses_is_told_in_one_line(tmp_path, number):
+    failure = RuntimeError("what a library makes of it")
+    failure.__cause__ = OSError(number, os.strerror(number))
+    complaint = f"could not save in .*{os.strerror(number)}"
+    with pytest.raises(errors.UserError, match=complaint) as told, storage.explained(tmp_path):
+        raise failure
+    assert "\n" not in str(told.value)
+
+
+def test_a_library_that_gives_the_complaint_as_text_is_understood_and_others_pass(tmp_path):
+    text = f"Error writing: {os.strerror(errno.EIO)} [source locations]"
+    with pytest.raises(errors.UserError, match="Input/output error"), storage.explained(tmp_path):
+        raise ValueError(text)
+    with pytest.raises(ValueError, match="shapes differ"), storage.explained(tmp_path):
+        raise ValueError("shapes differ")

@@ -145,3 +145,11 @@ def test_whole_last_line_that_lacks_its_end_counts(tmp_path):
     path = tmp_path / writer.FILE
     path.write_bytes(path.read_bytes().rstrip())
     assert [line["step"] for line in writer.read(tmp_path)] == [1]
+
+
+def test_a_file_of_metrics_that_cannot_be_read_is_told_in_one_line(tmp_path):
+    (tmp_path / writer.FILE).mkdir()
+    with pytest.raises(errors.UserError, match=r"cannot read .*metrics.jsonl \(Is a directory\)"):
+        writer.read(tmp_path)
+    with pytest.raises(errors.UserError, match="move it away"):
+        writer.Writer(tmp_path)
