@@ -47,10 +47,11 @@ class Learner(NamedTuple):
 class Spec:
     """Sizes of the codebooks and the pace of their learning; see `interface.LEARNERS`.
 
-    `restart_threshold` is a share of the mean count of a level, 0 = never; `smoothing` counts
-    vectors; `max_distances` bounds the (n, v) distances that a device holds at a time.
-    `learning_rate` is Adam's, of the learners that descend a gradient. `num_beams` prefixes of the
-    codes are kept in the search for them, 1 = the nearest vector of each level.
+    `restart_threshold` is a share of the mean count of a level, 0 = never (in RQ-VAE's own code a
+    code restarts whose decayed count falls under 1, whatever the mean); `smoothing` counts vectors;
+    `max_distances` bounds the (n, v) distances that a device holds at a time. `learning_rate` is
+    Adam's, of the learners that descend a gradient. `num_beams` prefixes of the codes are kept in
+    the search for them, 1 = the nearest vector of each level.
     """
 
     code_dim: int
