@@ -3,13 +3,13 @@
 import functools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from resgen_jax.convert import rules, torch_files
+from resgen_jax.convert import rules, torch_files, wrappers
 from resgen_jax.core import errors, trees
 from resgen_jax.tokenizers import rq_vae
 
@@ -17,9 +17,6 @@ Arrays = Mapping[str, np.ndarray]
 
 # Averaged weights where there are some.
 SECTIONS = ("state_dict_ema", "state_dict", "")
-# What wrappers put before every name: DataParallel, latent diffusion, Lightning, torch.compile.
-PREFIXES = ("module.", "first_stage_model.", "model.", "_orig_mod.")
-COUNTER = "n_averaged"  # beside the names of torch's AveragedModel
 PUBLISHED_GROUPS = 32
 # Our paths -> published names; the first that matches is used, then the rest of the path goes on.
 NAMES = (
@@ -72,27 +69,10 @@ def read_state(path: str | os.PathLike, wanted: tuple[str, ...] = SECTIONS) -> S
     if section is None and len(found) == 1:
         section = found[0]
         remarks.append(f"weights are read from the file's only section, {section!r}")
-    arrays, prefix = unwrapped(torch_files.read(path, section or None))
+    arrays, prefix = wrappers.unwrapped(torch_files.read(path, section or None))
     if prefix:
         remarks.append(f"all names begin by {prefix!r}, which is taken off")
     return State(arrays, tuple(remarks))
-
-
-def unwrapped(arrays: Arrays) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays by their own names, and the prefix that wrappers put before all of them."""
-    names = {name: name for name in arrays if name != COUNTER}
-    taken = ""
-    while prefix := next((each for each in PREFIXES if _all_begin(names, each)), ""):
-        names = {name.removeprefix(prefix): whole for name, whole in names.items()}
-        taken += prefix
-    if not taken:
-        return dict(arrays), ""
-    return {name: arrays[whole] for name, whole in names.items()}, taken
-
-
-def _all_begin(names: Iterable[str], prefix: str) -> bool:
-    names = list(names)
-    return bool(names) and all(name.startswith(prefix) for name in names)
 
 
 def spec_of(arrays: Arrays, image_size: int, where: str) -> rq_vae.Spec:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from resgen_jax.convert import autoencoder, rules, torch_files
+from resgen_jax.convert import rules, torch_files, wrappers
 from resgen_jax.core import errors
 from resgen_jax.tokenizers import discriminators
 
@@ -44,8 +44,8 @@ def convert(
 
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if SECTION in torch_files.sections(path):
-        return autoencoder.unwrapped(torch_files.read(path, SECTION))[0]
-    arrays, _ = autoencoder.unwrapped(torch_files.read(path, "state_dict"))
+        return wrappers.unwrapped(torch_files.read(path, SECTION))[0]
+    arrays, _ = wrappers.unwrapped(torch_files.read(path, "state_dict"))
     return {
         name.removeprefix(PREFIX): array
         for name, array in arrays.items()

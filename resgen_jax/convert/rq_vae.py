@@ -79,9 +79,10 @@ def convert(
     statistics = statistics_of(found["tables"], found["counts"])
     for level, (given, kept) in enumerate(zip(found["counts"], statistics["counts"], strict=True)):
         if not np.array_equal(given, kept):
+            total = given.sum(dtype=np.float64)
             remarks += (
-                f"{each('cluster_size_ema')[level]} counts to {given.sum():g}, which gives no "
-                "codebook back: the codebook is kept, and each of its codes counts as 1",
+                f"{each('cluster_size_ema')[level]} counts to {total:g}, which gives no codebook "
+                "back: the codebook is kept, and each of its codes counts as 1",
             )
     export = exports.of_rq_vae(model, quantizer, learner, found["networks"], statistics)
     return export._replace(remarks=remarks)

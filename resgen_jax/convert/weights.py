@@ -14,7 +14,7 @@ import numpy as np
 from resgen_jax.convert import inception as inception_files
 from resgen_jax.convert import lpips as lpips_files
 from resgen_jax.convert import mobilenet as mobilenet_files
-from resgen_jax.convert import rules, safetensors_files, torch_files
+from resgen_jax.convert import rules, safetensors_files, torch_files, wrappers
 from resgen_jax.core import errors, trees
 from resgen_jax.data import paths
 from resgen_jax.features import inception, interface, lpips, mobilenet
@@ -185,7 +185,7 @@ def _look_up(name: str) -> Entry:
 def _read(files: tuple[pathlib.Path, ...]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for path in files:
-        read = torch_files.read(path)
+        read, _ = wrappers.unwrapped(torch_files.read(path))
         if both := sorted(arrays.keys() & read.keys()):
             raise errors.UserError(f"{path}: {both[0]} is also in {files[0]}; one of them is wrong")
         arrays |= read

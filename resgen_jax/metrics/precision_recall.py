@@ -3,8 +3,8 @@
 A set's manifold is the union of balls around its rows, each as wide as the distance to the row's
 k-th nearest neighbour in the set (Kynkaanniemi et al. 2019); k = 3 as in the ADM evaluator, which
 compares 10,000 reference images with all samples. Squared distances in float32, unlike that
-evaluator, which takes them in float16: features about 20 long are then known to a quarter at best,
-so that on tight clusters it finds more inside than there is (0.96 for a precision of 0.83, tested).
+evaluator, which takes them in float16: those of features 20 long are then known to 0.25 at best,
+and on tight clusters it finds more inside than there is (0.96 for a precision of 0.83 in a test).
 `adm_precision_recall` takes them so, for figures to be put beside published ones.
 """
 

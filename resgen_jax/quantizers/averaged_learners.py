@@ -13,7 +13,13 @@ def ema_rvq(spec: Spec) -> Learner:
 
 
 def shared_ema_rvq(spec: Spec) -> Learner:
-    """As `ema_rvq`, with one codebook for all levels, learnt from the residuals of all."""
+    """As `ema_rvq`, with one codebook for all levels, learnt from the residuals of all.
+
+    One update a step, by the counts and sums of all levels together. RQ-VAE's own code
+    (kakaobrain/rq-vae-transformer) updates the shared codebook after each level of a step, with a
+    decay each: a step decays by decay ** depth, the last level weighs most, and level 2 already
+    chooses from what level 1 has moved. With `decay` set to that power the pace is about the same.
+    """
     return _ema(spec, 1, kmeans.start_shared, learning.pool, learning.pool_candidates)
 
 

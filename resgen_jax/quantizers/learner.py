@@ -52,7 +52,8 @@ class Spec:
     codebook_size: int  # entries of each level's codebook
     decay: float = 0.99  # share that moving averages of counts and sums keep at each step
     smoothing: float = 1e-5  # vectors added to every count
-    # Share of a level's mean count below which a code begins anew; 0 = never.
+    # Share of a level's mean count below which a code begins anew; 0 = never. (In RQ-VAE's own code
+    # a code begins anew whose decayed count falls under 1, whatever the mean.)
     restart_threshold: float = 0.05
     num_start_iterations: int = 10  # of the k-means that starts the codebooks
     # Between vectors and codes, that a device holds at a time.

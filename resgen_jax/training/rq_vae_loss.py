@@ -27,7 +27,11 @@ COMMITMENTS = {
 
 @dataclasses.dataclass(frozen=True)
 class LossSpec:
-    """What is minimised, and how the quantizer joins in."""
+    """What is minimised, and how the quantizer joins in.
+
+    `commitment` "prefix" is the mean over levels, as in RQ-VAE's own code; its paper adds them up,
+    a `commitment_weight` of depth times as much.
+    """
 
     reconstruction: str = "l2"  # how far pixels are from the image's
     reconstruction_weight: float = 1.0  # of that in the loss

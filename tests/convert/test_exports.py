@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from resgen_jax.convert import exports
+from resgen_jax.convert import exports, safetensors_files
 from resgen_jax.core import build, errors
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.tokenizers import rq_vae
@@ -38,6 +38,19 @@ def test_what_was_written_is_read(tmp_path):
     )
     assert json.loads((path / "config.json").read_text())["task"] == "rq_vae"
     assert [entry.name for entry in path.parent.iterdir()] == ["out"]
+
+
+def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path):
+    with pytest.raises(errors.UserError, match=r"params/a/b is not finite \(6 of 6 numbers\)"):
+        exports.write(tmp_path / "out", export(np.nan), {})
+    assert not any(tmp_path.iterdir())
+    exports.write(tmp_path / "out", export(), {})
+    arrays = {"params/a/b": np.array([[1, np.inf, 2], [3, 4, 5]], np.float32)}
+    safetensors_files.write(tmp_path / "out" / "model.safetensors", arrays, {})
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())
+    del fields["export"]["sha256"]
+    (tmp_path / "out" / "config.json").write_text(json.dumps(fields))
+    refused(tmp_path / "out", r"not finite .*: params/a/b \(1 of 6 numbers\)")
 
 
 @pytest.mark.parametrize("name", quantizers.LEARNERS)

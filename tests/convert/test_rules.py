@@ -112,3 +112,27 @@ def test_a_long_list_is_cut_and_counted(arrays):
     arrays |= {f"extra.{index}": np.zeros(1) for index in range(30)}
     with pytest.raises(errors.UserError, match="and 18 more$"):
         apply(arrays)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_arrays_that_are_not_finite_are_named_and_counted(arrays, broken):
+    arrays["fc.bias"] = np.array([0, broken, 1, broken, 2, 3], ml_dtypes.bfloat16)
+    arrays["copy.0"][0, 0] = arrays["copy.1"][0, 0] = broken
+    with pytest.raises(errors.UserError) as caught:
+        apply(arrays)
+    assert str(caught.value) == (
+        "x.pth is no Toy: not finite (download the file again, or take an earlier checkpoint): "
+        "copy.0 (1 of 14 numbers), copy.1 (1 of 14 numbers), fc.bias (2 of 6 numbers)"
+    )
+
+
+def test_numbers_that_float32_cannot_hold_are_not_finite(arrays):
+    arrays["stem.bias"] = np.array([1e39, 0, 1, 2])
+    with pytest.raises(errors.UserError, match=r"stem.bias \(1 of 4 numbers\)$"):
+        apply(arrays)
+
+
+def test_a_rule_may_take_what_is_not_finite(arrays):
+    arrays["copy.0"][0, 0] = arrays["copy.1"][0, 0] = np.inf
+    table = [rule._replace(must_be_finite=rule.target != "table") for rule in RULES]
+    assert apply(arrays, table)["table"][0, 0] == np.inf

@@ -78,14 +78,18 @@ def rq_codebooks(depth, codebook_size, code_dim):
     return names
 
 
-def var_quantizer(num_scales, num_phi, codebook_size, code_dim):
+PHI_NAMES = {"partly": "qresi_ls.{}", "shared": "qresi", "not_shared": "{}"}
+
+
+def var_quantizer(num_scales, num_phi, codebook_size, code_dim, sharing="partly"):
     """The quantizer of VAR's tokenizer, with its buffer."""
     names = {
         "quantize.embedding.weight": (codebook_size, code_dim),
         "quantize.ema_vocab_hit_SV": (num_scales, codebook_size),
     }
     for phi in range(num_phi):
-        names |= layer(f"quantize.quant_resi.qresi_ls.{phi}", code_dim, code_dim, 3, 3)
+        name = f"quantize.quant_resi.{PHI_NAMES[sharing].format(phi)}"
+        names |= layer(name, code_dim, code_dim, 3, 3)
     return names
 
 

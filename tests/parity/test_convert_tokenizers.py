@@ -181,9 +181,9 @@ def nearest(rows, table):
     return torch.cdist(rows[None], table[None])[0].argmin(-1)
 
 
-def images_of(seed):
+def images_of(seed, side=SIDE):
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(2, 3, SIDE, SIDE, generator=generator) * 2 - 1
+    return torch.rand(2, 3, side, side, generator=generator) * 2 - 1
 
 
 def as_ours(images):
@@ -243,23 +243,47 @@ def test_vqgan(tmp_path):
     compare(tokenizer, codes.reshape(2, -1, 1), decoded, images)
 
 
-def test_multi_scale_tokenizer(tmp_path):
+def phi_sharing(sharing, num_scales):
+    """The convolutions by their published names, and which of them each scale takes."""
+    if sharing == "shared":
+        made = torch.nn.Module()
+        made.qresi = conv(CHANNELS, CHANNELS)
+        return made, [made.qresi] * num_scales
+    if sharing == "not_shared":
+        made = torch.nn.ModuleList(conv(CHANNELS, CHANNELS) for _ in range(num_scales))
+        return made, list(made)
+    made = torch.nn.Module()
+    made.qresi_ls = torch.nn.ModuleList(conv(CHANNELS, CHANNELS) for _ in range(2))
+    ticks = np.linspace(1 / 4, 3 / 4, 2)
+    places = np.arange(num_scales) / (num_scales - 1)
+    return made, [made.qresi_ls[int(np.abs(ticks - place).argmin())] for place in places]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "choice"),
+    [("partly", "distance"), ("shared", "distance"), ("not_shared", "direction")],
+)
+def test_multi_scale_tokenizer(tmp_path, sharing, choice):
     torch.manual_seed(2)
-    scales = (1, 3, 8)
-    network = Autoencoder(code_dim=CHANNELS, latent=CHANNELS, bridge=3, is_fused=True)
-    images = images_of(3)
+    scales = (1, 2, 4, 8)
+    network = Autoencoder((1,), CHANNELS, CHANNELS, bridge=3, is_fused=True)
+    images = images_of(3, side=8)
     network.quantize = torch.nn.Module()
     network.quantize.embedding = torch.nn.Embedding(CODES, CHANNELS).requires_grad_(False)
-    network.quantize.quant_resi = torch.nn.Module()
-    phis = torch.nn.ModuleList(conv(CHANNELS, CHANNELS) for _ in scales).requires_grad_(False)
-    network.quantize.quant_resi.qresi_ls = phis
-    network.quantize.register_buffer("ema_vocab_hit_SV", torch.zeros(3, CODES))
+    made, phis = phi_sharing(sharing, len(scales))
+    network.quantize.quant_resi = made.requires_grad_(False)
+    network.quantize.register_buffer("ema_vocab_hit_SV", torch.zeros(4, CODES))
     torch.save(network.state_dict(), tmp_path / "vae.pth")
     table, residual = network.quantize.embedding.weight, network.latents(images).permute(0, 3, 1, 2)
     total, codes = torch.zeros_like(residual), []
     for index, side in enumerate(scales):
         small = functional.interpolate(residual, size=(side, side), mode="area")
-        codes.append(nearest(small.permute(0, 2, 3, 1).reshape(-1, CHANNELS), table))
+        rows = small.permute(0, 2, 3, 1).reshape(-1, CHANNELS)
+        if choice == "direction":
+            rows = functional.normalize(rows, dim=-1)
+            codes.append((rows @ functional.normalize(table, dim=-1).T).argmax(1))
+        else:
+            codes.append(nearest(rows, table))
         large = table[codes[-1]].reshape(2, side, side, -1).permute(0, 3, 1, 2)
         if side != 8:
             large = functional.interpolate(large, size=(8, 8), mode="bicubic")
@@ -267,6 +291,6 @@ def test_multi_scale_tokenizer(tmp_path):
         total, residual = total + added, residual - added
     codes = torch.cat([each.reshape(2, -1) for each in codes], 1)
     decoded = network.images(total.permute(0, 2, 3, 1))
-    export = var.convert(tmp_path / "vae.pth", image_size=SIDE, scales=scales)
+    export = var.convert(tmp_path / "vae.pth", image_size=8, scales=scales, choice=choice)
     tokenizer = open_exported(export, tmp_path / "out")
     compare(tokenizer, codes, decoded, images)

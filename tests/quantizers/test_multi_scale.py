@@ -1,5 +1,6 @@
 """Multi-scale codes against a NumPy loop, and the laws of their prefixes and gradients."""
 
+import dataclasses
 import functools
 
 import jax
@@ -42,7 +43,18 @@ def phi_by_numpy(values, kernel, bias):
     return 0.5 * values + 0.5 * (convolved + bias)
 
 
-def by_numpy(params, latent):
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+# How far each vector is from each of the table.
+AWAY = {
+    "distance": lambda vectors, table: ((vectors[:, :, None] - table) ** 2).sum(-1),
+    "direction": lambda vectors, table: -unit(vectors) @ unit(table).T,
+}
+
+
+def by_numpy(params, latent, choice):
     """Codes of one example and what they add up to after each scale, in float64."""
     table = np.asarray(params["codebook"], np.float64)
     kernels, biases = (np.asarray(params["phi"][name], np.float64) for name in ("kernel", "bias"))
@@ -51,7 +63,7 @@ def by_numpy(params, latent):
     for side, phi in zip((1, 2, 4), (0, 0, 1), strict=True):
         block = 4 // side
         small = residual.reshape(side, block, side, block, CODE_DIM).mean((1, 3))
-        found = ((small[:, :, None] - table) ** 2).sum(-1).argmin(-1)
+        found = AWAY[choice](small, table).argmin(-1)
         matrix = resizing.bicubic_matrix(side, 4).astype(np.float64)
         large = np.einsum("ih,jw,hwc->ijc", matrix, matrix, table[found])
         added = phi_by_numpy(large, kernels[phi], biases[phi])
@@ -61,13 +73,15 @@ def by_numpy(params, latent):
     return np.concatenate(codes), np.stack(sums, -2)
 
 
-def test_codes_and_sums_are_those_of_a_plain_loop(params, latents, key):
+@pytest.mark.parametrize("choice", multi_scale.CHOICES)
+def test_codes_and_sums_are_those_of_a_plain_loop(params, latents, key, choice):
+    spec = dataclasses.replace(SPEC, choice=choice)
     bias = jax.random.normal(key, (2, CODE_DIM))
     params = {**params, "phi": {**params["phi"], "bias": bias}}
-    codes = encode(params, latents, spec=SPEC)
-    sums = partial_sums(params, codes, spec=SPEC)
+    codes = encode(params, latents, spec=spec)
+    sums = partial_sums(params, codes, spec=spec)
     for row, latent in enumerate(latents):
-        expected_codes, expected_sums = by_numpy(params, latent)
+        expected_codes, expected_sums = by_numpy(params, latent, choice)
         np.testing.assert_array_equal(codes[row], expected_codes)
         np.testing.assert_allclose(sums[row], expected_sums, atol=1e-5)
 
@@ -128,6 +142,8 @@ def test_convolutions_are_shared_by_the_nearest_tick():
     assert multi_scale.phi_of_scales(1, 4) == (0,)
     assert multi_scale.phi_of_scales(3, 2) == (0, 0, 1)
     assert multi_scale.phi_of_scales(7, 1) == (0,) * 7
+    for count in range(1, 17):  # none is shared
+        assert multi_scale.phi_of_scales(count, count) == tuple(range(count))
     for num_scales in (4, 9, 13):
         ticks = [1 / 12, 13 / 36, 23 / 36, 11 / 12]
         for scale, phi in enumerate(multi_scale.phi_of_scales(num_scales, 4)):
@@ -180,6 +196,8 @@ def test_bad_arguments_are_told(params, latents, monkeypatch):
         multi_scale.Spec(scales=(1, 4), grid_side=8)
     with pytest.raises(errors.UserError, match="num_phi is 0"):
         multi_scale.Spec(scales=(1, 4), grid_side=4, num_phi=0)
+    with pytest.raises(errors.UserError, match="choice is 'nearest'; known: direction, distance"):
+        multi_scale.Spec(scales=(1, 4), grid_side=4, choice="nearest")
     with pytest.raises(errors.UserError, match="latents are 4 x 3; expected grid_side 4"):
         multi_scale.encode(params, latents[:, :, :3], SPEC)
     with pytest.raises(errors.UserError, match=r"there are 6 codes; expected one of \(1, 5, 21\)"):
