@@ -52,8 +52,10 @@ class Process:
 
     def send(self, number):
         """A signal; nothing happens to a process that has ended."""
-        if self._process.is_alive():
-            os.kill(self._process.pid, number)
+        # The fork server reaps its children: one that ends after the question is gone at once.
+        with contextlib.suppress(ProcessLookupError):
+            if self._process.is_alive():
+                os.kill(self._process.pid, number)
 
     def wait(self, deadline=DEADLINE):
         """The exit code, negative for a signal; killed at the deadline, which raises."""
