@@ -199,7 +199,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         raise
     except (OSError, KeyError, TypeError) as failure:
         raise errors.UserError(
-            f"{path / CONFIG} describes no model of this library ({failure}); convert it again"
+            f"{path / CONFIG} describes no model of this library ({errors.reason(failure)}); "
+            "convert it again"
         ) from failure
 
 

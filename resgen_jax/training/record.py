@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 import resgen_jax
 from resgen_jax.core import errors, trees
-from resgen_jax.data import stream
+from resgen_jax.data import json_files, stream
 
 PyTree = Any
 Arrays = dict[str, Any]  # path, which begins with the field of the train state -> array
@@ -136,8 +136,8 @@ def iterator_state(content: Mapping[str, Any], where: str) -> Any:
     """
     states: Sequence[str] = content["iterators"]
     if len(states) == jax.process_count():
-        return json.loads(states[jax.process_index()])
-    first = json.loads(states[0])
+        return json_files.parse(states[jax.process_index()])
+    first = json_files.parse(states[0])
     if len(set(states)) == 1 and (first is None or stream.NUM_BATCHES in first):
         return first
     raise errors.UserError(
