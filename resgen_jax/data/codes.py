@@ -280,11 +280,18 @@ def _description(path: paths.Path) -> dict[str, Any]:
     for name, kind in (("sha256", dict), ("shards", dict)):
         if not isinstance(description.get(name), kind):
             raise errors.UserError(f"{place} lacks the field {name!r}; encode again")
-    if not all(isinstance(description["shards"].get(part), dict) for part in PARTS):
+    if not all(map(_are_counts, map(description["shards"].get, PARTS))):
         raise errors.UserError(f"{place} lacks the shards of {' or '.join(PARTS)}; encode again")
     for name in (name for part in PARTS for name in description["shards"][part]):
         paths.check_name(name, str(place))
     return description
+
+
+def _are_counts(shards_of_part: Any) -> bool:
+    """Whether it tells the number of records of each shard."""
+    return isinstance(shards_of_part, dict) and all(
+        isinstance(count, int) and count >= 0 for count in shards_of_part.values()
+    )
 
 
 def check_codes(codes: Integer[np.ndarray, "n l q"], codebook_size: int) -> None:

@@ -4,11 +4,12 @@ Each takes a path, reads all that is there, and gives back what warnings it made
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
-import types
 
 import jax
+import tiny_features
 import valid_files
 
 import resgen_jax
@@ -21,12 +22,13 @@ from resgen_jax.training import checkpoint, heartbeat, local_checkpoints, sinks,
 from resgen_jax.training import mesh as meshes
 
 SPEC = sources.Spec("folder", image_size=64, channels=3, batch_size=2, min_classes=1)
-EXTRACTOR = types.SimpleNamespace(
-    network=types.SimpleNamespace(
-        name="toy", num_features=valid_files.NUM_FEATURES, distance_name="FD"
-    ),
-    sha256="0" * 64,
-)
+
+
+@functools.cache
+def extractor():
+    """The network that statistics have to be of."""
+    mesh = meshes.make(meshes.Spec(1, 1, 1), jax.devices()[:1])
+    return tiny_features.extractor(mesh, name="toy", num_features=valid_files.NUM_FEATURES)
 
 
 def weights(path):
@@ -57,7 +59,7 @@ def image_array(path):
 
 def statistics(path):
     """What samples are compared with."""
-    reference.read(path, EXTRACTOR)
+    reference.read(path, extractor())
     reference.images_in(path)
 
 

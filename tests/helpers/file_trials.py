@@ -88,6 +88,8 @@ class Reader:
         if self._process is None:
             self._start()
         self._pipe.send((reader, os.fspath(path)))
+        with contextlib.suppress(EOFError):
+            self._pipe.recv()  # once it has opened the whole ones
         if not self._pipe.poll(DEADLINE):
             self.close()
             return Outcome(False, "", f"still at work after {DEADLINE:.0f} s")
@@ -144,6 +146,7 @@ def _serve(pipe, whole):
                 baseline = max(baseline, _memory("VmRSS"))
                 limit = int(_memory("VmSize") * 2**20) + ADDRESS_SPACE
                 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+            pipe.send("ready")
             pipe.send((_measured(name, pathlib.Path(path), baseline), _memory("VmRSS") - baseline))
             continue
         return

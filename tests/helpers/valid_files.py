@@ -26,6 +26,12 @@ from resgen_jax.training import mesh as meshes
 from resgen_jax.training.state import TrainState
 
 NUM_FEATURES = 4  # of the statistics
+# Networks of few blocks: to trace them is most of what opening a run takes.
+SMALL = tiny_configs.TOKENIZER.replace(
+    '"num_res_blocks": 1',
+    '"num_res_blocks": 0, "num_decoder_res_blocks": 0, "num_middle_blocks": 1, '
+    '"has_middle_attention": False',
+)
 IMAGE_FORMATS = {
     "png": {},
     "jpg": {},
@@ -127,7 +133,7 @@ def codes(path: pathlib.Path) -> pathlib.Path:
 
 def tokenizer_run(path: pathlib.Path) -> pathlib.Path:
     """The run directory of a tokenizer."""
-    return _run(path, tiny_configs.TOKENIZER, [])
+    return _run(path, SMALL, [])
 
 
 def generator_run(path: pathlib.Path) -> pathlib.Path:
@@ -172,7 +178,17 @@ def generator_export(path: pathlib.Path) -> pathlib.Path:
 
 def scales_export(path: pathlib.Path) -> pathlib.Path:
     """A tokenizer of many scales, as of VAR."""
-    model = rq_vae.Spec(image_size=8, channels=1, width=8, multipliers=(1, 1), code_dim=4)
+    model = rq_vae.Spec(
+        image_size=8,
+        channels=1,
+        width=8,
+        multipliers=(1, 1),
+        num_res_blocks=0,
+        num_decoder_res_blocks=0,
+        num_middle_blocks=1,
+        has_middle_attention=False,
+        code_dim=4,
+    )
     scales = multi_scale.Spec(scales=(1, 2, 4), grid_side=4, num_phi=2)
     made = multi_scale_vae.make(model, scales, 6)
     params = _zeros(jax.eval_shape(made.init, jax.random.key(0)))
