@@ -65,7 +65,7 @@ def is_there(path: str) -> bool:
 
 def is_run(place: str) -> bool:
     """Whether a run directory or an export is there."""
-    return (paths.of(place) / run_directory.FILE).is_file()
+    return paths.is_file(paths.of(place) / run_directory.FILE)
 
 
 def check_images(config: ml_collections.ConfigDict) -> None:

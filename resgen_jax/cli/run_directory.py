@@ -68,7 +68,13 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> ml_collections.
             f"{str(workdir)!r} is not a run directory (no {FILE} in it); name one that "
             f"`resgen train --workdir=DIR` made"
         ) from None
-    config = from_json(fields)
+    try:
+        config = from_json(fields)
+    except (ValueError, TypeError) as failure:  # names that no config has
+        raise errors.UserError(
+            f"{path} is damaged ({errors.reason(failure)}); restore it, or train into another "
+            "--workdir"
+        ) from failure
     if task is not None and config.get("task") != task:
         raise errors.UserError(
             f"{workdir} is a run of the task {config.get('task')!r}, but this needs one of {task!r}"

@@ -185,5 +185,5 @@ def _read_study(workdir: paths.Path) -> dict[str, Any]:
         raise
     except (KeyError, TypeError) as failure:
         raise errors.UserError(
-            f"{path} is damaged ({failure}); `resgen scale run` writes it anew"
+            f"{path} is damaged ({errors.reason(failure)}); `resgen scale run` writes it anew"
         ) from failure

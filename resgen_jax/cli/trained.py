@@ -48,6 +48,7 @@ def open_tokenizer(
 ) -> TokenizerRun:
     """The tokenizer of a run or export, on all devices of this machine or on a mesh of theirs."""
     config = _config(workdir, "rq_vae", note)
+    exports.check_sizes(workdir, _shapes(workdir), sections.read(config, "model").num_blocks)
     task, mesh = experiments.tokenizer_task(config), mesh or meshes.make(meshes.Spec())
     step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
     return TokenizerRun(config, task, mesh, step, params, statistics)
@@ -64,6 +65,8 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     fields = json_files.read(path, "start its training again to write it")
     sums = fields.pop("sha256", None)
     meta = places.settle_tokenizer(build.build(codes.Meta, fields, str(path)), workdir, note)
+    sizes = (meta.depth, meta.codebook_size, meta.code_dim)
+    exports.check_sizes(workdir, _shapes(workdir), codebooks=sizes)
     task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())
     step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
     codebooks = statistics["codebooks"]
@@ -80,9 +83,17 @@ def _config(workdir: str | os.PathLike, task: str, note: Note) -> ml_collections
     if exports.SECTION in config:
         with config.unlocked():
             del config[exports.SECTION]
-        sections.complete(config)
+    sections.complete(config)  # of an earlier version, or changed by hand
+    sections.check(config)
     places.settle(config, workdir, note)
     return config
+
+
+def _shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of what was saved, by path; nothing where that is not known."""
+    if exports.is_export(workdir):
+        return exports.shapes(workdir)
+    return checkpoint.shapes(workdir)
 
 
 def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int, Any, Any]:
@@ -114,7 +125,7 @@ def open_tokenizer_for(generator: GeneratorRun, moved_to: str | None, note: Note
 def codes_of(generator: GeneratorRun, moved_to: str | None) -> codes.CodesDataset:
     """The codes that a generator was trained on, where they are or where they have `moved_to`."""
     place = moved_to or generator.config.data.codes
-    if not (paths.of(place) / codes.DESCRIPTION).is_file():
+    if not paths.is_file(paths.of(place) / codes.DESCRIPTION):
         raise errors.UserError(
             f"the generator's codes lay in {place!r}, which is no codes directory now; say where "
             f"they are with --codes=DIR"
@@ -133,7 +144,7 @@ def open_tokenizer_of(
 ) -> TokenizerRun:
     """The tokenizer that made some codes, where it was or where it has `moved_to`."""
     workdir = moved_to or meta.tokenizer
-    if not (paths.of(workdir) / run_directory.FILE).is_file():
+    if not paths.is_file(paths.of(workdir) / run_directory.FILE):
         raise errors.UserError(
             f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
             f"say where it is with --tokenizer=DIR (while training: evaluation.tokenizer)"

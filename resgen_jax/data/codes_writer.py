@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, disks, locks, paths, shards
+from resgen_jax.data import codes, disks, json_files, locks, paths, shards
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -134,7 +134,7 @@ class Unfinished:
     def finished(self, shard: Shard) -> Finished | None:
         """What the journal says of a shard; None if it is still to be written."""
         try:
-            fields = json.loads((self.journal / f"{shard.name}.json").read_text())
+            fields = json_files.parse((self.journal / f"{shard.name}.json").read_bytes())
             found = Finished(**fields)
         except (FileNotFoundError, ValueError, TypeError):  # not yet, or not as it was written
             return None

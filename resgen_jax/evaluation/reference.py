@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths, pipeline, sources, spread
+from resgen_jax.data import json_files, paths, pipeline, sources, spread
 from resgen_jax.evaluation import archive, features, samples
 from resgen_jax.metrics import frechet
 
@@ -150,7 +150,7 @@ def folder_sha256(place: pathlib.Path) -> str:
 
 def _read_facts(path: pathlib.Path) -> dict[str, Any]:
     try:
-        facts = json.loads(str(archive.read(path, META)))
+        facts = json_files.parse(str(archive.read(path, META)))
     except ValueError:  # another program's; a UserError is one too, and tells less than this
         facts = None
     if not isinstance(facts, dict):

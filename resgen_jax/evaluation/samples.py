@@ -1,6 +1,5 @@
 """Images to be measured: an NPZ file as the ADM evaluator takes it, or a folder of files."""
 
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from jaxtyping import UInt8
 
 from resgen_jax.core import errors
 from resgen_jax.data import images as image_data
-from resgen_jax.data import paths, walk
+from resgen_jax.data import json_files, paths, walk
 from resgen_jax.data.sources import Element, Source
 from resgen_jax.evaluation import archive
 
@@ -119,7 +118,7 @@ def sampler_of(path: str) -> dict[str, Any] | None:
     if place.is_dir() or SAMPLER not in archive.names(place):
         return None
     try:
-        settings = json.loads(str(archive.read(place, SAMPLER)))
+        settings = json_files.parse(str(archive.read(place, SAMPLER)))
     except ValueError:  # another program's array, which happens to have this name
         return None
     return settings if isinstance(settings, dict) else None

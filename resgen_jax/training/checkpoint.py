@@ -234,6 +234,21 @@ def restore_some(
     return _newest_good(directory, saved if step is None else [step], load, warn)
 
 
+def shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in a run's newest checkpoint, as its record has them.
+
+    Nothing where there is none on this machine, or a damaged one, of which `restore` tells.
+    """
+    directory, saved = place_of(workdir), steps(workdir)
+    if not saved or mirror.is_needed(directory):
+        return {}
+    storage.silence_orbax()
+    newest = directory / str(saved[-1])
+    with storage.quiet_failure(), contextlib.suppress(Exception):
+        return {name: tuple(entry[0]) for name, entry in _content(newest, newest)["arrays"].items()}
+    return {}
+
+
 def place_of(workdir: str | os.PathLike) -> epath.Path:
     """Where the checkpoints of a run lie."""
     return epath.Path(paths.absolute(workdir)) / FOLDER

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 from resgen_jax.training import checkpoint, processes, work_directory
 from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.state import TrainState
@@ -101,7 +101,8 @@ def _folder(place: str, workdir: str | os.PathLike) -> paths.Path:
     file, mine = paths.of(workdir) / FILE, ""
     if jax.process_index() == 0:
         try:
-            mine = json.loads(file.read_text())["id"]
+            mine = json_files.parse(file.read_bytes())["id"]
+            paths.check_name(mine, os.fspath(file))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             mine = secrets.token_hex(8)
             paths.write(file, (json.dumps({"id": mine}) + "\n").encode())

@@ -124,6 +124,10 @@ def state_shardings(
 ) -> TrainState:
     """Where every array of the task's state goes, in the structure of the state."""
     abstract = jax.eval_shape(task.init, jax.random.key(0) if key is None else key)
+    return _shardings_of(abstract, mesh, task, rules)
+
+
+def _shardings_of(abstract: TrainState, mesh: Mesh, task: Task, rules: Mapping) -> TrainState:
     params = tree_shardings(mesh, abstract.params, task.axes(), rules)
     return TrainState(
         step=replicated(mesh),
@@ -136,10 +140,11 @@ def state_shardings(
 
 def abstract_state(mesh: Mesh, task: Task, rules: Mapping = RULES) -> TrainState:
     """Shapes, types and shardings of the task's state: what a checkpoint is restored into."""
+    abstract = jax.eval_shape(task.init, jax.random.key(0))  # once: it traces the whole network
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(task.init, jax.random.key(0)),
-        state_shardings(mesh, task, rules=rules),
+        abstract,
+        _shardings_of(abstract, mesh, task, rules),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.data import json_files, paths
 from resgen_jax.training import events
 
 FILE = "metrics.jsonl"
@@ -144,8 +144,8 @@ def check_wandb(project: str) -> None:
 def _wandb_id(workdir: paths.Path) -> str:
     """The id of the run, kept in its directory."""
     file = workdir / WANDB_FILE
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-        return json.loads(file.read_text())["id"]
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return str(json_files.parse(file.read_bytes())["id"])
     made = secrets.token_hex(8)
     paths.write(file, (json.dumps({"id": made}) + "\n").encode())
     return made
@@ -154,5 +154,5 @@ def _wandb_id(workdir: paths.Path) -> str:
 def _config_of(workdir: paths.Path) -> dict[str, Any]:
     """What the run directory says of the run; nothing where the loop was called without one."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return json.loads((workdir / "config.json").read_text())
+        return json_files.parse((workdir / "config.json").read_bytes())
     return {}
