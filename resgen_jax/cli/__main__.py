@@ -121,11 +121,17 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import agreeing, compile_cache, flags, joining
+    from resgen_jax.cli import actions, agreeing, compile_cache, compiling, flags, joining, progress
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
-    parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
-    module.add_flags(parser)
+    if known := getattr(module, "ACTIONS", None):
+        if actions.is_help(arguments, known):
+            print(actions.help_text(name, VERBS[name].purpose, known))
+            return 0
+        parser, arguments = actions.parser_of(name, known, arguments)
+    else:
+        parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
+        module.add_flags(parser)
     values, overrides = parser.parse(arguments)
     if values is None:
         print(parser.format_help())
@@ -134,7 +140,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout, _say)
     agreeing.on_command(name, values, overrides, _say)
-    return module.run(values, overrides) or 0
+    with compiling.told(progress.say):
+        return module.run(values, overrides) or 0
 
 
 def help_text() -> str:

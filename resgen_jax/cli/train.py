@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from resgen_jax.cli import (
     synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import inspection, interruption, loop, processes
+from resgen_jax.training import flops, inspection, interruption, loop, processes
 from resgen_jax.training.state import TrainState
 
 STOPPED = 3
@@ -33,13 +33,14 @@ NEXT = {
     "rq_vae": "encode",
     "resgen": "sample",
 }
+TFLOPS = "tflops_per_device"
 # What stands beside the bar, where the task measures it.
 SHOWN = {
     "loss": "loss",
     "code_loss": "code loss",
     "held_out/loss": "held-out loss",
     "examples_per_second": "images/s",
-    "tflops_per_device": "TFLOP/s/device",
+    TFLOPS: "TFLOP/s/device",
     "mfu": "MFU",
 }
 IMPORTED = time.perf_counter()
@@ -151,8 +152,7 @@ def _train(
             if event.message:
                 report.note(event.message)
                 return
-            values = {SHOWN[name]: event.metrics[name] for name in SHOWN if name in event.metrics}
-            report(event.step, values)
+            report(event.step, shown(event.metrics))
             if not has_no_data:
                 remark(event.metrics)
 
@@ -170,6 +170,14 @@ def _train(
             began=began,
             begin=experiment.begin,
         )
+
+
+def shown(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What stands beside the bar, by the words it has there."""
+    found = {name: metrics[name] for name in SHOWN if name in metrics}
+    if found.get(TFLOPS, 0.0) < flops.TELLING:
+        found.pop(TFLOPS, None)
+    return {SHOWN[name]: value for name, value in found.items()}
 
 
 def _codebook_size(task: Any) -> int:

@@ -24,7 +24,7 @@ def no_work(monkeypatch):
         (weights, "load"),
     ):
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setitem(scale.ACTIONS, "count", work)
+    monkeypatch.setitem(scale.ACTIONS, "count", scale.ACTIONS["count"]._replace(run=work))
 
 
 @pytest.mark.parametrize(
