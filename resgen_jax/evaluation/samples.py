@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from resgen_jax.evaluation import archive
 KEYS = ("arr_0", "images")  # of the ADM evaluator, and of `resgen sample`
 SAMPLER = "sampler"  # JSON: the settings by which the images were drawn
 FOLDER_SEED = 0  # of the order of a folder's files
+SHEETS = re.compile(r"samples(_adm)?(-[0-9]+)?\.png")  # of `resgen sample`, beside their arrays
 SHOWN_ROWS = 64  # looked at to say what is wrong with an array
 
 
@@ -103,8 +105,15 @@ def open_images(
 
 
 def look_below(place: pathlib.Path) -> walk.Found:
-    """What `walk` finds below a folder; UserError if that is no image."""
+    """What `walk` finds below a folder; UserError if that is no image, or one of many samples."""
     found = walk.find(place)
+    for file in found.files:
+        arrays = file.with_suffix(".npz")
+        if SHEETS.fullmatch(file.name) and arrays.is_file():
+            raise errors.UserError(
+                f"{file} is a picture of many samples, which are not images of their own; in place "
+                f"of the folder name the file of their arrays, e.g. {arrays}"
+            )
     if not found.files:
         raise errors.UserError(
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
