@@ -21,3 +21,8 @@ def shown(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def line(text: str) -> str:
+    """The same with line ends escaped, too: a name that holds one does not look like two."""
+    return shown(text).replace("\n", "\\n")

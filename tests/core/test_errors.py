@@ -17,3 +17,9 @@ from resgen_jax.core import errors
 def test_what_a_terminal_would_act_on_is_escaped(text, expected):
     assert errors.shown(text) == expected
     assert str(errors.UserError(text)) == expected
+
+
+def test_a_name_with_a_line_end_stays_on_its_line():
+    assert errors.line("skipped: a\nresgen train: done\x07.png") == (
+        r"skipped: a\nresgen train: done\x07.png"
+    )
