@@ -159,6 +159,11 @@ def encode(
     if _is_done(unfinished, place) and not again:
         progress.say(f"{output} holds these codes already; --again encodes them anew")
         return
+    if codes.plan_of(place) not in (None, plan.sha256()):
+        progress.say(
+            f"{output} holds other codes, which these replace once they are whole; to keep them, "
+            f"stop and name another --output"
+        )
     if jax.process_index() > 0:
         _meet("begun")
         work.run()
