@@ -107,19 +107,23 @@ def open_images(
 def look_below(place: pathlib.Path) -> walk.Found:
     """What `walk` finds below a folder; UserError if that is no image, or one of many samples."""
     found = walk.find(place)
-    for file in found.files:
-        arrays = file.with_suffix(".npz")
-        if SHEETS.fullmatch(file.name) and arrays.is_file():
-            raise errors.UserError(
-                f"{file} is a picture of many samples, which are not images of their own; in place "
-                f"of the folder name the file of their arrays, e.g. {arrays}"
-            )
+    sheets = [file for file in found.files if _is_sheet(file)]
+    if sheets:
+        sheet = min(sheets, key=lambda file: (len(file.name), file))  # earlier ones have a number
+        raise errors.UserError(
+            f"{sheet} is a picture of many samples, which are not images of their own; in place "
+            f"of the folder name the file of their arrays, e.g. {sheet.with_suffix('.npz')}"
+        )
     if not found.files:
         raise errors.UserError(
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
             "an NPZ file"
         )
     return found
+
+
+def _is_sheet(file: pathlib.Path) -> bool:
+    return bool(SHEETS.fullmatch(file.name)) and file.with_suffix(".npz").is_file()
 
 
 def sampler_of(path: str) -> dict[str, Any] | None:

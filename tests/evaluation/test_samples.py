@@ -113,6 +113,10 @@ def test_a_picture_of_samples_is_none_of_them(tmp_path, pixels):
     np.savez(tmp_path / "samples-2.npz", pixels)
     with pytest.raises(errors.UserError, match=r"name the file .* e\.g\. .*samples-2\.npz"):
         samples.open_images(str(tmp_path))
+    Image.fromarray(pixels[0]).save(tmp_path / "samples.png")
+    np.savez(tmp_path / "samples.npz", pixels)
+    with pytest.raises(errors.UserError, match=r"e\.g\. .*/samples\.npz$"):
+        samples.open_images(str(tmp_path))
 
 
 def test_files_of_too_many_pixels_are_refused_unread(tmp_path, pixels, monkeypatch):
