@@ -186,7 +186,7 @@ def _leave_others(code: int, failure: BaseException) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(errors.shown(line), file=sys.stderr, flush=True)
 
 
 def _quiet_libraries() -> None:

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.cli import run_data, sections, starting_point
+from resgen_jax.cli import agreeing, run_data, sections, starting_point
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
@@ -225,6 +225,7 @@ def _open_images(config, mesh: Mesh, workdir: paths.Path, note: Note):
     dataset = sources.open_images(spec)
     begin = starting_point.begin(config, task, mesh, workdir, note)
     found = {"train": dataset.train.fingerprint(), "held_out": dataset.held_out.fingerprint()}
+    agreeing.on_data({f"the images ({part})": text for part, text in found.items()})
     run_data.start_or_continue_on_images(workdir, config, found)
     iterator = train_iterator(config, dataset.train, mesh, note)
     _say_held_out(config, dataset.held_out, len(dataset.class_names), note)
@@ -235,6 +236,7 @@ def _open_codes(config, mesh: Mesh, workdir: paths.Path, note: Note):
     dataset = read_codes(config)
     task = generator_task(config, dataset.meta, dataset.codebooks)
     begin = starting_point.begin(config, task, mesh, workdir, note)
+    agreeing.on_data({f"the codes ({name})": text for name, text in dataset.sha256.items()})
     description = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
     run_data.start_or_continue_on_codes(workdir, config, CODES_FILE, description)
     iterator = train_iterator(config, dataset.train, mesh, note)

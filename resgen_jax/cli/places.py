@@ -9,6 +9,7 @@ from collections.abc import Callable
 import ml_collections
 
 from resgen_jax.cli import run_directory
+from resgen_jax.convert import exports, own_tokenizer
 from resgen_jax.core import errors
 from resgen_jax.data import codes, json_files, paths, patterns
 
@@ -39,17 +40,35 @@ def find(hint: str, near: str | os.PathLike, is_it: Callable[[str], bool]) -> st
 
 def settle(config: ml_collections.ConfigDict, workdir: str | os.PathLike, note: Note) -> None:
     """Sets the places of a run's data to where they lie now; what is not found stays as it is."""
-    checks = dict.fromkeys(OF_IMAGES, is_there) | {"codes": _are_codes_of(workdir)}
-    for field, is_it in checks.items():
-        hint = config.data.get(field)
-        found = find(hint, workdir, is_it) if hint else None
-        if found and found != hint:
-            note(f"data.{field} of {workdir} is not {hint} any more: taken from {found}")
-            config.data[field] = found
+    _settle(config, workdir, note, _are_codes_of(workdir))
+
+
+def settle_missing(
+    config: ml_collections.ConfigDict, workdir: str | os.PathLike, note: Note
+) -> None:
+    """The same for a run that goes on by a config of the user's: what is there is left alone.
+
+    Whether that is what the run began with is asked when it is opened.
+    """
+    if not is_run(os.fspath(workdir)):
+        return
+    given, are_its_codes = config.data.get("codes"), _are_codes_of(workdir)
+
+    def is_it(place: str) -> bool:
+        is_given = place == given and (paths.of(place) / codes.DESCRIPTION).is_file()
+        return is_given or are_its_codes(place)
+
+    _settle(config, workdir, note, is_it)
 
 
 def settle_tokenizer(meta: codes.Meta, near: str | os.PathLike, note: Note) -> codes.Meta:
-    """With where the tokenizer of some codes lies now; as it is, if that is not found."""
+    """With where the tokenizer of some codes lies now; as it is, if that is not found.
+
+    An export has its own inside, which is the one that made its codes whatever became of the run.
+    """
+    inside = paths.of(near) / own_tokenizer.FOLDER
+    if exports.is_export(near) and exports.is_export(inside):
+        return dataclasses.replace(meta, tokenizer=os.fspath(inside))
     found = find(meta.tokenizer, near, is_run) if meta.tokenizer else None
     if not found or found == meta.tokenizer:
         return meta
@@ -76,6 +95,21 @@ def check_images(config: ml_collections.ConfigDict) -> None:
             f"the tokenizer's own images lay in {place}, which is not there; say where they are "
             f"now with --images=DIR"
         )
+
+
+def _settle(
+    config: ml_collections.ConfigDict,
+    workdir: str | os.PathLike,
+    note: Note,
+    are_codes: Callable[[str], bool],
+) -> None:
+    checks = dict.fromkeys(OF_IMAGES, is_there) | {"codes": are_codes}
+    for field, is_it in checks.items():
+        hint = config.data.get(field)
+        found = find(hint, workdir, is_it) if hint else None
+        if found and found != hint:
+            note(f"data.{field} of {workdir} is not {hint} any more: taken from {found}")
+            config.data[field] = found
 
 
 def _are_codes_of(workdir: str | os.PathLike) -> Callable[[str], bool]:

@@ -12,7 +12,7 @@ import ml_collections
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.core import errors
 from resgen_jax.data import fingerprints, json_files, paths
-from resgen_jax.training import checkpoint, local_checkpoints
+from resgen_jax.training import local_checkpoints, restoring
 
 FILE = "data.json"  # of images; of codes it is a copy of their description
 ACCEPT = "--config.train.accept_data="
@@ -75,7 +75,7 @@ def start_or_continue_on_codes(
 
 def has_begun(workdir: paths.Path) -> bool:
     """Whether anything that was learnt is saved; until then the data may be mended."""
-    return (workdir / local_checkpoints.FILE).is_file() or bool(checkpoint.steps(workdir))
+    return (workdir / local_checkpoints.FILE).is_file() or bool(restoring.steps(workdir))
 
 
 def _known(path: paths.Path) -> dict[str, Any] | None:

@@ -3,19 +3,26 @@
 import argparse
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import numpy as np
 
-from resgen_jax.cli import flags, inpainting, progress, run_directory, sampling, trained
+from resgen_jax.cli import (
+    flags,
+    inpainting,
+    progress,
+    run_directory,
+    sample_files,
+    sampling,
+    trained,
+)
 from resgen_jax.core import errors
 from resgen_jax.data import paths
 from resgen_jax.evaluation import archive, pictures
-from resgen_jax.evaluation import samples as sample_files
 from resgen_jax.generators import confidence, proposals
 
-PICTURE, ARRAYS, SEAM = "samples.png", "samples.npz", "seam.json"
-ADM, ADM_ARRAYS = "adm", "samples_adm.npz"
+ADM = "adm"
 NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
 
 
@@ -85,7 +92,10 @@ def add_knobs(parser: flags.Parser) -> None:
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
-    """Writes samples.png, samples.npz and with --keep seam.json, and says where they are."""
+    """Writes samples.png, samples.npz and with --keep seam.json, and says where they are.
+
+    Other samples that lie there already are kept under other names.
+    """
     del overrides
     workdir = flags.require(values, "workdir", "the generator's run directory", "runs/generator")
     if bool(values.keep) != bool(values.keep_from):
@@ -101,8 +111,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         count = NUM_FILLED_IN if values.keep else NUM_SAMPLES
     flags.at_least("num_samples", count, 1)
     output = paths.of(values.output or workdir)
-    names = (PICTURE, ADM_ARRAYS) if values.npz == ADM else (PICTURE, ARRAYS)
-    run_directory.check_writable(output, *names, *([SEAM] if values.keep else []))
+    files = (sample_files.adm if values.npz == ADM else sample_files.ours)(output)
+    run_directory.check_writable(output, *files.names)
 
     generator = trained.open_generator(workdir, progress.say)
     class_names = generator.meta.class_names
@@ -113,8 +123,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     if values.npz == ADM:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        _write_adm(generator, tokenizer, spec, labels, values, output)
+        _write_adm(generator, tokenizer, spec, labels, values, files)
         return
+    seam = None
     if values.keep:
         is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
         tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
@@ -124,25 +135,47 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         samples, picture, seam = inpainting.fill_in(
             generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
         )
-        run_directory.write_json(output / SEAM, seam)
-        for line in inpainting.told(seam):
-            progress.result(line)
     else:
         labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
         tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
         samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
         picture = pictures.samples(samples.images, samples.labels, class_names)
-    run_directory.save_picture(output / PICTURE, picture)
+    _write(files, generator, spec, values, samples, picture, seam)
+    if seam is not None:
+        for line in inpainting.told(seam):
+            progress.result(line)
+    progress.result(f"picture: {output / files.picture}")
+    progress.result(f"arrays:  {output / files.arrays} (images, labels, codes)")
+
+
+def _write(files: sample_files.Files, generator, spec, values, samples, picture, seam) -> None:
+    """Samples that are in memory."""
+    content = sample_files.Sum(samples.labels)
+    content.add(samples.images)
+    content.add(samples.codes)
+    files.keep_others(str(content), progress.say)
+    if seam is not None:
+        run_directory.write_json(files.output / sample_files.SEAM, seam)
+    run_directory.save_picture(files.output / files.picture, picture)
     run_directory.save_arrays(
-        output / ARRAYS, **samples._asdict(), class_names=list(class_names), seed=values.seed
+        files.output / files.arrays,
+        **samples._asdict(),
+        class_names=list(generator.meta.class_names),
+        seed=values.seed,
+        sampler=json.dumps(_settings(generator, spec, values)),
+        sha256=str(content),
     )
-    progress.result(f"picture: {output / PICTURE}")
-    progress.result(f"arrays:  {output / ARRAYS} (images, labels, codes)")
 
 
-def _write_adm(generator, tokenizer, spec, labels, values, output: paths.Path) -> None:
+def _settings(generator, spec, values) -> dict[str, Any]:
+    """How samples are drawn, for whoever measures or finds them later."""
+    drawn = {**dataclasses.asdict(spec), "seed": values.seed, "labels": values.labels}
+    return drawn | {"step": generator.step}
+
+
+def _write_adm(generator, tokenizer, spec, labels, values, files: sample_files.Files) -> None:
     """Draws in shuffled order straight into the file, and shows the first few."""
-    meta, seed = generator.meta, values.seed
+    meta, seed, output = generator.meta, values.seed, files.output
     order = np.random.default_rng(seed).permutation(len(labels))
     batches = sampling.Drawer(generator.task, spec, tokenizer).stream(
         generator.mesh,
@@ -153,32 +186,34 @@ def _write_adm(generator, tokenizer, spec, labels, values, output: paths.Path) -
         values.batch_size,
         order=order,
     )
-    shown, done = [], 0
+    shown, done, content = [], 0, sample_files.Sum(labels[order])
     shape = (len(labels), meta.image_size, meta.image_size, 3)
     with (
         progress.phase("sample", len(labels)) as report,
-        archive.writing(output / ADM_ARRAYS, is_on=jax.process_index() == 0) as out,
+        archive.writing(output / files.arrays, is_on=jax.process_index() == 0) as out,
     ):
         out.array("labels", labels[order])
         out.array("class_names", list(meta.class_names))
         out.array("seed", seed)
-        settings = {**dataclasses.asdict(spec), "seed": seed, "labels": values.labels}
-        out.array(sample_files.SAMPLER, json.dumps(settings | {"step": generator.step}))
+        out.array("sampler", json.dumps(_settings(generator, spec, values)))
         out.array("order", order)  # row i is sample order[i]; shuffled by NumPy from the seed
         with out.rows("arr_0", np.uint8, shape) as append:
             for batch in batches:
                 images = trained.fetch(batch.images)[: batch.count]
                 append(np.broadcast_to(images, (len(images), *shape[1:])))
+                content.add(images)
                 shown += list(images[: NUM_SHOWN - len(shown)])
                 done += batch.count
                 report(done)
+        out.array("sha256", str(content))
+        files.keep_others(str(content), progress.say)
     picture = pictures.samples(np.stack(shown), labels[order[: len(shown)]], meta.class_names)
-    run_directory.save_picture(output / PICTURE, picture)
-    progress.result(f"picture: {output / PICTURE}")
-    progress.result(f"arrays:  {output / ADM_ARRAYS} (arr_0, labels, order)")
-    samples, where = output / ADM_ARRAYS, ""
+    run_directory.save_picture(output / files.picture, picture)
+    progress.result(f"picture: {output / files.picture}")
+    progress.result(f"arrays:  {output / files.arrays} (arr_0, labels, order)")
+    samples, where = output / files.arrays, ""
     if paths.is_remote(output):  # they are mapped into memory
-        samples, where = ADM_ARRAYS, " (on a copy of it)"
+        samples, where = files.arrays, " (on a copy of it)"
     progress.result(
         f"next:    resgen evaluate {flags.written('samples', samples)} --reference=FILE.npz{where}"
     )

@@ -9,14 +9,14 @@ import numpy as np
 
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.data import paths
-from resgen_jax.training import checkpoint, optimizer
+from resgen_jax.training import optimizer, restoring
 
 NUM_PROBES = 16
 
 
 def change(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> str | None:
     """The rate before and after, and how to keep it; None where nothing changes."""
-    saved = checkpoint.steps(workdir)
+    saved = restoring.steps(workdir)
     if not saved or not (paths.of(workdir) / run_directory.FILE).is_file():
         return None
     before = run_directory.read(workdir, config.task)

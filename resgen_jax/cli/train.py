@@ -16,6 +16,7 @@ from resgen_jax.cli import (
     flags,
     noise,
     online_evaluation,
+    places,
     progress,
     remarks,
     schedules,
@@ -131,6 +132,7 @@ def _train(
         experiment, more = synthetic.open_experiment(config, workdir), ()
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
+        places.settle_missing(config, workdir, notes)
         new_rates = schedules.change(config, workdir)
         experiment = experiments.open_experiment(config, workdir, notes)
         if new_rates:

@@ -13,8 +13,8 @@ from resgen_jax.cli import experiments, noise, places, run_directory, sections
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes, json_files, paths
-from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
 from resgen_jax.training import mesh as meshes
+from resgen_jax.training import resgen_task, restoring, rq_vae_task
 
 Note = experiments.Note
 
@@ -93,7 +93,7 @@ def _shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     """The shapes of what was saved, by path; nothing where that is not known."""
     if exports.is_export(workdir):
         return exports.shapes(workdir)
-    return checkpoint.shapes(workdir)
+    return restoring.shapes(workdir)
 
 
 def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int, Any, Any]:
@@ -103,7 +103,7 @@ def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int
         found = exports.read(workdir, wanted)
         step = exports.describe(workdir).get("step", 0)
         return step, found["params"], found["statistics"]
-    step, found = checkpoint.restore_params(workdir, abstract, warn=note)
+    step, found = restoring.restore_params(workdir, abstract, warn=note)
     return step, found["average_params"], found["statistics"]
 
 

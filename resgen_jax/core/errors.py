@@ -34,3 +34,8 @@ def reason(failure: BaseException) -> str:
     """What another library's error says, in a short line, for a message of ours."""
     text = " ".join(str(failure).split())
     return text[:LONGEST_REASON] or type(failure).__name__
+
+
+def line(text: str) -> str:
+    """The same with line ends escaped, too: a name that holds one does not look like two."""
+    return shown(text).replace("\n", "\\n")

@@ -1,6 +1,7 @@
 """Images to be measured: an NPZ file as the ADM evaluator takes it, or a folder of files."""
 
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from resgen_jax.evaluation import archive
 KEYS = ("arr_0", "images")  # of the ADM evaluator, and of `resgen sample`
 SAMPLER = "sampler"  # JSON: the settings by which the images were drawn
 FOLDER_SEED = 0  # of the order of a folder's files
+SHEETS = re.compile(r"samples(_adm)?(-[0-9]+)?\.png")  # of `resgen sample`, beside their arrays
 SHOWN_ROWS = 64  # looked at to say what is wrong with an array
 
 
@@ -102,14 +104,25 @@ def open_images(
 
 
 def look_below(place: pathlib.Path) -> walk.Found:
-    """What `walk` finds below a folder; UserError if that is no image."""
+    """What `walk` finds below a folder; UserError if that is no image, or one of many samples."""
     found = walk.find(place)
+    sheets = [file for file in found.files if _is_sheet(file)]
+    if sheets:
+        sheet = min(sheets, key=lambda file: (len(file.name), file))  # earlier ones have a number
+        raise errors.UserError(
+            f"{sheet} is a picture of many samples, which are not images of their own; in place "
+            f"of the folder name the file of their arrays, e.g. {sheet.with_suffix('.npz')}"
+        )
     if not found.files:
         raise errors.UserError(
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
             "an NPZ file"
         )
     return found
+
+
+def _is_sheet(file: pathlib.Path) -> bool:
+    return bool(SHEETS.fullmatch(file.name)) and file.with_suffix(".npz").is_file()
 
 
 def sampler_of(path: str) -> dict[str, Any] | None:

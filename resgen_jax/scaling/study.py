@@ -7,7 +7,7 @@ from typing import Any
 
 from resgen_jax.core import build, errors
 from resgen_jax.data import paths
-from resgen_jax.training import checkpoint, writer
+from resgen_jax.training import restoring, writer
 
 UNITS = ("flops", "examples")
 HELD_OUT = "held_out"
@@ -126,7 +126,7 @@ def status(workdir: paths.Path, num_steps: int) -> str:
 
     The checkpoint counts too: a run killed between the two has its last steps taken again.
     """
-    if num_steps in checkpoint.steps(workdir) and held_out(workdir, num_steps):
+    if num_steps in restoring.steps(workdir) and held_out(workdir, num_steps):
         return DONE
     return BEGUN if (workdir / "config.json").exists() else NEW
 

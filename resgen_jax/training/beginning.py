@@ -7,7 +7,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from resgen_jax.core import errors
-from resgen_jax.training import checkpoint, programs, record, rq_vae_loss
+from resgen_jax.training import programs, record, restoring, rq_vae_loss
 from resgen_jax.training.state import PyTree, Task, TrainState
 
 Begin = Callable[[Task, Mesh, int], TrainState]
@@ -32,7 +32,7 @@ def learnt(
     abstract: TrainState,
     *,
     step: int | None = None,
-    warn: checkpoint.Warn = lambda text: None,
+    warn: restoring.Warn = lambda text: None,
 ) -> tuple[int, Fields]:
     """Step of a run, its parameters, their average and its codebooks, placed as `abstract` says.
 
@@ -57,7 +57,7 @@ def learnt(
             )
         return record.flatten(parts)
 
-    found, arrays = checkpoint.restore_some(workdir, choose, step=step, warn=warn)
+    found, arrays = restoring.restore_some(workdir, choose, step=step, warn=warn)
     return found, record.unflatten(arrays, parts)
 
 

@@ -1,36 +1,19 @@
-"""Checkpoints: saved behind the training's back, checked on the way in, kept by rule."""
+"""Checkpoints: saved behind the training's back, and kept by rule."""
 
 import concurrent.futures
 import contextlib
-import dataclasses
-import gc
 import os
-import pathlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from etils import epath
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from resgen_jax.core import errors
 from resgen_jax.data import paths
-from resgen_jax.training import mirror, processes, record, storage
-from resgen_jax.training.state import PyTree, TrainState
+from resgen_jax.training import mirror, processes, record, restoring, storage
+from resgen_jax.training.state import TrainState
 
-Warn = Callable[[str], None]
-# From the signatures of the arrays that were saved to those that are wanted, abstract, by path.
-Choose = Callable[[Mapping[str, Sequence[Any]]], Mapping[str, Any]]
-FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
-FOLDER = "checkpoints"
 DAMAGED = "damaged-"
-COMMITTED = "commit_success.txt"  # what orbax puts last into a checkpoint in gs://
-
-
-class NoneGood(errors.UserError):
-    """There are checkpoints, and all are damaged."""
 
 
 class Checkpoints:
@@ -48,7 +31,7 @@ class Checkpoints:
         keep_every: int = 0,
         facts: Mapping[str, Any] | None = None,
     ):
-        self.directory = place_of(workdir)
+        self.directory = restoring.place_of(workdir)
         self._facts = dict(facts or {})
         self.is_measured = True
         self._mirror, self._uploads, self._upload = None, None, None
@@ -110,7 +93,7 @@ class Checkpoints:
         `is_measured` False: there was no time to measure this state, which the run then still owes.
         Raises UserError if this one or the one before could not be written; older ones stay.
         """
-        arrays = record.flatten({name: getattr(state, name) for name in FIELDS})
+        arrays = record.flatten({name: getattr(state, name) for name in restoring.FIELDS})
         where = None if iterator is None else iterator.get_state()
         sealed = record.make(arrays, self._facts, where, is_measured)
         self._wait_for_upload()  # of the one before, which would make room for this one
@@ -149,7 +132,7 @@ class Checkpoints:
                 self._mirror.close()
 
     def restore(
-        self, abstract: TrainState, iterator: Any = None, warn: Warn = lambda text: None
+        self, abstract: TrainState, iterator: Any = None, warn: restoring.Warn = lambda text: None
     ) -> TrainState | None:
         """The newest state that is undamaged, placed as `abstract` says; None if none was saved.
 
@@ -161,8 +144,10 @@ class Checkpoints:
         steps = self._steps()
         if not steps:
             return None
-        expected = {name: getattr(abstract, name) for name in FIELDS}
-        step, (content, fields) = _newest_good(self.directory, steps, _loader(expected), warn)
+        expected = {name: getattr(abstract, name) for name in restoring.FIELDS}
+        step, (content, fields) = restoring.newest_good(
+            self.directory, steps, restoring.loader(expected), warn
+        )
         where = str(self.directory / str(step))
         record.check_facts(content, self._facts, where)
         self.is_measured = content["is_measured"]
@@ -188,82 +173,6 @@ class Checkpoints:
         self._manager.reload()
 
 
-def restore_params(
-    workdir: str | os.PathLike,
-    abstract: TrainState,
-    *,
-    names: Sequence[str] = ("average_params", "statistics"),
-    warn: Warn = lambda text: None,
-) -> tuple[int, dict[str, PyTree]]:
-    """The step and some fields of the newest undamaged state of a run, which stays untouched.
-
-    Each array is placed as its leaf of `abstract` says, on any mesh. Raises UserError if the run
-    has no checkpoint, none that is good, or one of another configuration.
-    """
-    directory, saved = place_of(workdir), steps(workdir)
-    if not saved:
-        raise errors.UserError(f"{directory} holds no checkpoint: train first, or change --workdir")
-    storage.silence_orbax()
-    expected = {name: getattr(abstract, name) for name in names}
-    step, (_, fields) = _newest_good(directory, saved, _loader(expected), warn)
-    return step, fields
-
-
-def restore_some(
-    workdir: str | os.PathLike,
-    choose: Choose,
-    *,
-    step: int | None = None,
-    warn: Warn = lambda text: None,
-) -> tuple[int, record.Arrays]:
-    """The step and some arrays of a run's newest undamaged state, or of that at `step`, by path.
-
-    `choose` is asked which, and may refuse. Raises UserError where there is no such checkpoint.
-    """
-    directory, saved = place_of(workdir), steps(workdir)
-    if not saved or step not in (None, *saved):
-        there = f"those of steps {', '.join(map(str, saved))}" if saved else "none"
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise errors.UserError(f"{directory} was to hold {wanted}, but it holds {there}")
-    storage.silence_orbax()
-
-    def load(path: epath.Path, where: epath.Path) -> record.Arrays:
-        content = _content(path, where)
-        return _arrays(path, content, choose(content["arrays"]))
-
-    return _newest_good(directory, saved if step is None else [step], load, warn)
-
-
-def shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays in a run's newest checkpoint, as its record has them.
-
-    Nothing where there is none on this machine, or a damaged one, of which `restore` tells.
-    """
-    directory, saved = place_of(workdir), steps(workdir)
-    if not saved or mirror.is_needed(directory):
-        return {}
-    storage.silence_orbax()
-    newest = directory / str(saved[-1])
-    with storage.quiet_failure(), contextlib.suppress(Exception):
-        return {name: tuple(entry[0]) for name, entry in _content(newest, newest)["arrays"].items()}
-    return {}
-
-
-def place_of(workdir: str | os.PathLike) -> epath.Path:
-    """Where the checkpoints of a run lie."""
-    return epath.Path(paths.absolute(workdir)) / FOLDER
-
-
-def steps(workdir: str | os.PathLike) -> list[int]:
-    """The steps of a run that have a checkpoint, oldest first."""
-    directory = place_of(workdir)
-    if mirror.is_needed(directory):
-        return mirror.steps(directory)
-    if paths.is_remote(directory):
-        return mirror.steps(directory, COMMITTED)
-    return sorted(int(name) for name in paths.names_in(directory) if name.isdigit())
-
-
 def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[int]]:
     """The rule that orbax has for disks, for the steps in a bucket."""
 
@@ -272,81 +181,3 @@ def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[in
         return for_good | set(sorted(there)[-keep_last:])
 
     return keeps
-
-
-def _newest_good(
-    directory: epath.Path,
-    steps: Sequence[int],
-    load: Callable[[epath.Path, epath.Path], Any],
-    warn: Warn,
-) -> tuple[int, Any]:
-    """The newest step that can be loaded, from a path on this machine, and what was loaded."""
-    for step in sorted(steps, reverse=True):
-        with storage.quiet_failure():
-            try:
-                loaded, reason = _fetch_and_load(directory / str(step), load), None
-            except (errors.UserError, mirror.UnreachableError):
-                raise
-            except Exception as error:  # the types of a damaged file's errors vary widely
-                loaded, reason = None, _short(error)
-            if loaded is None:
-                gc.collect()
-        if _agree(loaded is not None):
-            return step, loaded
-        warn(f"checkpoint {directory / str(step)} is damaged ({reason}); trying the one before")
-    raise NoneGood(
-        f"no checkpoint in {directory} can be read (tried {', '.join(map(str, steps))}): "
-        "restore a copy, or delete the folder to start afresh"
-    )
-
-
-def _fetch_and_load(path: epath.Path, load: Callable[[epath.Path, epath.Path], Any]) -> Any:
-    """From where it lies, or from a copy on this machine where orbax cannot read there."""
-    if not mirror.is_needed(path):
-        return load(path, path)
-    with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
-        mirror.fetch(path, pathlib.Path(folder) / path.name)
-        return load(epath.Path(folder) / path.name, path)
-
-
-def _loader(expected: Mapping[str, PyTree]) -> Callable[[epath.Path, epath.Path], Any]:
-    """Loads the record of a checkpoint and these fields of its state, which have to fit."""
-
-    def load(path: epath.Path, where: epath.Path) -> tuple[dict[str, Any], dict[str, PyTree]]:
-        content = _content(path, where)
-        record.check_structure(content, expected, str(where))
-        arrays = _arrays(path, content, record.flatten(expected))
-        return content, record.unflatten(arrays, expected)
-
-    return load
-
-
-def _content(path: epath.Path, where: epath.Path) -> dict[str, Any]:
-    """What the record of a checkpoint says."""
-    with storage.context():
-        found = ocp.load_checkpointables(path, {"record": None})["record"]
-    return record.unseal(found, str(where))
-
-
-def _arrays(
-    path: epath.Path, content: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> record.Arrays:
-    """Those of a checkpoint's arrays, checked, each placed as its abstract one says."""
-    skipped = {name: ... for name in content["arrays"] if name not in wanted}
-    with storage.context():
-        loaded = ocp.load_checkpointables(path, {"state": {**skipped, **wanted}})["state"]
-    arrays = {name: loaded[name] for name in wanted}
-    record.check_arrays(content, arrays)
-    return arrays
-
-
-def _agree(is_good: bool) -> bool:
-    """Whether every process could read it."""
-    if jax.process_count() == 1:
-        return is_good
-    return bool(multihost_utils.process_allgather(is_good).all())
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__

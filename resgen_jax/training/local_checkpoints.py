@@ -16,7 +16,7 @@ import jax
 
 from resgen_jax.core import errors
 from resgen_jax.data import json_files, paths
-from resgen_jax.training import checkpoint, processes, work_directory
+from resgen_jax.training import checkpoint, processes, restoring, work_directory
 from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.state import TrainState
 
@@ -67,7 +67,7 @@ class Checkpoints(checkpoint.Checkpoints):
         self,
         abstract: TrainState,
         iterator: Any = None,
-        warn: checkpoint.Warn = lambda text: None,
+        warn: restoring.Warn = lambda text: None,
     ) -> TrainState | None:
         """As of all checkpoints; a local one that is damaged is told of, and left alone."""
         if self._local is not None and self._local.latest > self.latest:
@@ -76,7 +76,7 @@ class Checkpoints(checkpoint.Checkpoints):
                 warn(f"goes on from the local checkpoint of step {self._local.latest}")
                 self.is_measured = self._local.is_measured
                 return state
-            except checkpoint.NoneGood as failure:
+            except restoring.NoneGood as failure:
                 warn(str(failure))
                 self._local.set_all_aside()
         return super().restore(abstract, iterator, warn)

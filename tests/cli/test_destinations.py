@@ -30,7 +30,7 @@ def no_work(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("sample", "--workdir={generator}", "--output={file}/a"), "samples.png"),
+        (("sample", "--workdir={generator}", "--output={file}/a"), "samples.npz (Not a dir"),
         (("sample", "--workdir={generator}", "--output={taken}"), "samples.npz"),
         (
             ("sample", "--workdir={generator}", "--output={taken}", "--npz=adm"),

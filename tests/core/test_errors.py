@@ -31,3 +31,9 @@ def test_reasons_of_other_libraries_are_short():
     assert errors.reason(ValueError("one\n  two")) == "one two"
     assert errors.reason(EOFError()) == "EOFError"
     assert len(errors.reason(ValueError("x" * 10**6))) == errors.LONGEST_REASON
+
+
+def test_a_name_with_a_line_end_stays_on_its_line():
+    assert errors.line("skipped: a\nresgen train: done\x07.png") == (
+        r"skipped: a\nresgen train: done\x07.png"
+    )

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import toy_task
 
-from resgen_jax.training import checkpoint, loop, programs, writer
+from resgen_jax.training import loop, programs, restoring, writer
 
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
 
@@ -51,7 +51,7 @@ def assert_equal(state, expected):
 
 
 def steps_saved(workdir):
-    names = os.listdir(pathlib.Path(workdir) / checkpoint.FOLDER)
+    names = os.listdir(pathlib.Path(workdir) / restoring.FOLDER)
     return sorted(int(name) for name in names if name.isdigit())
 
 

@@ -9,7 +9,15 @@ import toy_task
 from toy_runs import assert_equal, at_step, interrupt, lines, train
 
 from resgen_jax.core import errors
-from resgen_jax.training import adversary, beginning, checkpoint, loop, programs, rq_vae_loss
+from resgen_jax.training import (
+    adversary,
+    beginning,
+    checkpoint,
+    loop,
+    programs,
+    restoring,
+    rq_vae_loss,
+)
 from resgen_jax.training import mesh as meshes
 from resgen_jax.training.rq_vae_task import HAVE_BEGUN
 
@@ -42,7 +50,7 @@ def test_a_step_can_be_named_and_one_that_is_not_there_is_told(uninterrupted, si
     workdir, task = uninterrupted[0], toy_task.ToyTask(num_steps=20)
     step, state = begin(workdir, task, single, step=18)
     assert step == 18
-    expected = checkpoint.restore_params(
+    expected = restoring.restore_params(
         workdir, meshes.abstract_state(single, task), names=("params",)
     )[1]["params"]
     assert np.any(state.params["down"]["bias"] != expected["down"]["bias"])

@@ -9,7 +9,7 @@ import pytest
 import toy_task
 
 from resgen_jax.core import errors
-from resgen_jax.training import checkpoint, loop, writer
+from resgen_jax.training import loop, restoring, writer
 
 
 class Killed(Exception):
@@ -65,7 +65,7 @@ def test_a_newer_local_checkpoint_is_gone_on_from_and_removed_at_the_end(tmp_pat
     run, local, messages = tmp_path / "run", tmp_path / "fast", []
     with pytest.raises(Killed):
         train(run, single, local, killed_at=17)
-    assert checkpoint.steps(run) == [10]
+    assert restoring.steps(run) == [10]
     assert_equal(train(run, single, local, messages=messages), whole[0])
     assert began(run) == [1, 16]
     assert losses(run) == whole[1]

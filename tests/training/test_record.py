@@ -8,7 +8,7 @@ import toy_task
 
 import resgen_jax
 from resgen_jax.core import errors
-from resgen_jax.training import checkpoint, record
+from resgen_jax.training import checkpoint, record, restoring
 from resgen_jax.training import mesh as meshes
 
 GLOBAL_STATE = json.dumps({"num_batches": 7})
@@ -50,7 +50,7 @@ def test_a_newer_format_is_refused_and_nothing_is_touched(saved, single):
     with pytest.raises(errors.UserError, match=expected):
         restore(saved, single)
     with pytest.raises(errors.UserError, match=expected):
-        checkpoint.restore_params(saved, meshes.abstract_state(single, toy_task.ToyTask()))
+        restoring.restore_params(saved, meshes.abstract_state(single, toy_task.ToyTask()))
     assert sorted(saved.rglob("*")) == before
 
 
