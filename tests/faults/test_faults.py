@@ -2,9 +2,9 @@
 
 import signal
 
+import fault_disks
 import fault_kinds
 import fault_runs
-import fault_surroundings
 import pytest
 
 
@@ -41,4 +41,4 @@ def test_damage_to_files_of_a_checkpoint_changes_no_loss(bench):
 @pytest.mark.slow
 def test_what_is_refused_goes_on_once_it_is_mended(bench):
     check(fault_kinds.poisoned(bench, 1), 1, 40)
-    check(fault_surroundings.disk_full(bench, 1), 1, 40)
+    check(fault_disks.disk_full(bench, 1), 1, 40)
