@@ -173,10 +173,13 @@ def folder_for_file(bench, count):
     whole, _ = bench.whole("tiny", fault_kinds.TINY)
     stopped = fault_ends.stopped(bench, fault_kinds.TINY)
     names = sorted(str(path.relative_to(stopped)) for path in stopped.rglob("*"))
+    # A run that has not begun has no checkpoint that could lack a file.
+    early = [name for name in names if not name.startswith("checkpoints/")]
     tally = fault_kinds.Tally()
     while tally.number < count:
-        workdir, name = bench.folder(), names[int(bench.random.integers(len(names)))]
-        is_begun = bool(bench.random.integers(2))
+        workdir, is_begun = bench.folder(), bool(bench.random.integers(2))
+        chosen = names if is_begun else early
+        name = chosen[int(bench.random.integers(len(chosen)))]
         if is_begun:
             shutil.copytree(stopped, workdir)
         path, kept = workdir / name, bench.folder()
