@@ -86,7 +86,7 @@ def run(
             warn=warn,
         ) as tools,
         local_checkpoints.Checkpoints(
-            workdir, spec, facts={"task": task.name, "seed": seed}
+            workdir, spec, facts={"task": task.name, "seed": seed}, warn=warn
         ) as checkpoints,
     ):
         with tools.line.phase("restore"):
