@@ -41,7 +41,7 @@ class Checkpoints(checkpoint.Checkpoints):
         workdir: str | os.PathLike,
         spec: Spec,
         facts: Mapping[str, Any] | None = None,
-        warn: checkpoint.Warn = lambda text: None,
+        warn: restoring.Warn = lambda text: None,
     ):
         self._local: checkpoint.Checkpoints | None = None
         self._folder: paths.Path | None = None
