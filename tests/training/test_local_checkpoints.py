@@ -9,7 +9,7 @@ import pytest
 import toy_task
 
 from resgen_jax.core import errors
-from resgen_jax.training import checkpoint, loop, writer
+from resgen_jax.training import checkpoint, local_checkpoints, loop, writer
 
 
 class Killed(Exception):
@@ -118,3 +118,13 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, single):
     (pathlib.Path(tmp_path) / "file").write_text("")
     with pytest.raises(errors.UserError, match="cannot write in train.local_checkpoints="):
         train(tmp_path / "run", single, tmp_path / "file" / "fast")
+
+
+@pytest.mark.parametrize("content", ['{"id": "/../../x"}', '{"id": 7}', "[" * 10**5, "\udcff"])
+def test_an_id_out_of_a_strangers_run_is_no_path(tmp_path, content):
+    file = tmp_path / "run" / local_checkpoints.FILE
+    file.parent.mkdir()
+    file.write_text(content, errors="surrogateescape")
+    place = local_checkpoints._folder(str(tmp_path / "fast"), file.parent)
+    assert pathlib.Path(place).parent == tmp_path / "fast"
+    assert local_checkpoints._folder(str(tmp_path / "fast"), file.parent) == place
