@@ -92,10 +92,7 @@ def complete(config: ml_collections.ConfigDict) -> None:
         for section, cls in sections.items():
             if section not in config:
                 config[section] = ml_collections.ConfigDict()
-            if not isinstance(config[section], ml_collections.ConfigDict):
-                raise errors.UserError(
-                    f"config.{section} is {config[section]!r}; expected the fields of a section"
-                )
+            _check_section(config[section], section)
             _fill(config[section], section, cls)
         if "quantizer" in sections:
             config.quantizer.learner = config.quantizer.get("learner", DEFAULT_LEARNER)
@@ -170,6 +167,7 @@ def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
         if dataclasses.is_dataclass(hints[field.name]):
             if field.name not in fields:
                 fields[field.name] = ml_collections.ConfigDict()
+            _check_section(fields[field.name], f"{where}.{field.name}")
             if dataclasses.is_dataclass(field.default):
                 for name, value in dataclasses.asdict(field.default).items():
                     fields[field.name][name] = fields[field.name].get(name, value)
@@ -181,6 +179,12 @@ def _fill(fields: ml_collections.ConfigDict, where: str, cls: type) -> None:
             value = float(fields[field.name])
             del fields[field.name]  # a ConfigDict field keeps its type
             fields[field.name] = value
+
+
+def _check_section(fields: Any, where: str) -> None:
+    if not isinstance(fields, ml_collections.ConfigDict):
+        found = repr(fields)[:100]
+        raise errors.UserError(f"config.{where} is {found}; expected the fields of a section")
 
 
 def _is_float(hint: Any) -> bool:

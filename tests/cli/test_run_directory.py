@@ -5,7 +5,7 @@ import copy
 import ml_collections
 import pytest
 
-from resgen_jax.cli import run_directory
+from resgen_jax.cli import run_directory, sections
 from resgen_jax.core import errors
 
 
@@ -71,3 +71,10 @@ def test_place_that_cannot_be_written_is_the_users_error(tmp_path, config):
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.UserError, match="cannot write"):
         run_directory.start_or_continue(tmp_path / "file" / "run", config)
+
+
+@pytest.mark.parametrize("value", [7, "x", None, [1]])
+def test_what_is_no_section_is_refused_in_one_line(value):
+    fields = {"task": "resgen", "data": {"batch_size": 1}, "model": {"trunk": value}}
+    with pytest.raises(errors.UserError, match=r"config\.model\.trunk is .*; expected the fields"):
+        sections.complete(run_directory.from_json(fields))

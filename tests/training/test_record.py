@@ -89,3 +89,20 @@ def test_states_that_count_for_all_processes_go_on_in_any_number(states, expecte
 def test_states_of_each_process_need_as_many_as_there_were(states):
     with pytest.raises(errors.UserError, match=r"X was saved by 2 processes.*go on with 2"):
         record.iterator_state({"iterators": states}, "X")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arrays": None},
+        {"arrays": {"w": [[2], "float32"]}},
+        {"facts": []},
+        {"iterators": []},
+        {"iterators": [7]},
+    ],
+)
+def test_a_record_made_by_hand_is_damaged_whatever_its_digest(change):
+    content = {"arrays": {"w": [[2], "float32", 7]}, "facts": {}, "iterators": ["null"]}
+    assert record.unseal(record.seal(content, record.FORMAT, "1"), "x")["facts"] == {}
+    with pytest.raises(record.DamagedError, match="lacks"):
+        record.unseal(record.seal(content | change, record.FORMAT, "1"), "x")
