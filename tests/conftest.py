@@ -61,7 +61,7 @@ def mesh(request):
 
 
 def make_mesh(data, fsdp, tensor):
-    from resgen_jax.training import mesh as meshes
+    from resgen_jax.runtime import mesh as meshes
 
     devices = jax.devices()[: data * fsdp * tensor]
     return meshes.make(meshes.Spec(data, fsdp, tensor), devices)

@@ -121,7 +121,8 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import agreeing, compile_cache, flags, joining
+    from resgen_jax.cli import agreeing, flags
+    from resgen_jax.runtime import compile_cache, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
     parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
@@ -158,14 +159,14 @@ def help_text() -> str:
 
 
 def _has_others() -> bool:
-    from resgen_jax.training import processes
+    from resgen_jax.runtime import processes
 
     return processes.group() is not None
 
 
 def _is_elsewhere(failure: Exception) -> bool:
     """Whether it is the failure of another process."""
-    from resgen_jax.training import processes
+    from resgen_jax.runtime import processes
 
     return isinstance(failure, processes.ProcessError)
 
@@ -173,7 +174,7 @@ def _is_elsewhere(failure: Exception) -> bool:
 def _leave_others(code: int, failure: BaseException) -> None:
     """Does not let the other processes of the run, if there are any, wait for this one."""
     if "jax" in sys.modules:  # a mistake in the verb is found before that is imported
-        from resgen_jax.training import processes
+        from resgen_jax.runtime import processes
 
         processes.leave(code, failure)
 

@@ -14,8 +14,8 @@ import ml_collections
 
 import resgen_jax
 from resgen_jax.cli import flags, run_directory
-from resgen_jax.data import locks, paths
-from resgen_jax.training import agreement, processes, work_directory
+from resgen_jax.io import locks, paths
+from resgen_jax.runtime import agreement, processes, work_directory
 
 # Of this process alone.
 NOT_COMPARED = ("command", "distributed", "join_timeout", "help")

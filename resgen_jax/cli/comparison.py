@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ml_collections
 
 from resgen_jax.cli import progress, referee, run_directory, sampling, train, trained
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan

@@ -14,9 +14,9 @@ from resgen_jax.core import errors
 from resgen_jax.evaluation import features
 from resgen_jax.features import inception
 from resgen_jax.nn import flops
-from resgen_jax.scaling import compile_ahead
-from resgen_jax.training import mesh as meshes
-from resgen_jax.training import resgen_task, rq_vae_task
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.scaling.compile import compile_ahead
+from resgen_jax.training import placement, resgen_task, rq_vae_task
 
 NUM_SAMPLES = 50_000  # of the usual evaluation
 NUM_IMAGES = 1_281_167  # of ImageNet's training set, to be encoded
@@ -36,7 +36,7 @@ class Job:
 
 def train(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> Job:
     """A training step, of both sides where there is an adversary."""
-    state, batch_size = meshes.abstract_state(mesh, task), config.data.batch_size
+    state, batch_size = placement.abstract_state(mesh, task), config.data.batch_size
     batch = compile_ahead.abstract_batch(mesh, experiments.example_of(task), batch_size)
     jitted, arguments = compile_ahead.training(task, mesh, state, batch)
     return Job(
@@ -52,14 +52,14 @@ def sample(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> Job:
     """All steps of the sampler, for one batch of codes."""
     if not isinstance(task, resgen_task.ResGenTask):
         raise errors.UserError(f"a {task.name} does not sample; use --program=train")
-    state, spec = meshes.abstract_state(mesh, task), sections.read(config, "sampler")
+    state, spec = placement.abstract_state(mesh, task), sections.read(config, "sampler")
     jitted, arguments = compile_ahead.sampling(task, spec, mesh, state, config.data.batch_size)
     return _forward(jitted, arguments, *arguments[:2], num_examples=NUM_SAMPLES)
 
 
 def encode(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> Job:
     """Images to codes, as `resgen encode` does it."""
-    door, state = _tokenizer(task, "encode"), meshes.abstract_state(mesh, task)
+    door, state = _tokenizer(task, "encode"), placement.abstract_state(mesh, task)
     arguments = state.average_params, state.statistics, _images(config, task, mesh)
     jitted = encoding.encode_program(door)
     return _forward(jitted, arguments, *arguments[:2], num_examples=NUM_IMAGES)
@@ -67,7 +67,7 @@ def encode(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> Job:
 
 def decode(config: ml_collections.ConfigDict, task: Any, mesh: Mesh) -> Job:
     """Codes to images, the second half of `resgen sample`."""
-    door, state = _tokenizer(task, "decode"), meshes.abstract_state(mesh, task)
+    door, state = _tokenizer(task, "decode"), placement.abstract_state(mesh, task)
     codes = jax.ShapeDtypeStruct(
         (config.data.batch_size, door.grid[0] * door.grid[1], door.depth),
         jnp.int32,

@@ -7,7 +7,7 @@ from typing import Any
 
 from resgen_jax.cli import progress
 from resgen_jax.core import errors
-from resgen_jax.data import paths
+from resgen_jax.io import paths
 
 COLUMNS = {
     "row": lambda row: row["name"],

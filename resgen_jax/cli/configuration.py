@@ -10,7 +10,7 @@ import ml_collections
 from resgen_jax.cli import config_files, sections
 from resgen_jax.cli.flags import CONFIG_FIELD, Overrides
 from resgen_jax.core import build, errors
-from resgen_jax.data import paths
+from resgen_jax.io import paths
 
 PATHS = (
     ("data", "path"),

@@ -10,7 +10,7 @@ import jax
 from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
 from resgen_jax.convert import exports, formats, own_tokenizer, weights
 from resgen_jax.core import build, errors, trees
-from resgen_jax.data import json_files, paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.quantizers import multi_scale
 
 SAFETENSORS = "safetensors"

@@ -17,7 +17,8 @@ from resgen_jax.cli import (
     synthetic,
 )
 from resgen_jax.core import errors
-from resgen_jax.data import json_files, sources
+from resgen_jax.data import sources
+from resgen_jax.io import json_files
 
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan

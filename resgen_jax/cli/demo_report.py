@@ -19,7 +19,7 @@ from resgen_jax.cli import (
     sampling,
 )
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 if TYPE_CHECKING:
     from resgen_jax.cli.demo import Plan

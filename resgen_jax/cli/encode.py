@@ -10,8 +10,9 @@ from jax.experimental import multihost_utils
 
 from resgen_jax.cli import configuration, encoding, flags, progress, reconstruct, sections, trained
 from resgen_jax.core import errors
-from resgen_jax.data import codes, codes_writer, disks, paths, sources
-from resgen_jax.training import processes
+from resgen_jax.data import codes, codes_writer, sources
+from resgen_jax.io import disks, paths
+from resgen_jax.runtime import processes
 
 SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for
 CROP_SHARES = (0.8, 1.0)  # of --num_crops, where the run's config has no data.random_crop

@@ -14,7 +14,7 @@ from resgen_jax.cli import progress, trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, pipeline, sources, views
 from resgen_jax.data import images as image_files
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

@@ -19,8 +19,9 @@ from resgen_jax.cli import (
 )
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import paths, views
+from resgen_jax.data import views
 from resgen_jax.evaluation import environment, protocol
+from resgen_jax.io import paths
 
 RECORD = "evaluate.json"
 INCEPTION = "inception"

@@ -10,7 +10,7 @@ from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import archive, distances, features, reference, samples
 from resgen_jax.metrics import frechet
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 CROP = "adm"  # of a folder of reference images
 NUM_THREADS = 4  # that decode files ahead of the devices

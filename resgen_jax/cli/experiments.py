@@ -13,11 +13,13 @@ from jax.sharding import Mesh
 from resgen_jax.cli import run_data, sections, starting_point
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths, pipeline, sources, spread, stream
+from resgen_jax.data import codes, pipeline, sources, spread, stream
 from resgen_jax.generators import choices, interface, resgen_sampler
+from resgen_jax.io import paths
 from resgen_jax.quantizers import interface as quantizers
-from resgen_jax.training import beginning, programs, resgen_task, rq_vae_task
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import programs, resgen_task, rq_vae_task
+from resgen_jax.training.checkpoints import beginning
 
 CODES_FILE = "codes.json"
 Note = Callable[[str], None]

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
-from resgen_jax.cli import joining
 from resgen_jax.core import build, checked, errors
-from resgen_jax.data import paths
+from resgen_jax.io import paths
+from resgen_jax.runtime import joining
 
 Overrides = list[tuple[str, str]]
 CONFIG_FIELD = "--config."

@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 
 from resgen_jax.cli import progress, reconstruct, sampling, trained
 from resgen_jax.convert import weights
-from resgen_jax.data import paths, sources, spread
+from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import distances, features, probe, reconstruction, reference
 from resgen_jax.features import lpips
-from resgen_jax.training import mesh as meshes
+from resgen_jax.io import paths
+from resgen_jax.runtime import mesh as meshes
 
 LPIPS_BACKBONE = "squeeze"
 # The names of figures of `reconstruction`, as a record has them.

@@ -15,7 +15,8 @@ from resgen_jax.cli import experiments, measuring, places, sampling, sections, t
 from resgen_jax.core import errors
 from resgen_jax.data import codes, sources, spread
 from resgen_jax.evaluation import distances, features, grid, online
-from resgen_jax.training import interruption, loop
+from resgen_jax.runtime import interruption
+from resgen_jax.training import loop
 from resgen_jax.training.state import TrainState
 
 NO_NETWORK = "none"

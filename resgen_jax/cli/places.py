@@ -10,7 +10,8 @@ import ml_collections
 
 from resgen_jax.cli import run_directory
 from resgen_jax.core import errors
-from resgen_jax.data import codes, json_files, paths, patterns
+from resgen_jax.data import codes, patterns
+from resgen_jax.io import json_files, paths
 
 MOST_FOLDERS, MOST_PARTS = 3, 3  # how far above the run, and how much of the hint's end
 OF_IMAGES = ("path", "held_out_path", "class_names")

@@ -12,10 +12,11 @@ import numpy as np
 
 from resgen_jax.cli import flags, places, progress, remarks, run_directory, sections, trained
 from resgen_jax.data import images as image_files
-from resgen_jax.data import paths, patterns, pipeline, sources, spread
+from resgen_jax.data import patterns, pipeline, sources, spread
 from resgen_jax.evaluation import pictures, reconstruction
+from resgen_jax.io import paths
 from resgen_jax.quantizers import rvq
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import rq_vae_task
 
 PICTURE, FIGURES = "reconstructions.png", "reconstruct.json"

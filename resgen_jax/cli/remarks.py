@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from resgen_jax.metrics import levels
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 HELD_OUT = "held_out"
 LEAST_MEASURED = 3  # measurements, before a rise is spoken of

@@ -11,8 +11,9 @@ import ml_collections
 
 from resgen_jax.cli import run_directory, sections
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, json_files, paths
-from resgen_jax.training import checkpoint, local_checkpoints
+from resgen_jax.data import fingerprints
+from resgen_jax.io import json_files, paths
+from resgen_jax.training.checkpoints import checkpoint, local_checkpoints
 
 FILE = "data.json"  # of images; of codes it is a copy of their description
 ACCEPT = "--config.train.accept_data="

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.data import disks, json_files, paths
+from resgen_jax.io import disks, json_files, paths
 
 FILE = "config.json"
 # What may differ when a run goes on: how long, how often, on what machine. Not what is learnt.

@@ -9,10 +9,10 @@ import numpy as np
 
 from resgen_jax.cli import flags, inpainting, progress, run_directory, sampling, trained
 from resgen_jax.core import errors
-from resgen_jax.data import paths
 from resgen_jax.evaluation import archive, pictures
 from resgen_jax.evaluation import samples as sample_files
 from resgen_jax.generators import confidence, proposals
+from resgen_jax.io import paths
 
 PICTURE, ARRAYS, SEAM = "samples.png", "samples.npz", "seam.json"
 ADM, ADM_ARRAYS = "adm", "samples_adm.npz"

@@ -26,11 +26,10 @@ from resgen_jax.cli import (
     trained,
 )
 from resgen_jax.core import build, errors, keys, trees
-from resgen_jax.data import paths
 from resgen_jax.generators import resgen_sampler
+from resgen_jax.io import paths
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import loop, resgen_task
-from resgen_jax.training import mesh as meshes
+from resgen_jax.training import loop, placement, resgen_task
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -155,7 +154,9 @@ def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collecti
 
 def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any]:
     spec, space = sections.read(config, "sampler"), task.space
-    state = jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(jax.random.key(0))
+    state = jax.jit(task.init, out_shardings=placement.state_shardings(mesh, task))(
+        jax.random.key(0)
+    )
     plan = resgen_sampler.plan(spec, space.num_tokens)
     sampler = resgen_sampler.Sampler(task.network, space, spec.choices)
     index = np.arange(config.data.batch_size, dtype=np.int32)

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from resgen_jax.cli import compile_jobs, compile_table, configuration, experiments, flags, sections
 from resgen_jax.core import build, errors
 from resgen_jax.nn import flops
-from resgen_jax.scaling import chips, compile_ahead
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.scaling.compile import chips, compile_ahead
 
 TEMPORARIES = (
     "gradients, gathered weights, results of single operations and outputs, where they are the most"

@@ -10,7 +10,7 @@ import ml_collections
 
 from resgen_jax.cli import experiments, flags, progress
 from resgen_jax.core import errors
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 SECONDS_AT_MOST = 20.0  # of one number of threads
 NUM_BEFORE = 3  # what is done once, and what threads have read ahead

@@ -8,9 +8,9 @@ from typing import Any
 
 from resgen_jax.cli import flags, progress, run_directory, studies, train
 from resgen_jax.core import build, errors
-from resgen_jax.data import json_files, paths
-from resgen_jax.scaling import plot, report, study
-from resgen_jax.training import flops
+from resgen_jax.io import json_files, paths
+from resgen_jax.scaling.laws import plot, report, study
+from resgen_jax.training.telemetry import flops
 
 Rate = Callable[[study.Run], float | None]
 

@@ -8,8 +8,9 @@ import ml_collections
 import numpy as np
 
 from resgen_jax.cli import run_directory, sections
-from resgen_jax.data import paths
-from resgen_jax.training import checkpoint, optimizer
+from resgen_jax.io import paths
+from resgen_jax.training import optimizer
+from resgen_jax.training.checkpoints import checkpoint
 
 NUM_PROBES = 16
 

@@ -11,9 +11,9 @@ from resgen_jax.data import sources
 from resgen_jax.evaluation import online
 from resgen_jax.generators import interface, resgen, resgen_sampler
 from resgen_jax.quantizers import interface as quantizers
+from resgen_jax.runtime import mesh as meshes
 from resgen_jax.tokenizers import rq_vae
 from resgen_jax.training import adversary, loop, optimizer, resgen_loss, rq_vae_loss
-from resgen_jax.training import mesh as meshes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,10 @@ from jax.sharding import Mesh
 from resgen_jax.cli import noise, places, run_data, run_directory, sections
 from resgen_jax.convert import exports
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths
-from resgen_jax.training import beginning, programs
-from resgen_jax.training import mesh as meshes
+from resgen_jax.data import codes
+from resgen_jax.io import paths
+from resgen_jax.training import placement, programs
+from resgen_jax.training.checkpoints import beginning
 from resgen_jax.training.state import Task, TrainState
 
 Note = Callable[[str], None]
@@ -53,7 +54,9 @@ def begin(
     if not text:
         return programs.initial_state
     origin = parse(text)
-    take = functools.cache(lambda: _take(origin, config, meshes.abstract_state(mesh, task), note))
+    take = functools.cache(
+        lambda: _take(origin, config, placement.abstract_state(mesh, task), note)
+    )
     if not run_data.has_begun(workdir):
         if paths.absolute(origin.place) == paths.absolute(workdir):
             raise errors.UserError(

@@ -8,8 +8,9 @@ import ml_collections
 from jax.sharding import Mesh
 
 from resgen_jax.cli import synthetic
-from resgen_jax.training import flops, programs
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import programs
+from resgen_jax.training.telemetry import flops
 
 
 def measure(

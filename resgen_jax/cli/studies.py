@@ -10,8 +10,8 @@ import ml_collections
 from resgen_jax.cli import config_files, configuration, experiments
 from resgen_jax.cli.flags import Overrides
 from resgen_jax.core import build, errors, trees
-from resgen_jax.data import paths
-from resgen_jax.scaling import study
+from resgen_jax.io import paths
+from resgen_jax.scaling.laws import study
 from resgen_jax.training import rq_vae_task
 
 # Heads and opponents that serve training only: no part of the model's size.

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from resgen_jax.cli import experiments, run_directory
 from resgen_jax.data import pipeline
 from resgen_jax.features import lpips
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import resgen_task, rq_vae_task
 
 NUM_BATCHES, NUM_HELD_OUT = 4, 2

@@ -23,8 +23,10 @@ from resgen_jax.cli import (
     synthetic,
 )
 from resgen_jax.core import trees
-from resgen_jax.training import inspection, interruption, loop, processes
+from resgen_jax.runtime import interruption, processes
+from resgen_jax.training import loop
 from resgen_jax.training.state import TrainState
+from resgen_jax.training.telemetry import inspection
 
 STOPPED = 3
 SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk

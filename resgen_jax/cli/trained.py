@@ -12,9 +12,11 @@ from jax.sharding import Mesh
 from resgen_jax.cli import experiments, noise, places, run_directory, sections
 from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
-from resgen_jax.data import codes, json_files, paths
-from resgen_jax.training import checkpoint, resgen_task, rq_vae_task
-from resgen_jax.training import mesh as meshes
+from resgen_jax.data import codes
+from resgen_jax.io import json_files, paths
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import placement, resgen_task, rq_vae_task
+from resgen_jax.training.checkpoints import checkpoint
 
 Note = experiments.Note
 
@@ -49,7 +51,7 @@ def open_tokenizer(
     """The tokenizer of a run or export, on all devices of this machine or on a mesh of theirs."""
     config = _config(workdir, "rq_vae", note)
     task, mesh = experiments.tokenizer_task(config), mesh or meshes.make(meshes.Spec())
-    step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
+    step, params, statistics = _restore(workdir, placement.abstract_state(mesh, task), note)
     return TokenizerRun(config, task, mesh, step, params, statistics)
 
 
@@ -65,7 +67,7 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     sums = fields.pop("sha256", None)
     meta = places.settle_tokenizer(build.build(codes.Meta, fields, str(path)), workdir, note)
     task, mesh = experiments.generator_task(config, meta), meshes.make(meshes.Spec())
-    step, params, statistics = _restore(workdir, meshes.abstract_state(mesh, task), note)
+    step, params, statistics = _restore(workdir, placement.abstract_state(mesh, task), note)
     codebooks = statistics["codebooks"]
     return GeneratorRun(config, task, mesh, step, params, codebooks, meta, sums)
 

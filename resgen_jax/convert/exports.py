@@ -15,9 +15,9 @@ import numpy as np
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
-from resgen_jax.data import disks, json_files, paths
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
+from resgen_jax.io import disks, json_files, paths
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import rq_vae

@@ -7,7 +7,7 @@ import numpy as np
 
 from resgen_jax.convert import exports
 from resgen_jax.core import errors
-from resgen_jax.data import json_files, paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.training import resgen_task
 
 FOLDER = "tokenizer"  # in the generator's directory

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import json_files, paths, shards
+from resgen_jax.data import shards
 from resgen_jax.data.sources import Element
+from resgen_jax.io import json_files, paths
 
 DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files

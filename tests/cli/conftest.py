@@ -11,8 +11,9 @@ from tiny_configs import GENERATOR, TOKENIZER
 
 from resgen_jax.cli import __main__ as cli
 from resgen_jax.cli import configuration, experiments, run_directory
-from resgen_jax.training import checkpoint, loop
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import loop, placement
+from resgen_jax.training.checkpoints import checkpoint
 
 
 class Place:
@@ -58,7 +59,7 @@ class Place:
     def save_untrained(self, config, workdir, seed=0):
         """A run directory as if training had stopped before its first step."""
         experiment = experiments.open_experiment(config, workdir, note=lambda text: None)
-        shardings = meshes.state_shardings(experiment.mesh, experiment.task)
+        shardings = placement.state_shardings(experiment.mesh, experiment.task)
         state = jax.jit(experiment.task.init, out_shardings=shardings)(jax.random.key(seed))
         with checkpoint.Checkpoints(workdir) as checkpoints:
             checkpoints.save(0, state, experiment.iterator)

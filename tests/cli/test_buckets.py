@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, paths
-from resgen_jax.training import checkpoint, mirror, writer
+from resgen_jax.data import codes
+from resgen_jax.io import paths
+from resgen_jax.training.checkpoints import bucket_copy, checkpoint
+from resgen_jax.training.telemetry import writer
 
 HELPER = pathlib.Path(__file__).parents[1] / "helpers" / "run_toy.py"
 # gcsfs and s3fs are not ours to warn about.
@@ -211,7 +213,7 @@ def test_several_processes_are_refused_where_they_cannot_write(bucket, url, monk
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     if bucket[0] == "s3":
         with pytest.raises(errors.UserError, match="2 processes cannot save in s3://"):
-            mirror.Mirror(checkpoint.place_of(url), lambda there: set(there))
+            bucket_copy.Mirror(checkpoint.place_of(url), lambda there: set(there))
     from resgen_jax.cli import encode
 
     with pytest.raises(errors.UserError, match="2 processes cannot write codes into"):

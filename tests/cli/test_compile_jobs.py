@@ -7,7 +7,7 @@ import pytest
 
 from resgen_jax.cli import compile_jobs, configuration, experiments
 from resgen_jax.evaluation import features
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 TINY = "tokenizers/rq_vae_imagenet256.py:tiny"
 

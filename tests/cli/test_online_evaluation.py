@@ -10,7 +10,7 @@ import tiny_features
 
 from resgen_jax.cli import online_evaluation, sampling
 from resgen_jax.convert import weights
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
 ON = ("--config.evaluation.features=mobilenet", "--config.evaluation.batch_size=40")

@@ -3,7 +3,7 @@
 import json
 
 from resgen_jax.cli import remarks
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 
 def test_depths_that_add_little_are_named_with_what_they_add_in_all():

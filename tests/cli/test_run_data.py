@@ -9,7 +9,7 @@ from PIL import Image
 
 from resgen_jax.cli import configuration, experiments, run_data, run_directory
 from resgen_jax.core import errors
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from resgen_jax.cli import configuration, experiments, run_directory, starting_point, trained
 from resgen_jax.core import errors, trees
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 
 def open_experiment(place, config_file, workdir, notes=None, **fields):

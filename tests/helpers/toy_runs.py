@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import toy_task
 
-from resgen_jax.training import checkpoint, loop, programs, writer
+from resgen_jax.training import loop, programs
+from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.telemetry import writer
 
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
 

@@ -14,7 +14,7 @@ from resgen_jax.cli import __main__ as cli
 from resgen_jax.cli import config_files, configuration, experiments, sections, studies
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 FOLDER = config_files.shipped_folder()
 FILES = sorted(

@@ -1,0 +1,122 @@
+"""Laws of local checkpoints: used when newer and whole, never another run's, gone at the end."""
+
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+import toy_task
+
+from resgen_jax.core import errors
+from resgen_jax.training import loop
+from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.telemetry import writer
+
+
+class Killed(Exception):
+    """Stands for what takes the process."""
+
+
+def train(workdir, mesh, local="", killed_at=0, messages=None, **changes):
+    fields = {"num_steps": 20, "log_every": 1, "checkpoint_every": 10}
+    if local:
+        fields |= {"local_checkpoints": str(local), "local_checkpoint_every": 3}
+    spec = loop.Spec(**(fields | changes))
+
+    def progress(event):
+        if event.message and messages is not None:
+            messages.append(event.message)
+        if killed_at and event.step == killed_at:
+            raise Killed
+
+    return loop.run(
+        toy_task.ToyTask(num_steps=20),
+        spec,
+        mesh=mesh,
+        iterator=toy_task.iterator(),
+        workdir=workdir,
+        seed=0,
+        progress=progress,
+    )
+
+
+def began(workdir):
+    """The first step of each start."""
+    return [
+        line["step"]
+        for line in writer.read(workdir)
+        if line["split"] == "speed" and "compile_seconds" in line
+    ]
+
+
+def losses(workdir):
+    return [line["loss"] for line in writer.read(workdir) if line["split"] == "train"]
+
+
+def assert_equal(state, expected):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(expected))
+
+
+@pytest.fixture
+def whole(tmp_path, single):
+    return train(tmp_path / "whole", single), losses(tmp_path / "whole")
+
+
+def test_a_newer_local_checkpoint_is_gone_on_from_and_removed_at_the_end(tmp_path, single, whole):
+    run, local, messages = tmp_path / "run", tmp_path / "fast", []
+    with pytest.raises(Killed):
+        train(run, single, local, killed_at=17)
+    assert checkpoint.steps(run) == [10]
+    assert_equal(train(run, single, local, messages=messages), whole[0])
+    assert began(run) == [1, 16]
+    assert losses(run) == whole[1]
+    assert messages[0] == "goes on from the local checkpoint of step 15"
+    assert list(local.iterdir()) == []
+
+
+def test_a_damaged_one_gives_way_to_the_one_that_stays(tmp_path, single, whole):
+    run, local, messages = tmp_path / "run", tmp_path / "fast", []
+    with pytest.raises(Killed):
+        train(run, single, local, killed_at=17)
+    for record in local.rglob("record/data.json"):
+        record.write_text("{")
+    assert_equal(train(run, single, local, messages=messages), whole[0])
+    assert began(run) == [1, 11]
+    assert losses(run) == whole[1]
+    assert str(local) in messages[0]
+
+
+def test_an_older_one_and_that_of_another_run_are_left_alone(tmp_path, single, whole):
+    run, local = tmp_path / "run", tmp_path / "fast"
+    with pytest.raises(Killed):  # saved at step 9 locally, at 10 for good
+        train(run, single, local, killed_at=11)
+    train(run, single, local, num_steps=11)
+    assert began(run) == [1, 11]
+    with pytest.raises(Killed):
+        train(tmp_path / "again", single, local, killed_at=8)
+    (tmp_path / "again").rename(tmp_path / "away")
+    assert_equal(train(tmp_path / "again", single, local), whole[0])
+    assert began(tmp_path / "again") == [1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"local_checkpoints": "/dev/shm/x"}, "local_checkpoint_every 0; set both"),
+        ({"local_checkpoint_every": 5}, "train.local_checkpoints is '' and"),
+        (
+            {"local_checkpoints": "gs://bucket/x", "local_checkpoint_every": 5},
+            "a bucket; name a folder of this machine",
+        ),
+    ],
+)
+def test_half_a_wish_and_a_bucket_are_refused(tmp_path, single, changes, message):
+    with pytest.raises(errors.UserError, match=re.escape(message)):
+        train(tmp_path, single, **changes)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, single):
+    (pathlib.Path(tmp_path) / "file").write_text("")
+    with pytest.raises(errors.UserError, match="cannot write in train.local_checkpoints="):
+        train(tmp_path / "run", single, tmp_path / "file" / "fast")
