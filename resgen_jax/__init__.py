@@ -38,4 +38,4 @@ def base_config(name):
     For the config files of users, which change it and return it. It is what `get_config` of that
     file gives for the words behind the colon. A file of one's own is found by its path.
     """
-    return importlib.import_module("resgen_jax.cli.configuration").read_file(name)
+    return importlib.import_module("resgen_jax.runs.configs.configuration").read_file(name)

@@ -121,7 +121,8 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import agreeing, flags
+    from resgen_jax.cli import flags
+    from resgen_jax.runs import consensus
     from resgen_jax.runtime import compile_cache, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
@@ -134,7 +135,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     _quiet_libraries()
     compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout, _say)
-    agreeing.on_command(name, values, overrides, _say)
+    consensus.on_command(name, values, overrides, _say)
     return module.run(values, overrides) or 0
 
 

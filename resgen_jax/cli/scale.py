@@ -6,30 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
-from resgen_jax.cli import (
-    configuration,
-    experiments,
-    flags,
-    progress,
-    run_directory,
-    scale_compile,
-    scale_data,
-    scale_study,
-    sections,
-    step_speed,
-    synthetic,
-    tables,
-    train,
-    trained,
-)
-from resgen_jax.core import build, errors, keys, trees
-from resgen_jax.generators import resgen_sampler
+from resgen_jax.cli import flags, scale_compile, scale_data, scale_study, tables, train
+from resgen_jax.core import build, errors, keys, shell, trees
 from resgen_jax.io import paths
+from resgen_jax.runs import experiments, open_run, progress, run_directory, synthetic
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.study import step_speed
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import loop, placement, resgen_task
+from resgen_jax.training import loop, programs
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -52,8 +38,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         said = f"unknown action {values.action!r}" if values.action else "the action is missing"
         hint = build.nearest(values.action or "", ACTIONS)
         raise errors.UserError(f"{said}; {hint}, e.g. resgen scale bench --config=FILE")
-    flags.at_least("num_steps", values.num_steps, 1)
-    flags.at_least("batch_size", values.batch_size, 1)
+    shell.at_least("num_steps", values.num_steps, 1)
+    shell.at_least("batch_size", values.batch_size, 1)
     if values.output:
         output = paths.of(values.output)
         run_directory.check_writable(output.parent, output.name)
@@ -75,7 +61,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
 def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Parameters, by part and together, and FLOPs, from shapes alone."""
     config = _load(values, overrides)
-    task = experiments.task_of(config)
+    task = experiments.assumed(config).task
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     parts = {f"parameters/{name}": trees.num_parameters(part) for name, part in params.items()}
     return {
@@ -89,11 +75,11 @@ def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
 def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Seconds of a training step on made-up data, and of sampling for a generator."""
     config = _load(values, overrides)
-    task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
+    assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
     with jax.set_mesh(mesh):
-        found = step_speed.measure(config, task, mesh, values.num_steps)
-        if isinstance(task, resgen_task.ResGenTask):
-            found |= _bench_sampling(config, task, mesh)
+        found = step_speed.measure(config, assumed, mesh, values.num_steps)
+        if assumed.recipe.sampler is not None:
+            found |= _bench_sampling(config, assumed, mesh)
     devices = mesh.devices.size
     return {"device": f"{devices} x {mesh.devices.flat[0].device_kind}", **found}
 
@@ -106,9 +92,10 @@ def bench_data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[s
     def step_seconds() -> float:
         if values.step_seconds is not None:
             return values.step_seconds
-        task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
+        assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
         with jax.set_mesh(mesh):
-            return step_speed.measure(config, task, mesh, min(values.num_steps, 5))["step_seconds"]
+            found = step_speed.measure(config, assumed, mesh, min(values.num_steps, 5))
+        return found["step_seconds"]
 
     return scale_data.measure(config, values.num_steps, step_seconds)
 
@@ -147,20 +134,21 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collections.ConfigDict:
+def _load(values: argparse.Namespace, overrides: flags.Overrides) -> Any:
     text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
     return configuration.load(text, overrides)
 
 
-def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any]:
-    spec, space = sections.read(config, "sampler"), task.space
-    state = jax.jit(task.init, out_shardings=placement.state_shardings(mesh, task))(
-        jax.random.key(0)
+def _bench_sampling(config, assumed: experiments.Assumed, mesh) -> dict[str, Any]:
+    spec, model = config.sampler, assumed.model
+    state = programs.initial_state(assumed.task, mesh, 0)
+    plan, sampler, space = (
+        model.plan(spec, model.space.num_tokens),
+        model.sampler(spec),
+        model.space,
     )
-    plan = resgen_sampler.plan(spec, space.num_tokens)
-    sampler = resgen_sampler.Sampler(task.network, space, spec.choices)
     index = np.arange(config.data.batch_size, dtype=np.int32)
-    rows = trained.put_rows(mesh, {"index": index, "labels": index % space.num_classes})
+    rows = open_run.put_rows(mesh, {"index": index, "labels": index % space.num_classes})
     row_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(0), index))(rows["index"])
     inputs = (state.params, state.statistics["codebooks"], row_keys, rows["labels"], plan)
     seconds = []
@@ -172,5 +160,5 @@ def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any
         "sampling_first_call_seconds": seconds[0],
         "sampling_seconds": min(seconds[1:]),
         "samples_per_second": config.data.batch_size / min(seconds[1:]),
-        "sampling_steps": spec.num_steps,
+        **({"sampling_steps": spec.num_steps} if hasattr(spec, "num_steps") else {}),
     }

@@ -21,12 +21,10 @@ from resgen_jax.io import disks, json_files, paths
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import rq_vae_loss
 
 PyTree = Any
 
 CONFIG, WEIGHTS, CODES = "config.json", "model.safetensors", "codes.json"
-STATISTICS = ("quantizer", "codebooks")
 ORIGIN = ("format", "file", "file_sha256", "published", "licence")  # of published weights
 SECTION = "export"  # of config.json; the rest of it is the run's config, for the verbs
 
@@ -97,16 +95,6 @@ def of_resgen(
     }
     tree = {"params": params, "statistics": {"codebooks": codebooks}}
     return Export("resgen", fields, tree, dict(config), dict(codes))
-
-
-def essence(params: PyTree, statistics: PyTree) -> PyTree:
-    """What of a run's state is needed to use it: no discriminator, no frozen networks."""
-    return {
-        "params": {
-            name: part for name, part in params.items() if name != rq_vae_loss.DISCRIMINATOR
-        },
-        "statistics": {name: part for name, part in statistics.items() if name in STATISTICS},
-    }
 
 
 def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -> pathlib.Path:

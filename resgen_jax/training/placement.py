@@ -36,6 +36,16 @@ def abstract_state(mesh: Mesh, task: Task, rules: Mapping = meshes.RULES) -> Tra
     )
 
 
+def abstract_model(mesh: Mesh, model: Any) -> dict[str, PyTree]:
+    """Shapes, types and shardings of a tokenizer's or generator's parameters and statistics."""
+    abstract = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        meshes.tree_shardings(mesh, abstract, model.axes),
+    )
+
+
 def _like_params(mesh: Mesh, abstract: TrainState, params: PyTree) -> PyTree:
     """Optimizer state: moments lie where their parameter lies, all else is replicated.
 

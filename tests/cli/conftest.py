@@ -10,7 +10,8 @@ import pytest
 from tiny_configs import GENERATOR, TOKENIZER
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import configuration, experiments, run_directory
+from resgen_jax.runs import experiments, run_directory
+from resgen_jax.runs.configs import configuration
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import loop, placement
 from resgen_jax.training.checkpoints import checkpoint

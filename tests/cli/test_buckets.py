@@ -214,7 +214,7 @@ def test_several_processes_are_refused_where_they_cannot_write(bucket, url, monk
     if bucket[0] == "s3":
         with pytest.raises(errors.UserError, match="2 processes cannot save in s3://"):
             bucket_copy.Mirror(checkpoint.place_of(url), lambda there: set(there))
-    from resgen_jax.cli import encode
+    from resgen_jax.runs import encode
 
     with pytest.raises(errors.UserError, match="2 processes cannot write codes into"):
         encode._check_output(url)

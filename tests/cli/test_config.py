@@ -5,11 +5,12 @@ import typing
 
 import pytest
 
-from resgen_jax.cli import config_fields, configuration, experiments, sections
 from resgen_jax.convert import weights
 from resgen_jax.core import errors, fields
 from resgen_jax.data import sources
 from resgen_jax.generators import resgen_sampler
+from resgen_jax.runs import experiments
+from resgen_jax.runs.configs import config_fields, configuration, sections
 
 BOTH = ("tokenizers/rq_vae_cifar10.py", "generators/resgen_imagenet256.py")  # with all sections
 # Text that is no choice: names of places, files and projects.

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import comparison, configuration, demo, flags
+from resgen_jax.cli import demo, flags
 from resgen_jax.core import errors
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.demo import comparison
 
 PICTURES = (
     "reconstructions",

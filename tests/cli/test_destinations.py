@@ -6,9 +6,10 @@ import shlex
 import pytest
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import convert, demo, flags, measuring, scale, train, trained
+from resgen_jax.cli import convert, demo, flags, scale, train
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
+from resgen_jax.runs import measuring, open_run
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def no_work(monkeypatch):
         pytest.fail("the work began")
 
     for module, name in (
-        *((trained, "open_tokenizer"), (trained, "open_generator"), (demo, "demo")),
+        *((open_run, "open_tokenizer"), (open_run, "open_generator"), (demo, "demo")),
         *((measuring, "open_extractor"), (convert, "of_run"), (convert, "of_file")),
         (weights, "load"),
     ):

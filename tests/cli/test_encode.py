@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import encode, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import array_records, codes, folders, images, sources, views
+from resgen_jax.runs import encode, open_run
+from resgen_jax.runs.configs import sections
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def one_tokenizer():
 def tokenizer(runs, one_tokenizer):
     """The tokenizer, opened once."""
     if not one_tokenizer:
-        one_tokenizer["it"] = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+        one_tokenizer["it"] = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     return one_tokenizer["it"]
 
 

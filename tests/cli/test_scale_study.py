@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import train
+from resgen_jax.runs import train
 from resgen_jax.training import loop
 
 STUDY = '''"""A study for tests."""

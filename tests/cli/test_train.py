@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from resgen_jax.cli import agreeing, sections, train
 from resgen_jax.core import errors
+from resgen_jax.runs import consensus, train
+from resgen_jax.runs.configs import sections
 from resgen_jax.training import loop
 
 
@@ -39,7 +40,7 @@ def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place):
 
 @pytest.mark.parametrize("verb", ["train", "demo"])
 def test_what_another_run_writes_is_refused_and_stays_as_it_is(place, verb):
-    with agreeing.alone(place.tokenizer, print):
+    with consensus.alone(place.tokenizer, print):
         there = sorted(place.tokenizer.rglob("*"))
         arguments = command(place, "tokenizer") if verb == "train" else ("demo", "--fast")
         code, _, said = place.resgen(*arguments, f"--workdir={place.tokenizer}")
@@ -153,7 +154,7 @@ def test_a_sampler_that_cannot_be_is_refused_before_training(runs, place, argume
 
 
 def test_every_field_has_a_default_in_the_config_and_can_be_set(place):
-    from resgen_jax.cli import configuration
+    from resgen_jax.runs.configs import configuration
 
     config = configuration.load(
         str(place.generator_config),

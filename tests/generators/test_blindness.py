@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.cli import configuration
 from resgen_jax.core import build
 from resgen_jax.generators import interface, resgen
+from resgen_jax.runs.configs import configuration
 
 CONFIGS = sorted(pathlib.Path("configs/generators").glob("resgen_*.py"))
 SPACE = interface.CodeSpace((3, 4), depth=2, codebook_size=5, code_dim=4, num_classes=3)

@@ -5,9 +5,9 @@ import math
 import jax
 import pytest
 
-from resgen_jax.cli import configuration
 from resgen_jax.core import build, trees
 from resgen_jax.generators import interface, resgen
+from resgen_jax.runs.configs import configuration
 
 PRESETS = {
     "depth16,576m": 576.4e6,

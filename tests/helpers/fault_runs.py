@@ -29,7 +29,6 @@ import jax  # noqa: E402
 import toy_task  # noqa: E402
 
 from resgen_jax.cli import __main__ as cli  # noqa: E402
-from resgen_jax.cli import experiments, train  # noqa: E402, F401  (imported before the fork)
 from resgen_jax.core import errors  # noqa: E402
 from resgen_jax.data import pipeline  # noqa: E402
 from resgen_jax.runtime import mesh as meshes  # noqa: E402

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import config_files, configuration, experiments, sections, studies
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes
+from resgen_jax.runs import experiments
+from resgen_jax.runs.configs import config_files, configuration, sections
+from resgen_jax.runs.study import studies
 from resgen_jax.runtime import mesh as meshes
 
 FOLDER = config_files.shipped_folder()

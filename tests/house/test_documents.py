@@ -5,7 +5,8 @@ import pathlib
 import re
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import config_files, run_directory, sections
+from resgen_jax.runs import run_directory
+from resgen_jax.runs.configs import config_files, sections
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = (

@@ -1,1 +1,1 @@
-"""Programs compiled for chips that need not be there: memory, operations, traffic, a speed bound."""
+"""Programs compiled for chips that are not there: memory, operations, traffic, a speed bound."""

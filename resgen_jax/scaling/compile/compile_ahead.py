@@ -15,10 +15,10 @@ from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from resgen_jax.core import keys, trees
-from resgen_jax.generators import resgen_sampler
+from resgen_jax.generators import interface as generators
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.scaling.compile import activations, chips, collectives, hbm, hlo, roofline
-from resgen_jax.training import programs, resgen_task
+from resgen_jax.training import programs
 from resgen_jax.training.state import PyTree, Task, TrainState
 
 # What libtpu says of a program that is too large, in its two ways; both numbers in GiB.
@@ -130,8 +130,8 @@ def compile_program(mesh: Mesh, jitted: Any, arguments: Sequence[Any]) -> Progra
 
 
 def sampling(
-    task: resgen_task.ResGenTask,
-    spec: resgen_sampler.Spec,
+    model: generators.Generator,
+    spec: Any,
     mesh: Mesh,
     state: TrainState,
     batch_size: int,
@@ -142,8 +142,8 @@ def sampling(
         lambda index: keys.example_keys(jax.random.key(0), index),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
     )
-    plan = placed(resgen_sampler.plan(spec, task.space.num_tokens), meshes.replicated(mesh))
-    return resgen_sampler.Sampler(task.network, task.space, spec.choices).program(
+    plan = placed(model.plan(spec, model.space.num_tokens), meshes.replicated(mesh))
+    return model.sampler(spec).program(
         state.average_params,
         state.statistics["codebooks"],
         placed(row_keys, rows),

@@ -1,19 +1,20 @@
 """The first state of a run that takes over another run's parameters: fine-tuning."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from jax.sharding import Mesh
 
 from resgen_jax.core import errors
-from resgen_jax.training import programs, rq_vae_loss
+from resgen_jax.training import programs
 from resgen_jax.training.checkpoints import checkpoint, manifest
 from resgen_jax.training.state import PyTree, Task, TrainState
 
 Begin = Callable[[Task, Mesh, int], TrainState]
 Fields = dict[str, PyTree]
-LEARNT = ("learner", "quantizer")  # of the statistics; others are frozen, or of the adversary
+PARAMS = ("params", "average_params")
 
 
 def taking_over(fields: Fields) -> Begin:
@@ -32,24 +33,39 @@ def learnt(
     workdir: str | os.PathLike,
     abstract: TrainState,
     *,
+    statistics: Sequence[str] = (),
+    auxiliary: Mapping[str, str] = MappingProxyType({}),
     step: int | None = None,
     warn: checkpoint.Warn = lambda text: None,
 ) -> tuple[int, Fields]:
-    """Step of a run, its parameters, their average and its codebooks, placed as `abstract` says.
+    """Step of a run, its parameters, their average and some statistics, placed as `abstract` says.
 
-    A discriminator is taken where both have the same one. Raises UserError, naming an array, where
-    anything else has another form, and where `step` has no checkpoint.
+    Parts of the parameters that `auxiliary` names and calls so (a discriminator) are taken where
+    both have the same ones. Raises UserError, naming an array, where anything else has another
+    form, and where `step` has no checkpoint.
     """
-    parts = _parts(abstract, has_discriminator=True)
+    parts = _parts(abstract, statistics, leave_out=())
+
+    def part_of(path: str) -> str:
+        return path.split("/")[1]
+
+    def is_learnt(path: str) -> bool:
+        field = path.split("/")[0]
+        return field in PARAMS or (field == "statistics" and part_of(path) in statistics)
 
     def choose(saved: Mapping[str, Sequence[Any]]) -> manifest.Arrays:
         nonlocal parts
-        theirs = {path: entry for path, entry in saved.items() if _is_learnt(path)}
+        theirs = {path: entry for path, entry in saved.items() if is_learnt(path)}
         differences = manifest.differing(theirs, manifest.flatten(parts))
-        if any(map(_is_of_discriminator, differences)):
-            warn("the discriminator begins anew: only one of the two runs has it, or in that form")
-            differences = [text for text in differences if not _is_of_discriminator(text)]
-            parts = _parts(abstract, has_discriminator=False)
+        others = {part_of(text) for text in differences} & set(auxiliary)
+        for name in sorted(others):
+            warn(
+                f"the {auxiliary[name]} begins anew: only one of the two runs has it, or in that "
+                f"form"
+            )
+        if others:
+            differences = [text for text in differences if part_of(text) not in others]
+            parts = _parts(abstract, statistics, leave_out=others)
         if differences:
             more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
             raise errors.UserError(
@@ -62,24 +78,10 @@ def learnt(
     return found, manifest.unflatten(arrays, parts)
 
 
-def _parts(state: TrainState, *, has_discriminator: bool) -> Fields:
-    def kept(params: PyTree) -> PyTree:
-        names = {rq_vae_loss.DISCRIMINATOR} if not has_discriminator else set()
-        return {name: part for name, part in params.items() if name not in names}
-
-    statistics = {name: part for name, part in state.statistics.items() if name in LEARNT}
-    return {
-        "params": kept(state.params),
-        "average_params": kept(state.average_params),
-        "statistics": statistics,
+def _parts(state: TrainState, statistics: Sequence[str], leave_out: Collection[str]) -> Fields:
+    parts = {
+        field: {name: part for name, part in getattr(state, field).items() if name not in leave_out}
+        for field in PARAMS
     }
-
-
-def _is_learnt(path: str) -> bool:
-    field, _, rest = path.partition("/")
-    is_learnt = field == "statistics" and rest.split("/")[0] in LEARNT
-    return is_learnt or field in ("params", "average_params")
-
-
-def _is_of_discriminator(path: str) -> bool:
-    return path.split("/")[1] == rq_vae_loss.DISCRIMINATOR
+    learnt = {name: part for name, part in state.statistics.items() if name in statistics}
+    return {**parts, "statistics": learnt}

@@ -189,25 +189,33 @@ class Checkpoints:
         self._manager.reload()
 
 
-def restore_params(
+def restore_model(
     workdir: str | os.PathLike,
-    abstract: TrainState,
+    abstract: Mapping[str, PyTree],
     *,
-    names: Sequence[str] = ("average_params", "statistics"),
     warn: Warn = lambda text: None,
 ) -> tuple[int, dict[str, PyTree]]:
-    """The step and some fields of the newest undamaged state of a run, which stays untouched.
+    """The step of the newest undamaged state of a run, its averaged parameters and statistics.
 
-    Each array is placed as its leaf of `abstract` says, on any mesh. Raises UserError if the run
-    has no checkpoint, none that is good, or one of another configuration.
+    `abstract` has those that are wanted as {"params", "statistics"}; each array is placed as its
+    leaf says, on any mesh. What else the state holds is left there. Raises UserError if the run has
+    no checkpoint, none that is good, or one of another configuration.
     """
-    directory, saved = place_of(workdir), steps(workdir)
-    if not saved:
-        raise errors.UserError(f"{directory} holds no checkpoint: train first, or change --workdir")
-    orbax_errors.silence_orbax()
-    expected = {name: getattr(abstract, name) for name in names}
-    step, (_, fields) = _newest_good(directory, saved, _loader(expected), warn)
-    return step, fields
+    if not steps(workdir):
+        raise errors.UserError(
+            f"{place_of(workdir)} holds no checkpoint: train first, or change --workdir"
+        )
+    parts = {"average_params": abstract["params"], "statistics": abstract["statistics"]}
+    wanted = manifest.flatten(parts)
+
+    def choose(saved: Mapping[str, Sequence[Any]]) -> manifest.Arrays:
+        found = {path: entry for path, entry in saved.items() if path in wanted}
+        manifest.check_same(found, wanted, os.fspath(workdir))
+        return wanted
+
+    step, arrays = restore_some(workdir, choose, warn=warn)
+    found = manifest.unflatten(arrays, parts)
+    return step, {"params": found["average_params"], "statistics": found["statistics"]}
 
 
 def restore_some(

@@ -89,6 +89,11 @@ def check_structure(content: Mapping[str, Any], fields: Mapping[str, PyTree], wh
     """Raises UserError, naming the first difference, if other arrays were saved in `fields`."""
     expected = flatten(fields)
     saved = {path: entry for path, entry in content["arrays"].items() if _field(path) in fields}
+    check_same(saved, expected, where)
+
+
+def check_same(saved: Mapping[str, Sequence[Any]], expected: Arrays, where: str) -> None:
+    """Raises UserError, naming the first difference, if these arrays were saved otherwise."""
     differences = differing(saved, expected)
     if differences:
         more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""

@@ -1,0 +1,73 @@
+"""Run directories: the config survives the disk, and another config's run is refused."""
+
+import copy
+
+import ml_collections
+import pytest
+
+from resgen_jax.runs import run_directory
+from resgen_jax.core import errors
+
+
+@pytest.fixture
+def config():
+    return ml_collections.ConfigDict(
+        {
+            "task": "rq_vae",
+            "seed": 0,
+            "source": "a.py",
+            "data": {"path": "", "num_threads": 0},
+            "model": {"multipliers": (1, 2), "nested": {"names": ("a", "b")}, "limit": None},
+            "train": {"num_steps": 10, "log_every": 1},
+            "mesh": {"data": -1},
+        }
+    )
+
+
+def test_config_survives_the_disk_with_its_tuples(tmp_path, config):
+    run_directory.start_or_continue(tmp_path / "run", config)
+    assert run_directory.read(tmp_path / "run").to_dict() == config.to_dict()
+
+
+def test_how_long_and_where_may_change_but_not_what_is_learnt(tmp_path, config):
+    run_directory.start_or_continue(tmp_path, config)
+    longer = copy.deepcopy(config)
+    longer.train.num_steps, longer.train.log_every, longer.mesh.data = 20, 5, 4
+    longer.data.num_threads, longer.source = 2, "b.py:tiny"
+    run_directory.start_or_continue(tmp_path, longer)
+    assert run_directory.read(tmp_path).train.num_steps == 20
+    other = copy.deepcopy(longer)
+    other.model.multipliers, other.seed = (1, 2, 4), 3
+    with pytest.raises(errors.UserError) as info:
+        run_directory.start_or_continue(tmp_path, other)
+    assert "model.multipliers is [1, 2] there and [1, 2, 4] here; seed is 0 there" in str(
+        info.value
+    )
+    assert run_directory.read(tmp_path).seed == 0
+
+
+def test_new_and_missing_fields_count_as_differences(config):
+    fields = run_directory.to_json(config)
+    less = copy.deepcopy(fields)
+    del less["model"]["multipliers"]
+    assert run_directory.differences(less, fields) == [
+        "model.multipliers is None there and [1, 2] here"
+    ]
+    assert run_directory.differences(fields, fields) == []
+
+
+def test_what_is_no_run_directory_is_told(tmp_path, config):
+    with pytest.raises(errors.UserError, match="not a run directory"):
+        run_directory.read(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(errors.UserError, match=r"config.json is damaged"):
+        run_directory.read(tmp_path)
+    run_directory.write_json(tmp_path / "config.json", run_directory.to_json(config))
+    with pytest.raises(errors.UserError, match="task 'rq_vae', but this needs one of 'resgen'"):
+        run_directory.read(tmp_path, "resgen")
+
+
+def test_place_that_cannot_be_written_is_the_users_error(tmp_path, config):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.UserError, match="cannot write"):
+        run_directory.start_or_continue(tmp_path / "file" / "run", config)
