@@ -46,7 +46,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints how many codes went where, and the command to go on with."""
     workdir = flags.require(values, "workdir", "the tokenizer's run directory", "runs/tokenizer")
     output = values.output or os.path.join(workdir, "codes")
-    encode.encode.check_output(output)
+    encode.check_output(output)
     tokenizer = open_run.open_tokenizer(workdir, progress.say)
     encode.tokenizer = encode.choose_images(tokenizer, overrides)
     encode.encode(

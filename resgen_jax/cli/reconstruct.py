@@ -32,5 +32,5 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         )
     for remark in remarks.of_depths(figures["psnr_by_depth"]):
         progress.result(remark)
-    progress.result(f"picture: {paths.of(workdir) / reconstruct.reconstruct.PICTURE}")
-    progress.result(f"figures: {paths.of(workdir) / reconstruct.reconstruct.FIGURES}")
+    progress.result(f"picture: {paths.of(workdir) / reconstruct.PICTURE}")
+    progress.result(f"figures: {paths.of(workdir) / reconstruct.FIGURES}")
