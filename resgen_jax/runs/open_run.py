@@ -98,7 +98,9 @@ def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int
     """Step, averaged parameters and statistics, from checkpoints or an exported file."""
     if exports.is_export(workdir):
         return exports.describe(workdir).get("step", 0), exports.read(workdir, abstract)
-    return checkpoint.restore_model(workdir, abstract, warn=note)
+    fields = {"average_params": abstract["params"], "statistics": abstract["statistics"]}
+    step, found = checkpoint.restore_fields(workdir, fields, warn=note)
+    return step, {"params": found["average_params"], "statistics": found["statistics"]}
 
 
 def open_tokenizer_for(generator: GeneratorRun, moved_to: str | None, note: Note) -> TokenizerRun:

@@ -217,7 +217,7 @@ def test_several_processes_are_refused_where_they_cannot_write(bucket, url, monk
     from resgen_jax.runs import encode
 
     with pytest.raises(errors.UserError, match="2 processes cannot write codes into"):
-        encode._check_output(url)
+        encode.check_output(url)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_exported_tokenizer_is_the_runs(runs, exported):
     tokenizer = resgen_jax.from_pretrained(exported / "tokenizer")
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
     pixels = jnp.asarray(images, jnp.float32) / 127.5 - 1
-    door = run.task.tokenizer
+    door = run.model
     expected = jax.jit(door.encode)(run.params, run.statistics, pixels)
     np.testing.assert_array_equal(tokenizer.encode(images), expected)
     np.testing.assert_array_equal(tokenizer.encode(pixels), expected)
@@ -145,7 +145,7 @@ def test_published_weights_are_converted_and_their_licence_is_told(place):
     again = (f"--workdir={place.folder / 'out'}", f"--output={place.folder / 'again'}")
     assert "no commercial use" in place.succeed("convert", *again, "--to=safetensors")
     run = open_run.open_tokenizer(place.folder / "again", quiet)
-    assert run.task.tokenizer.image_size == 8
+    assert run.model.image_size == 8
     code, _, err = place.resgen("convert", "--from=taming", *arguments)
     assert code == 2
     assert "has no array quantize.embedding.weight" in err

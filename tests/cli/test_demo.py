@@ -1,6 +1,5 @@
 """Demo: from images to the report in one command, and nothing is done twice."""
 
-import copy
 import dataclasses
 import json
 import re
@@ -12,7 +11,8 @@ from PIL import Image
 from resgen_jax.cli import demo, flags
 from resgen_jax.core import errors
 from resgen_jax.runs.configs import configuration
-from resgen_jax.runs.demo import comparison
+from resgen_jax.runs.demo import comparison, plans
+from resgen_jax.runs.demo import demo as runs_demo
 
 PICTURES = (
     "reconstructions",
@@ -36,7 +36,7 @@ def plan(place):
             pixels = rng.integers(0, 100, (20, 24, 3), dtype=np.uint8) + np.uint8(150 * label)
             Image.fromarray(pixels).save(photos / name / f"{number:02d}.jpg")
     (photos / "dark" / "01.jpg").write_bytes(b"\xff\xd8\xff")
-    return demo.Plan(
+    return plans.Plan(
         workdir=workdir,
         tokenizer=configuration.load(
             str(place.tokenizer_config),
@@ -59,7 +59,7 @@ def plan(place):
 
 @pytest.mark.slow
 def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, capsys, monkeypatch):
-    page = demo.demo(plan)
+    page = runs_demo.demo(plan)
     shown = capsys.readouterr()
     assert "01.jpg cannot be read" in shown.err
     assert "Class agreement" in shown.out
@@ -90,14 +90,14 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     with np.load(plan.workdir / "samples.npz") as arrays:
         assert arrays["images"].shape == (40, 8, 8, 1)
 
-    demo.demo(plan)
+    runs_demo.demo(plan)
     assert capsys.readouterr().err.count("done before") == len(names)
     again = json.loads((plan.workdir / "metrics.json").read_text())
     assert again["phases"] == metrics["phases"]
     moved = plan.workdir.rename(plan.workdir.with_name("moved"))
-    plan = dataclasses.replace(plan, workdir=moved, generator=copy.deepcopy(plan.generator))
+    plan = dataclasses.replace(plan, workdir=moved)
     plan.generator.data.codes = str(plan.codes_dir)
-    demo.demo(plan)
+    runs_demo.demo(plan)
     assert capsys.readouterr().err.count("done before") == len(names)
 
     few = ("mixture, component", "codes, random order")
@@ -111,7 +111,7 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
 
     plan.tokenizer.model.width = 16
     with pytest.raises(errors.UserError, match="another config: model.width is 8 there and 16"):
-        demo.demo(plan)
+        runs_demo.demo(plan)
 
 
 def test_flags_choose_configs_and_places(place):

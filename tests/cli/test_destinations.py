@@ -5,8 +5,9 @@ import shlex
 
 import pytest
 
+from resgen_jax import recipes
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import convert, demo, flags, scale, train
+from resgen_jax.cli import convert, demo, flags, scale
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
 from resgen_jax.runs import measuring, open_run
@@ -105,4 +106,4 @@ def test_commands_to_go_on_with_can_be_pasted_into_a_shell(place):
     out = place.succeed(*words[1:])
     shown = next(line for line in out.splitlines() if line.startswith("next: "))
     assert f"--config.data.codes={workdir / 'codes'}" in shlex.split(shown)
-    assert set(train.NEXT.values()) <= set(cli.VERBS)
+    assert {recipe.role.next_verb for recipe in recipes.RECIPES.values()} <= set(cli.VERBS)

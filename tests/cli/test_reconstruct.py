@@ -18,7 +18,7 @@ def test_figures_are_those_of_every_held_out_image(runs):
     tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     held_out = sources.open_images(sources.Spec("digits", 8, 1, 16)).held_out
     pixels = images.to_unit(np.stack([held_out[index]["images"] for index in range(360)]))
-    door, variables = tokenizer.task.tokenizer, (tokenizer.params, tokenizer.statistics)
+    door, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
     codes = door.encode(*variables, jnp.asarray(pixels))
     for depth in (1, 2, 3):
         decoded = np.clip(door.decode(*variables, codes[..., :depth]), -1, 1)

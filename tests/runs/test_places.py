@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from resgen_jax.recipes import configs
+from resgen_jax.runs.configs import configuration
 from resgen_jax.runs import reconstruct
 from resgen_jax.runs import open_run, places, run_directory
 from resgen_jax.runs.configs import configuration
@@ -101,18 +103,18 @@ def test_a_tokenizer_that_became_another_one_is_told(runs, place):
 
 def test_images_that_are_gone_are_told_with_the_flag(runs):
     tokenizer = open_run.open_tokenizer(runs.tokenizer, lambda text: None)
-    with tokenizer.config.unlocked():
-        tokenizer.config.data.update({"source": "folder", "path": "/gone/photos"})
+    gone = configs.change(tokenizer.config, {"data.source": "folder", "data.path": "/gone/photos"})
     with pytest.raises(errors.UserError, match="lay in /gone/photos.* with --images=DIR"):
-        reconstruct.images_of(tokenizer, None)
+        reconstruct.images_of(tokenizer._replace(config=gone), None)
 
 
 def test_images_beside_the_run_are_found(tmp_path):
     make(tmp_path / "photos" / "train-0.tar", tmp_path / "runs" / "tokenizer" / "config.json")
     hints = {"path": "/gone/photos/train-{0..9}.tar", "held_out_path": "", "class_names": "/no.txt"}
-    config = run_directory.from_json({"data": hints})
+    fields = {f"data.{name}": value for name, value in hints.items()}
+    config = configs.change(configuration.load("tokenizers/rq_vae_digits.py"), fields)
     notes = []
-    places.settle(config, tmp_path / "runs" / "tokenizer", notes.append)
+    config = places.settle(config, tmp_path / "runs" / "tokenizer", notes.append)
     assert config.data.path == str(tmp_path / "photos" / "train-{0..9}.tar")
     assert config.data.class_names == "/no.txt"
     assert len(notes) == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resgen_jax.recipes import on_codes, on_images
 from resgen_jax.runs import experiments, run_data, run_directory
 from resgen_jax.runs.configs import configuration
 from resgen_jax.core import errors
@@ -78,12 +79,12 @@ def test_images_that_were_moved_go_on_with_the_same_losses(place, photos):
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_other_images_under_the_same_names_are_refused_with_two_ways_out(place, photos, part):
     workdir = open_run(place, photos)
-    before = (workdir / run_data.FILE).read_text()
+    before = (workdir / on_images.ROLE.record_file).read_text()
     change(photos, part)
     with pytest.raises(errors.UserError, match="are not those that the run in") as info:
         open_run(place, photos)
     assert f"another --workdir with --config.train.init_from={workdir}" in str(info.value)
-    assert (workdir / run_data.FILE).read_text() == before
+    assert (workdir / on_images.ROLE.record_file).read_text() == before
     flag, _, name = str(info.value).rpartition("--config.")[2].partition("=")
     with pytest.raises(errors.UserError, match=f"is 'another', but the images in .* are '{name}'"):
         open_run(place, photos, **{flag: "another"})
@@ -106,7 +107,7 @@ def test_until_something_is_saved_data_may_be_mended_and_chosen_anew(place, phot
 
 def test_a_run_of_before_fingerprints_takes_the_users_word(place, photos):
     workdir = open_run(place, photos)
-    (workdir / run_data.FILE).unlink()
+    (workdir / on_images.ROLE.record_file).unlink()
     moved = photos.rename(place.folder / "elsewhere")
     with pytest.raises(errors.UserError, match=r"data.path is .* there and .* here") as info:
         open_run(place, moved)
@@ -125,7 +126,7 @@ def test_codes_that_were_moved_are_the_same_and_others_are_not(runs, place):
     moved = shutil.copytree(runs.codes, place.folder / "moved")
     open_codes(moved)
     assert run_directory.read(workdir).data.codes == str(moved)
-    described = workdir / experiments.CODES_FILE
+    described = workdir / on_codes.RECORD_FILE
     fields = json.loads(described.read_text())
     fields["sha256"]["codebooks.npy"] = "another"
     described.write_text(json.dumps(fields))

@@ -93,4 +93,4 @@ def test_its_batches_have_the_shapes_of_real_ones(place, tmp_path):
 def test_perceptual_weights_are_made_up_too(place):
     config = configuration.load("tokenizers/rq_vae_natural64.py")
     assert config.loss.perceptual
-    assert synthetic.task_of(config) is not None
+    assert synthetic.assumed(config).task is not None

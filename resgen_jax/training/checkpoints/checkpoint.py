@@ -189,24 +189,23 @@ class Checkpoints:
         self._manager.reload()
 
 
-def restore_model(
+def restore_fields(
     workdir: str | os.PathLike,
-    abstract: Mapping[str, PyTree],
+    fields: Mapping[str, PyTree],
     *,
     warn: Warn = lambda text: None,
 ) -> tuple[int, dict[str, PyTree]]:
-    """The step of the newest undamaged state of a run, its averaged parameters and statistics.
+    """The step and some fields of the newest undamaged state of a run, which stays untouched.
 
-    `abstract` has those that are wanted as {"params", "statistics"}; each array is placed as its
-    leaf says, on any mesh. What else the state holds is left there. Raises UserError if the run has
-    no checkpoint, none that is good, or one of another configuration.
+    `fields` has the trees that are wanted of each, or parts of them, abstract; each array is placed
+    as its leaf says, on any mesh. Raises UserError if the run has no checkpoint, none that is good,
+    or one of another configuration.
     """
     if not steps(workdir):
         raise errors.UserError(
             f"{place_of(workdir)} holds no checkpoint: train first, or change --workdir"
         )
-    parts = {"average_params": abstract["params"], "statistics": abstract["statistics"]}
-    wanted = manifest.flatten(parts)
+    wanted = manifest.flatten(fields)
 
     def choose(saved: Mapping[str, Sequence[Any]]) -> manifest.Arrays:
         found = {path: entry for path, entry in saved.items() if path in wanted}
@@ -214,8 +213,7 @@ def restore_model(
         return wanted
 
     step, arrays = restore_some(workdir, choose, warn=warn)
-    found = manifest.unflatten(arrays, parts)
-    return step, {"params": found["average_params"], "statistics": found["statistics"]}
+    return step, manifest.unflatten(arrays, fields)
 
 
 def restore_some(

@@ -74,7 +74,7 @@ def test_a_number_of_the_sampler_may_be_one_for_each_step(file):
         )
         assert config.sampler.guidance_scale == expected
     config = configuration.load(str(file), [("sampler.top_k", "3,0"), ("sampler.num_steps", "2")])
-    assert sections.read(config, "sampler").top_k == (3, 0)
+    assert config.sampler.top_k == (3, 0)
     with pytest.raises(errors.UserError, match="sampler.top_k is '3,0.5'; expected an integer"):
         configuration.load(str(file), [("sampler.top_k", "3,0.5")])
     with pytest.raises(errors.UserError, match="guidance_scale has 2 entries for 8 steps"):

@@ -9,6 +9,7 @@ from resgen_jax.runs import experiments
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.study import compile_jobs
 from resgen_jax.evaluation import features
+from resgen_jax.recipes import configs
 from resgen_jax.runtime import mesh as meshes
 
 TINY = "tokenizers/rq_vae_imagenet256.py:tiny"
@@ -21,10 +22,8 @@ def split():
 
 
 def job_of(mesh, program, text=TINY, **overrides):
-    config = configuration.load(text, [])
-    with config.unlocked():
-        config.update_from_flattened_dict(overrides)
-    return compile_jobs.PROGRAMS[program](config, experiments.task_of(config), mesh)
+    config = configs.change(configuration.load(text), overrides)
+    return compile_jobs.PROGRAMS[program](config, experiments.assumed(config), mesh)
 
 
 def run(job):

@@ -43,9 +43,8 @@ def test_a_step_can_be_named_and_one_that_is_not_there_is_told(uninterrupted, si
     workdir, task = uninterrupted[0], toy_task.ToyTask(num_steps=20)
     step, state = begin(workdir, task, single, step=18)
     assert step == 18
-    expected = checkpoint.restore_params(
-        workdir, placement.abstract_state(single, task), names=("params",)
-    )[1]["params"]
+    wanted = {"params": placement.abstract_state(single, task).params}
+    expected = checkpoint.restore_fields(workdir, wanted)[1]["params"]
     assert np.any(state.params["down"]["bias"] != expected["down"]["bias"])
     with pytest.raises(errors.UserError, match="of step 13, but it holds those of steps 18, 20"):
         begin(workdir, task, single, step=13)

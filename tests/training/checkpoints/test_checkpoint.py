@@ -21,6 +21,10 @@ from resgen_jax.training.checkpoints import checkpoint
 
 
 @pytest.fixture
+def fields_of(state, names=("average_params", "statistics")):
+    return {name: getattr(state, name) for name in names}
+
+
 def task():
     return toy_task.ToyTask()
 
@@ -118,10 +122,9 @@ def test_saving_does_not_see_later_steps(tmp_path, task, single):
             checkpoints.save(number, state)
     for number, expected in copies.items():
         warnings = []
-        _, fields = checkpoint.restore_params(
+        _, fields = checkpoint.restore_fields(
             tmp_path,
-            placement.abstract_state(single, task),
-            names=checkpoint.FIELDS,
+            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
             warn=warnings.append,
         )
         if number == 5:
@@ -150,10 +153,9 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, task, single):
             continue
         flip(file, len(original) // 2)
         warnings = []
-        step, fields = checkpoint.restore_params(
+        step, fields = checkpoint.restore_fields(
             tmp_path,
-            placement.abstract_state(single, task),
-            names=checkpoint.FIELDS,
+            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
             warn=warnings.append,
         )
         for name in checkpoint.FIELDS:
@@ -172,10 +174,9 @@ def test_a_flipped_byte_of_a_large_array_is_caught_by_its_checksum(tmp_path, sin
     original = file.read_bytes()
     for place in np.random.default_rng(0).integers(len(original), size=6):
         flip(file, place)
-        step, fields = checkpoint.restore_params(
+        step, fields = checkpoint.restore_fields(
             tmp_path,
-            placement.abstract_state(single, task),
-            names=checkpoint.FIELDS,
+            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
             warn=messages.append,
         )
         for name in checkpoint.FIELDS:
@@ -225,7 +226,7 @@ def test_another_configuration_is_an_error_and_changes_nothing(tmp_path, task, s
     with pytest.raises(errors.UserError, match=message):
         restore(tmp_path, other, single)
     with pytest.raises(errors.UserError, match="another configuration"):
-        checkpoint.restore_params(tmp_path, placement.abstract_state(single, other))
+        checkpoint.restore_fields(tmp_path, fields_of(placement.abstract_state(single, other)))
     assert steps_kept(tmp_path) == [1, 2]
 
 
@@ -250,7 +251,7 @@ def test_sampling_loads_no_optimizer(tmp_path, task, single):
     mesh = make_mesh(2, 4, 1)
     # An optimizer of another kind, as its state would be if it were looked at.
     abstract = placement.abstract_state(mesh, task).replace(opt_state=(), params={})
-    step, fields = checkpoint.restore_params(tmp_path, abstract)
+    step, fields = checkpoint.restore_fields(tmp_path, fields_of(abstract))
     assert step == 2
     assert set(fields) == {"average_params", "statistics"}
     assert_equal(fields["average_params"], states[2].average_params)
@@ -260,7 +261,9 @@ def test_sampling_loads_no_optimizer(tmp_path, task, single):
 
 def test_no_checkpoint_to_sample_from_says_what_to_do(tmp_path, task, single):
     with pytest.raises(errors.UserError, match=r"holds no checkpoint.*--workdir"):
-        checkpoint.restore_params(tmp_path / "nowhere", placement.abstract_state(single, task))
+        checkpoint.restore_fields(
+            tmp_path / "nowhere", fields_of(placement.abstract_state(single, task))
+        )
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -313,8 +316,9 @@ FULL_DISK = """
         print(json.dumps(str(error)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     warnings = []
-    step, _ = checkpoint.restore_params(
-        {workdir!r}, placement.abstract_state(mesh, task), warn=warnings.append
+    abstract = placement.abstract_state(mesh, task)
+    step, _ = checkpoint.restore_fields(
+        {workdir!r}, dict(params=abstract.params), warn=warnings.append
     )
     print(step, warnings)
 """
@@ -357,7 +361,7 @@ def test_arrays_that_sampling_does_not_want_are_not_read(tmp_path, single):
     abstract, num_bytes = placement.abstract_state(single, task), {}
     for names in (("average_params", "statistics"), checkpoint.FIELDS):
         before = bytes_read()
-        checkpoint.restore_params(tmp_path, abstract, names=names)
+        checkpoint.restore_fields(tmp_path, fields_of(abstract, names))
         num_bytes[names] = bytes_read() - before
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state.average_params))
     few, all_of_them = num_bytes.values()
