@@ -1,6 +1,6 @@
 """Floor 6: one file a method. A recipe is all that the rest of the library knows of it."""
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import errors
 from resgen_jax.recipes import interface, resgen, rq_vae
 
 RECIPES: dict[str, interface.Recipe] = {
@@ -9,7 +9,8 @@ RECIPES: dict[str, interface.Recipe] = {
 
 
 def find(name: object) -> interface.Recipe:
-    """The recipe of `config.task`; UserError, naming the nearest, for an unknown one."""
+    """The recipe of `config.task`; UserError, naming those that are known, for another one."""
     if not isinstance(name, str) or name not in RECIPES:
-        raise errors.UserError(f"config.task is {name!r}; {build.nearest(str(name), RECIPES)}")
+        known = ", ".join(map(repr, RECIPES))
+        raise errors.UserError(f"config.task is {name!r}; expected one of {known}")
     return RECIPES[name]

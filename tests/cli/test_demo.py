@@ -10,6 +10,7 @@ from PIL import Image
 
 from resgen_jax.cli import demo, flags
 from resgen_jax.core import errors
+from resgen_jax.recipes import configs
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.demo import comparison, plans
 from resgen_jax.runs.demo import demo as runs_demo
@@ -96,7 +97,8 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert again["phases"] == metrics["phases"]
     moved = plan.workdir.rename(plan.workdir.with_name("moved"))
     plan = dataclasses.replace(plan, workdir=moved)
-    plan.generator.data.codes = str(plan.codes_dir)
+    generator = configs.change(plan.generator, {"data.codes": str(plan.codes_dir)})
+    plan = dataclasses.replace(plan, generator=generator)
     runs_demo.demo(plan)
     assert capsys.readouterr().err.count("done before") == len(names)
 

@@ -175,5 +175,5 @@ def test_fields_that_follow_from_others_and_unknown_sections_are_refused(place):
         sections.freeze(config)
     with pytest.raises(errors.UserError, match="section 'modle'; did you mean 'model'"):
         sections.complete(ml_collections.ConfigDict({"task": "rq_vae", "modle": {}}))
-    with pytest.raises(errors.UserError, match="is 'resgn'; did you mean 'resgen'"):
+    with pytest.raises(errors.UserError, match="is 'resgn'; expected one of 'rq_vae', 'resgen'"):
         sections.complete(ml_collections.ConfigDict({"task": "resgn"}))

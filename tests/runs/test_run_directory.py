@@ -2,42 +2,33 @@
 
 import copy
 
-import ml_collections
 import pytest
 
+from resgen_jax.recipes import configs
 from resgen_jax.runs import run_directory
+from resgen_jax.runs.configs import configuration
 from resgen_jax.core import errors
 
 
 @pytest.fixture
 def config():
-    return ml_collections.ConfigDict(
-        {
-            "task": "rq_vae",
-            "seed": 0,
-            "source": "a.py",
-            "data": {"path": "", "num_threads": 0},
-            "model": {"multipliers": (1, 2), "nested": {"names": ("a", "b")}, "limit": None},
-            "train": {"num_steps": 10, "log_every": 1},
-            "mesh": {"data": -1},
-        }
-    )
+    fields = {"multipliers": "1,2", "width": "8"}
+    overrides = [(f"model.{name}", value) for name, value in fields.items()]
+    return configuration.load("tokenizers/rq_vae_digits.py", overrides)
 
 
 def test_config_survives_the_disk_with_its_tuples(tmp_path, config):
     run_directory.start_or_continue(tmp_path / "run", config)
-    assert run_directory.read(tmp_path / "run").to_dict() == config.to_dict()
+    assert run_directory.read(tmp_path / "run") == config
 
 
 def test_how_long_and_where_may_change_but_not_what_is_learnt(tmp_path, config):
     run_directory.start_or_continue(tmp_path, config)
-    longer = copy.deepcopy(config)
-    longer.train.num_steps, longer.train.log_every, longer.mesh.data = 20, 5, 4
-    longer.data.num_threads, longer.source = 2, "b.py:tiny"
+    changes = {"train.num_steps": 20, "train.log_every": 5, "mesh.data": 4}
+    longer = configs.change(config, {**changes, "data.num_threads": 2, "source": "b.py:tiny"})
     run_directory.start_or_continue(tmp_path, longer)
     assert run_directory.read(tmp_path).train.num_steps == 20
-    other = copy.deepcopy(longer)
-    other.model.multipliers, other.seed = (1, 2, 4), 3
+    other = configs.change(longer, {"model.multipliers": (1, 2, 4), "seed": 3})
     with pytest.raises(errors.UserError) as info:
         run_directory.start_or_continue(tmp_path, other)
     assert "model.multipliers is [1, 2] there and [1, 2, 4] here; seed is 0 there" in str(

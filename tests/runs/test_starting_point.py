@@ -122,10 +122,9 @@ def test_what_cannot_be_begun_from_is_told_before_anything_is_written(runs, plac
 def test_a_run_of_before_the_field_goes_on(runs, place):
     """And nothing in it is begun again."""
     workdir = shutil.copytree(runs.generator, place.generator)
-    config = run_directory.read(workdir)
-    with config.unlocked():
-        del config.train.init_from, config.train.accept_data
-    run_directory.write_json(workdir / run_directory.FILE, run_directory.to_json(config))
+    config = run_directory.read_fields(workdir)
+    del config["train"]["init_from"], config["train"]["accept_data"]
+    run_directory.write_json(workdir / run_directory.FILE, config)
     fields = {"data.codes": str(runs.codes)}
     open_experiment(place, place.generator_config, workdir, **fields)
     with pytest.raises(errors.UserError, match="train.init_from is '' there and '/else' here"):

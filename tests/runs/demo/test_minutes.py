@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from resgen_jax.generators.interface import CodeSpace
 from resgen_jax.cli import demo, flags
 from resgen_jax.runs.demo import minutes
 from resgen_jax.core import errors
@@ -52,16 +53,17 @@ def test_the_steps_are_measured_once_and_kept(plan_of, timed):
     assert fitted.generator.optimizer.warmup_steps == plan.generator.optimizer.warmup_steps // 10
     assert fitted.generator.data.codes == plan.generator.data.codes
     assert not fitted.has_targets
-    space = timed[1].space.to_dict()
-    assert space == {
+    assert timed[1].space == CodeSpace(
+        **{
         "grid": (4, 4),
         "depth": 8,
         "codebook_size": 128,
         "code_dim": 16,
         "num_classes": 10,
-    }
-    for minutes in (usual / 60 / 10, None):
-        assert minutes.fitted(plan, minutes) == fitted
+        }
+    )
+    for length in (usual / 60 / 10, None):
+        assert minutes.fitted(plan, length) == fitted
     assert len(timed) == 2
     with pytest.raises(errors.UserError, match="here it is 7; leave that out"):
         minutes.fitted(plan, 7.0)

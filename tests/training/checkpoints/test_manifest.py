@@ -49,8 +49,8 @@ def test_a_newer_format_is_refused_and_nothing_is_touched(saved, single):
     )
     with pytest.raises(errors.UserError, match=expected):
         restore(saved, single)
+    abstract = placement.abstract_state(single, toy_task.ToyTask())
     with pytest.raises(errors.UserError, match=expected):
-        abstract = placement.abstract_state(single, toy_task.ToyTask())
         checkpoint.restore_fields(saved, {"params": abstract.params})
     assert sorted(saved.rglob("*")) == before
 
