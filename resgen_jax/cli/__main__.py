@@ -121,13 +121,19 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import flags
-    from resgen_jax.runs import consensus
+    from resgen_jax.cli import actions, compiling, flags
+    from resgen_jax.runs import consensus, progress
     from resgen_jax.runtime import compile_cache, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
-    parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
-    module.add_flags(parser)
+    if known := getattr(module, "ACTIONS", None):
+        if actions.is_help(arguments, known):
+            print(actions.help_text(name, VERBS[name].purpose, known))
+            return 0
+        parser, arguments = actions.parser_of(name, known, arguments)
+    else:
+        parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
+        module.add_flags(parser)
     values, overrides = parser.parse(arguments)
     if values is None:
         print(parser.format_help())
@@ -136,7 +142,8 @@ def run(name: str, arguments: Sequence[str]) -> int:
     compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout, _say)
     consensus.on_command(name, values, overrides, _say)
-    return module.run(values, overrides) or 0
+    with compiling.told(progress.say):
+        return module.run(values, overrides) or 0
 
 
 def help_text() -> str:
@@ -181,7 +188,7 @@ def _leave_others(code: int, failure: BaseException) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(errors.shown(line), file=sys.stderr, flush=True)
 
 
 def _quiet_libraries() -> None:

@@ -48,7 +48,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     output = values.output or os.path.join(workdir, "codes")
     encode.check_output(output)
     tokenizer = open_run.open_tokenizer(workdir, progress.say)
-    encode.tokenizer = encode.choose_images(tokenizer, overrides)
+    tokenizer = encode.choose_images(tokenizer, overrides)
     encode.encode(
         tokenizer,
         workdir,

@@ -6,7 +6,18 @@ from resgen_jax.cli import flags, sampler_flags
 from resgen_jax.core import errors, shell
 from resgen_jax.evaluation import pictures
 from resgen_jax.io import paths
-from resgen_jax.runs import inpainting, open_run, progress, run_directory, sample, sampling
+from resgen_jax.runs import (
+    inpainting,
+    open_run,
+    progress,
+    run_directory,
+    sample,
+    sample_files,
+    sampling,
+)
+
+ADM = "adm"
+NUM_SAMPLES, NUM_FILLED_IN = 100, 8
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -16,7 +27,7 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument(
         "--num_samples",
         type=int,
-        help=f"how many ({sample.NUM_SAMPLES}; with --keep {sample.NUM_FILLED_IN})",
+        help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})",
     )
     parser.add_argument("--classes", help="names or numbers like 0,3 (all, in turn)")
     sampler_flags.add_labels(parser)
@@ -29,7 +40,7 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument("--output", metavar="DIR", help="where the results go (WORKDIR)")
     parser.add_argument(
         "--npz",
-        choices=("ours", sample.ADM),
+        choices=("ours", ADM),
         default="ours",
         help="adm: arr_0 in shuffled order, as the ADM evaluator takes it; any number fits memory",
     )
@@ -40,7 +51,10 @@ def add_flags(parser: flags.Parser) -> None:
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
-    """Writes samples.png, samples.npz and with --keep seam.json, and says where they are."""
+    """Writes samples.png, samples.npz and with --keep seam.json, and says where they are.
+
+    Other samples that lie there already are kept under other names.
+    """
     del overrides
     workdir = flags.require(values, "workdir", "the generator's run directory", "runs/generator")
     if bool(values.keep) != bool(values.keep_from):
@@ -48,68 +62,66 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         raise errors.UserError(
             f"--{given} needs --{missing} too, e.g. --keep=0:2,0:4 --keep_from=held-out"
         )
-    if values.keep and values.npz == sample.ADM:
+    if values.keep and values.npz == ADM:
         raise errors.UserError("--npz=adm is for samples to be measured; leave out --keep")
     shell.at_least("batch_size", values.batch_size, 1)
     count = values.num_samples
     if count is None:
-        count = sample.NUM_FILLED_IN if values.keep else sample.NUM_SAMPLES
+        count = NUM_FILLED_IN if values.keep else NUM_SAMPLES
     shell.at_least("num_samples", count, 1)
     output = paths.of(values.output or workdir)
-    arrays = sample.ADM_ARRAYS if values.npz == sample.ADM else sample.ARRAYS
-    names = (sample.PICTURE, arrays)
-    run_directory.check_writable(output, *names, *([sample.SEAM] if values.keep else []))
+    files = (sample_files.adm if values.npz == ADM else sample_files.ours)(output)
+    run_directory.check_writable(output, *files.names)
 
     generator = open_run.open_generator(workdir, progress.say)
     class_names = generator.meta.class_names
     spec = sampling.spec_with(generator.config, sampler_flags.read(values))
+    settings = sample.settings_of(generator, spec, values.seed, values.labels)
     chosen = sampling.parse_classes(values.classes, class_names)
-    if values.npz == sample.ADM:
-        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = open_run.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        sample.write_adm(
-            generator,
-            tokenizer,
-            spec,
-            labels,
-            output,
-            seed=values.seed,
-            batch_size=values.batch_size,
-            kind=values.labels,
-        )
-        _say_adm(output)
-        return
+    tokenizer = open_run.open_tokenizer_for(generator, values.tokenizer, progress.say)
     if values.keep:
-        is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
-        tokenizer = open_run.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        prompts = inpainting.prompts(
-            generator, tokenizer, values.keep_from, chosen, count, values.codes
+        _fill_in(generator, tokenizer, spec, chosen, count, values, files, settings)
+        return
+    labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
+    if values.npz == ADM:
+        size = values.batch_size
+        sample.write_adm(
+            generator, tokenizer, spec, labels, files, settings=settings, batch_size=size
         )
-        samples, picture, seam = inpainting.fill_in(
-            generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
-        )
-        run_directory.write_json(output / sample.SEAM, seam)
-        for line in inpainting.told(seam):
-            progress.result(line)
-    else:
-        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = open_run.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
-        picture = pictures.samples(samples.images, samples.labels, class_names)
-    run_directory.save_picture(output / sample.PICTURE, picture)
-    run_directory.save_arrays(
-        output / sample.ARRAYS, **samples._asdict(), class_names=list(class_names), seed=values.seed
+        _say_adm(files)
+        return
+    samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
+    picture = pictures.samples(samples.images, samples.labels, class_names)
+    sample.write(files, samples, picture, class_names, settings)
+    _say(files)
+
+
+def _fill_in(generator, tokenizer, spec, chosen, count, values, files, settings) -> None:
+    is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
+    prompts = inpainting.prompts(
+        generator, tokenizer, values.keep_from, chosen, count, values.codes
     )
-    progress.result(f"picture: {output / sample.PICTURE}")
-    progress.result(f"arrays:  {output / sample.ARRAYS} (images, labels, codes)")
+    samples, picture, seam = inpainting.fill_in(
+        generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
+    )
+    sample.write(files, samples, picture, generator.meta.class_names, settings, seam)
+    for line in inpainting.told(seam):
+        progress.result(line)
+    _say(files)
 
 
-def _say_adm(output: paths.Path) -> None:
-    progress.result(f"picture: {output / sample.PICTURE}")
-    progress.result(f"arrays:  {output / sample.ADM_ARRAYS} (arr_0, labels, order)")
-    samples, where = output / sample.ADM_ARRAYS, ""
+def _say(files: sample_files.Files) -> None:
+    progress.result(f"picture: {files.output / files.picture}")
+    progress.result(f"arrays:  {files.output / files.arrays} (images, labels, codes)")
+
+
+def _say_adm(files: sample_files.Files) -> None:
+    output = files.output
+    progress.result(f"picture: {output / files.picture}")
+    progress.result(f"arrays:  {output / files.arrays} (arr_0, labels, order)")
+    samples, where = output / files.arrays, ""
     if paths.is_remote(output):  # they are mapped into memory
-        samples, where = sample.ADM_ARRAYS, " (on a copy of it)"
+        samples, where = files.arrays, " (on a copy of it)"
     progress.result(
         f"next:    resgen evaluate {shell.written('samples', samples)} --reference=FILE.npz{where}"
     )

@@ -26,12 +26,12 @@ TEMPORARIES = (
 def add_flags(parser: flags.Parser) -> None:
     """Where to compile for, and what."""
     parser.add_argument(
-        "--topology", metavar="NAME", help="compile: a TPU slice, v5e-256 or v5p-256 (cores), say"
+        "--topology", metavar="NAME", help="a TPU slice, v5e-256 or v5p-256 (cores), say"
     )
     named = ", ".join(compile_jobs.PROGRAMS)
-    parser.add_argument("--program", default="train", help=f"compile: one of {named} (%(default)s)")
+    parser.add_argument("--program", default="train", help=f"one of {named} (%(default)s)")
     parser.add_argument(
-        "--table", metavar="DIR", help="compile: only print what earlier ones wrote as DIR/*.json"
+        "--table", metavar="DIR", help="only print what earlier ones wrote as DIR/*.json"
     )
 
 

@@ -22,7 +22,7 @@ def add_flags(parser: flags.Parser) -> None:
     parser.add_argument(
         "--step_seconds",
         type=float,
-        help="data: of a training step, from a run's metrics; measured here on noise if left out",
+        help="of a training step, from a run's metrics; measured here on noise if left out",
     )
 
 

@@ -17,16 +17,33 @@ from resgen_jax.training.telemetry import flops
 Rate = Callable[[study.Run], float | None]
 
 
-def add_flags(parser: flags.Parser) -> None:
-    """What the three actions are told beside the config."""
-    flags.add_workdir(parser, "of a study: its runs, their figures and the plot")
-    parser.allow_buckets("workdir", "output")
-    parser.add_argument("--only", metavar="PATTERN", help="run: names such as 'w32_*' alone")
-    parser.add_argument("--chip", metavar="KIND", help="plan: predict hours on this chip, by --mfu")
-    parser.add_argument("--mfu", type=float, help="plan: share of the chip's peak, say 0.4")
-    parser.add_argument("--flops_per_second", type=float, help="plan: or this rate of one chip")
-    parser.add_argument("--law", default="joint", help="fit: one of " + ", ".join(report.LAWS))
-    parser.add_argument("--title", default="", help="fit: above the plot")
+def add_plan_flags(parser: flags.Parser) -> None:
+    """Of which study, and how fast its chips are."""
+    _add_config(parser)
+    flags.add_workdir(parser, "of the study, where it has begun: how far its runs are, their rates")
+    parser.add_argument("--chip", metavar="KIND", help="predict hours on this chip, by --mfu")
+    parser.add_argument("--mfu", type=float, help="share of the chip's peak, say 0.4")
+    parser.add_argument("--flops_per_second", type=float, help="or this rate of one chip")
+
+
+def add_run_flags(parser: flags.Parser) -> None:
+    """Which runs of which study."""
+    _add_config(parser)
+    flags.add_workdir(parser, "of the study: made, or gone on with")
+    parser.add_argument("--only", metavar="PATTERN", help="runs with names such as 'w32_*' alone")
+
+
+def add_fit_flags(parser: flags.Parser) -> None:
+    """Which law, through which runs."""
+    flags.add_workdir(parser, "of the study; fit.json and fit.png go there too")
+    parser.add_argument(
+        "--law", default="joint", help=f"one of {', '.join(report.LAWS)} (%(default)s)"
+    )
+    parser.add_argument("--title", default="", help="above the plot")
+
+
+def _add_config(parser: flags.Parser) -> None:
+    parser.add_argument("--config", metavar="FILE[:words]", help="of a study")
 
 
 def plan(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
@@ -80,8 +97,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
 
 def fit(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """The law through the finished runs' held-out losses; also as WORKDIR/fit.json and fit.png."""
-    if overrides:
-        raise errors.UserError("fit reads what the runs wrote; set config fields with plan and run")
+    del overrides
     workdir = paths.of(
         flags.require(values, "workdir", "a study that `resgen scale run` made", "runs/study")
     )
@@ -185,5 +201,5 @@ def _read_study(workdir: paths.Path) -> dict[str, Any]:
         raise
     except (KeyError, TypeError) as failure:
         raise errors.UserError(
-            f"{path} is damaged ({failure}); `resgen scale run` writes it anew"
+            f"{path} is damaged ({errors.reason(failure)}); `resgen scale run` writes it anew"
         ) from failure

@@ -25,6 +25,7 @@ from resgen_jax.tokenizers import rq_vae
 PyTree = Any
 
 CONFIG, WEIGHTS, CODES = "config.json", "model.safetensors", "codes.json"
+CODEBOOKS = "statistics/codebooks"  # of a generator, by path
 ORIGIN = ("format", "file", "file_sha256", "published", "licence")  # of published weights
 SECTION = "export"  # of config.json; the rest of it is the run's config, for the verbs
 
@@ -161,7 +162,7 @@ def _unfinished(output: pathlib.Path) -> pathlib.Path:
 def is_export(path: str | os.PathLike) -> bool:
     """Whether the directory holds an exported model."""
     path = paths.of(path)
-    return (path / WEIGHTS).is_file() and (path / CONFIG).is_file()
+    return paths.is_file(path / WEIGHTS) and paths.is_file(path / CONFIG)
 
 
 def _is_ours(path: pathlib.Path) -> bool:
@@ -182,13 +183,51 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         )
     try:
         fields = json_files.read(path / CONFIG, "convert it again")
-        return fields[SECTION] | {"kind": fields[SECTION]["kind"]}
+        described = fields[SECTION] | {"kind": str(fields[SECTION]["kind"])}
+        described["step"] = described.get("step", 0)
+        if not isinstance(described["step"], int):
+            raise TypeError(f"its step is {described['step']!r}"[:80])
+        return described
     except errors.UserError:
         raise
     except (OSError, KeyError, TypeError) as failure:
         raise errors.UserError(
-            f"{path / CONFIG} describes no model of this library ({failure}); convert it again"
+            f"{path / CONFIG} describes no model of this library ({errors.reason(failure)}); "
+            "convert it again"
         ) from failure
+
+
+def shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of an export's arrays by path, of which no number is read."""
+    with paths.reading(paths.of(path) / WEIGHTS) as file:
+        return {name: array.shape for name, array in safetensors_files.read(file).items()}
+
+
+def check_sizes(
+    path: str | os.PathLike,
+    saved: Mapping[str, tuple[int, ...]],
+    num_blocks: int = 0,
+    codebooks: tuple[int, ...] | None = None,
+) -> None:
+    """Raises UserError where a config tells of far more than the arrays that were saved.
+
+    Asked before a network is traced or a table made, whose time and memory grow with what a config
+    claims; that all arrays fit is asked afterwards. `saved` is empty where nothing is known.
+    """
+    if not saved:
+        return
+    if num_blocks > len(saved):
+        raise errors.UserError(
+            f"{path}: {CONFIG} tells of a network of {num_blocks} blocks, but {len(saved)} arrays "
+            f"were saved; restore the {CONFIG} that was written with them"
+        )
+    found = saved.get(CODEBOOKS)
+    if codebooks is not None and found is not None and tuple(found) != codebooks:
+        raise errors.UserError(
+            f"{path}: codebooks of shape {tuple(found)} were saved, but {CODES} or {CONFIG} tells "
+            f"of {codebooks} (depth, codebook_size, code_dim); restore the file that was written "
+            "with them"
+        )
 
 
 def read(path: str | os.PathLike, abstract: PyTree) -> PyTree:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,17 @@ from resgen_jax.quantizers import multi_scale, rvq
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
 
 PyTree = Any
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entries:
+    """What an export of VAR's tokenizer tells beside its specs."""
+
+    codebook_size: int
+
+    def __post_init__(self):
+        build.check_sizes(self, ("codebook_size",))
 
 
 class Tokenizer:
@@ -181,15 +192,38 @@ def from_pretrained(path: str | os.PathLike) -> Tokenizer | Generator | CodePred
     return KINDS[kind](path, description)
 
 
+def _part(cls: type[T], name: str, description: Mapping[str, Any], path: str | os.PathLike) -> T:
+    """A part of what an export says of its model; UserError where it is missing or wrong."""
+    if name not in description:
+        raise errors.UserError(
+            f"{path} does not tell of its {name}; copy its {exports.CONFIG} again, or convert it "
+            "again"
+        )
+    return build.build(cls, description[name], f"{path} {name}")
+
+
+def _class_names(
+    path: str | os.PathLike, description: Mapping[str, Any], num_classes: int
+) -> list[str]:
+    names = description.get("class_names") or [str(number) for number in range(num_classes)]
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_list or len(names) != num_classes:
+        raise errors.UserError(
+            f"{path} does not name its {num_classes} classes in class_names; convert it again"
+        )
+    return names
+
+
 def _open_rq_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tokenizer:
-    spec = build.build(rq_vae.Spec, description["model"], f"{path} model")
-    quantizer = build.build(quantizers.Spec, description["quantizer"], f"{path} quantizer")
+    spec = _part(rq_vae.Spec, "model", description, path)
+    quantizer = _part(quantizers.Spec, "quantizer", description, path)
     if spec.code_dim != quantizer.code_dim:
         raise errors.UserError(
             f"{path}: the networks have latents of {spec.code_dim} channels and the codebook "
             f"vectors of {quantizer.code_dim}; convert it again from a file where they are equal"
         )
-    network, learner = rq_vae.make(spec), quantizers.make(description["learner"], quantizer)
+    exports.check_sizes(path, exports.shapes(path), spec.num_blocks)
+    network, learner = rq_vae.make(spec), quantizers.make(description.get("learner"), quantizer)
     key = jax.random.key(0)
     abstract = {
         "params": jax.eval_shape(network.init, key),
@@ -211,9 +245,12 @@ def _open_rq_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tok
 
 
 def _open_multi_scale_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tokenizer:
-    spec = build.build(rq_vae.Spec, description["model"], f"{path} model")
-    scales = build.build(multi_scale.Spec, description["scales"], f"{path} scales")
-    tokenizer = multi_scale_vae.make(spec, scales, description["codebook_size"])
+    spec = _part(rq_vae.Spec, "model", description, path)
+    scales = _part(multi_scale.Spec, "scales", description, path)
+    told = {name: description[name] for name in ("codebook_size",) if name in description}
+    sizes = build.build(Entries, told, f"{path} {exports.SECTION}")
+    exports.check_sizes(path, exports.shapes(path), spec.num_blocks)
+    tokenizer = multi_scale_vae.make(spec, scales, sizes.codebook_size)
     abstract = {"params": jax.eval_shape(tokenizer.init, jax.random.key(0))}
     params = _on_device(exports.read(path, abstract))["params"]
     codebooks = tokenizer.codebook(params)[None]
@@ -229,16 +266,16 @@ def _open_multi_scale_vae(path: str | os.PathLike, description: Mapping[str, Any
 
 
 def _open_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Generator:
-    model = build.build(resgen.Spec, description["model"], f"{path} model")
-    space = build.build(generators.CodeSpace, description["space"], f"{path} space")
-    sampler = build.build(resgen_sampler.Spec, description["sampler"], f"{path} sampler")
+    model = _part(resgen.Spec, "model", description, path)
+    space = _part(generators.CodeSpace, "space", description, path)
+    sampler = _part(resgen_sampler.Spec, "sampler", description, path)
     shape = (space.depth, space.codebook_size, space.code_dim)
     abstract = {
         "params": jax.eval_shape(resgen.make(model, space).init, jax.random.key(0)),
         "statistics": {"codebooks": jax.ShapeDtypeStruct(shape, jnp.float32)},
     }
     tree = _on_device(exports.read(path, abstract))
-    names = description.get("class_names") or [str(i) for i in range(space.num_classes)]
+    names = _class_names(path, description, space.num_classes)
 
     def open_tokenizer() -> Tokenizer:
         return from_pretrained(own_tokenizer.find(path))
@@ -247,8 +284,8 @@ def _open_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Gen
 
 
 def _open_rq_transformer(path: str | os.PathLike, description: Mapping[str, Any]) -> CodePredictor:
-    spec = build.build(rq_transformer.Spec, description["model"], f"{path} model")
-    space = build.build(generators.CodeSpace, description["space"], f"{path} space")
+    spec = _part(rq_transformer.Spec, "model", description, path)
+    space = _part(generators.CodeSpace, "space", description, path)
     abstract = jax.eval_shape(rq_transformer.make(spec, space).init, jax.random.key(0))
     tree = _on_device(exports.read(path, {"params": abstract}))
     return CodePredictor(spec, space, tree, description)

@@ -58,7 +58,7 @@ def apply(
             try:
                 value = rule.transform(*(arrays[source] for source in rule.sources))
             except ValueError as failure:
-                report("do not fit", f"{', '.join(rule.sources)} ({failure})")
+                report("do not fit", f"{', '.join(rule.sources)} ({errors.reason(failure)})")
                 continue
             if value.shape != shape:
                 text = f"{_origin(rule)}{rule.target} is {value.shape}, expected {shape}"

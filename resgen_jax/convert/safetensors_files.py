@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from resgen_jax.core import errors
+from resgen_jax.io import json_files
 
 DTYPES: dict[str, Any] = {
     "F64": np.float64,
@@ -76,7 +77,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             header_size = int.from_bytes(file.read(8), "little")
             if not 2 <= header_size <= min(MAX_HEADER, size - 8):
                 raise ValueError(f"its header would have {header_size} bytes")
-            header = json.loads(file.read(header_size))
+            header = json_files.parse(file.read(header_size))
         start = 8 + header_size
         body = np.memmap(path, np.uint8, "r", start) if size > start else np.zeros(0, np.uint8)
         notes = header.pop(METADATA, {})
@@ -84,9 +85,9 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except OSError as failure:
         raise errors.UserError(f"cannot read {path} ({failure.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as failure:
-        detail = " ".join(str(failure).split())[:200]
         raise errors.UserError(
-            f"{path} is no whole safetensors file ({detail}); download or write it again"
+            f"{path} is no whole safetensors file ({errors.reason(failure)}); download or "
+            "write it again"
         ) from failure
 
 

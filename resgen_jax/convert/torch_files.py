@@ -7,7 +7,6 @@ import os
 import pathlib
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -44,18 +43,7 @@ DTYPES: dict[str, Any] = {
     "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
     "float8_e5m2": ml_dtypes.float8_e5m2,
 }
-DAMAGES = (
-    pickles.Damaged,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    RuntimeError,  # what zipfile raises for encrypted entries
-)
+DAMAGES = (pickles.Damaged, struct.error, *zips.DAMAGES)
 MAX_RANK = 32
 LARGEST = 2**48  # of any size or offset, in numbers
 MAX_EXPANDED = 2**20  # numbers of a tensor that repeats what its storage holds
@@ -109,7 +97,7 @@ def read(path: str | os.PathLike, section: str | None = None) -> Arrays:
         try:
             arrays[name] = leaf if isinstance(leaf, np.ndarray) else _array(leaf, contents, cache)
         except DAMAGES as failure:
-            raise _damaged(path, f"{name}: {failure}") from failure
+            raise _damaged(path, ValueError(f"{name}: {failure}")) from failure
     return arrays
 
 
@@ -149,8 +137,8 @@ def _what_it_is(start: bytes) -> str:
     return "expected .safetensors, .npz or what torch.save writes"
 
 
-def _damaged(path: pathlib.Path, failure: Any) -> errors.UserError:
-    detail = " ".join(str(failure).split())[:200] or type(failure).__name__
+def _damaged(path: pathlib.Path, failure: Exception) -> errors.UserError:
+    detail = errors.reason(failure)
     return errors.UserError(f"{path} is damaged or cut short ({detail}); download it again")
 
 
@@ -185,7 +173,8 @@ def _open_npz(path: pathlib.Path) -> Contents:
         raise zipfile.BadZipFile("an array claims more than there is memory for") from None
     except ValueError as failure:
         raise errors.UserError(
-            f"{path} holds an array that is not plain numbers ({failure}); save it without"
+            f"{path} holds an array that is not plain numbers ({errors.reason(failure)}); save "
+            "it without"
         ) from failure
 
 

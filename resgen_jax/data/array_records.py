@@ -16,6 +16,7 @@ from resgen_jax.io import json_files
 MAGIC = b"RGI1"
 DESCRIPTION = "images.json"
 PREFIX = struct.Struct("<4sI")
+LONGEST_NAME = 1000  # characters of it that messages show
 
 
 def pack(image: records.EncodedImage) -> bytes:
@@ -30,13 +31,14 @@ def unpack(record: bytes, where: str) -> records.EncodedImage:
         magic, length = PREFIX.unpack_from(record)
         if magic != MAGIC:
             raise ValueError(f"it begins with {magic!r}")
-        header = json.loads(record[PREFIX.size : PREFIX.size + length])
+        header = json_files.parse(record[PREFIX.size : PREFIX.size + length])
         encoded = record[PREFIX.size + length :]
-        return records.EncodedImage(encoded, int(header["label"]), f"{where} {header['name']}")
-    except (struct.error, ValueError, KeyError, TypeError) as failure:
+        name = f"{where} {str(header['name'])[:LONGEST_NAME]}"
+        return records.EncodedImage(encoded, int(header["label"]), name)
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError) as failure:
         raise errors.UserError(
-            f"{where} holds no image with a label ({failure}); write the shards with "
-            f"resgen_jax.data.array_records.write"
+            f"{where} holds no image with a label ({errors.reason(failure)}); write the shards "
+            f"with resgen_jax.data.array_records.write"
         ) from failure
 
 
@@ -126,7 +128,7 @@ def _class_names(folder: pathlib.Path) -> tuple[str, ...]:
                 return tuple(map(str, description["class_names"]))
             except (KeyError, TypeError) as failure:
                 raise errors.UserError(
-                    f"{place} does not name the classes ({failure}); expected "
+                    f"{place} does not name the classes ({errors.reason(failure)}); expected "
                     f'{{"class_names": [...]}}'
                 ) from failure
     return ()

@@ -28,8 +28,8 @@ def read(path: str, found: tuple[str, ...]) -> tuple[str, ...]:
         lines = _lines(path)
     except (OSError, UnicodeDecodeError) as failure:
         raise errors.UserError(
-            f"data.class_names is {path!r}, which cannot be read ({failure}); expected a text file "
-            f"(UTF-8) with one name a line"
+            f"data.class_names is {path!r}, which cannot be read ({errors.reason(failure)}); "
+            f"expected a text file (UTF-8) with one name a line"
         ) from failure
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
     by_name = {walk.class_name(word): name for word, name in words.items()}

@@ -8,7 +8,6 @@ codes.json: what they mean, the number of records of every shard, and the sha256
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from jaxtyping import Float32, Int32, Integer
 from resgen_jax.core import build, errors
 from resgen_jax.data import shards
 from resgen_jax.data.sources import Element
-from resgen_jax.io import json_files, paths
+from resgen_jax.io import json_files, paths, zips
 
 DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files
@@ -231,8 +230,10 @@ def _codebooks(file: pathlib.Path, meta: Meta) -> Float32[np.ndarray, "q v c"]:
     try:
         # Mapped, not read: a header may claim more than there is memory for.
         found = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OverflowError) as failure:
-        raise errors.UserError(f"{file} is no array ({failure}); encode again") from failure
+    except zips.DAMAGES as failure:
+        raise errors.UserError(
+            f"{file} is no array ({errors.reason(failure)}); encode again"
+        ) from failure
     if found.shape != shape or found.dtype != np.float32:
         raise errors.UserError(
             f"{file} holds {found.dtype} of {str(found.shape)[:80]}, but {DESCRIPTION} tells of "
@@ -255,7 +256,7 @@ def describe(
 def plan_of(path: paths.Path) -> str | None:
     """The plan of the codes directory at `path`, None where there is none or a damaged one."""
     try:
-        return json.loads((path / DESCRIPTION).read_text())["plan"]
+        return json_files.parse((path / DESCRIPTION).read_bytes())["plan"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -280,11 +281,18 @@ def _description(path: paths.Path) -> dict[str, Any]:
     for name, kind in (("sha256", dict), ("shards", dict)):
         if not isinstance(description.get(name), kind):
             raise errors.UserError(f"{place} lacks the field {name!r}; encode again")
-    if not all(isinstance(description["shards"].get(part), dict) for part in PARTS):
+    if not all(map(_are_counts, map(description["shards"].get, PARTS))):
         raise errors.UserError(f"{place} lacks the shards of {' or '.join(PARTS)}; encode again")
     for name in (name for part in PARTS for name in description["shards"][part]):
         paths.check_name(name, str(place))
     return description
+
+
+def _are_counts(shards_of_part: Any) -> bool:
+    """Whether it tells the number of records of each shard."""
+    return isinstance(shards_of_part, dict) and all(
+        isinstance(count, int) and count >= 0 for count in shards_of_part.values()
+    )
 
 
 def check_codes(codes: Integer[np.ndarray, "n l q"], codebook_size: int) -> None:

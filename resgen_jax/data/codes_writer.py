@@ -21,7 +21,7 @@ from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
 from resgen_jax.data import codes, shards
-from resgen_jax.io import disks, locks, paths
+from resgen_jax.io import disks, json_files, locks, paths
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -135,7 +135,7 @@ class Unfinished:
     def finished(self, shard: Shard) -> Finished | None:
         """What the journal says of a shard; None if it is still to be written."""
         try:
-            fields = json.loads((self.journal / f"{shard.name}.json").read_text())
+            fields = json_files.parse((self.journal / f"{shard.name}.json").read_bytes())
             found = Finished(**fields)
         except (FileNotFoundError, ValueError, TypeError):  # not yet, or not as it was written
             return None

@@ -19,7 +19,10 @@ SUFFIXES = (*JPEG_SUFFIXES, ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MODES = {1: "L", 3: "RGB"}
 MAX_PIXELS = 2**27  # 134 million; a larger image is refused before it is unpacked
-MAX_SCANS = 64  # passes of a progressive JPEG, each of which goes over all pixels; 10 are usual
+MAX_PIXELS_A_BYTE = 100  # of a large file; photographs hold some 5 of them, blank sheets up to 50
+# Passes of a progressive JPEG, each of which goes over all pixels; 10 are usual.
+MAX_SCANS, MAX_PIXELS_OF_MANY = 64, 2**22
+USUAL_SCANS = 16
 MAX_TILE = 2**22  # pixels of a tile that is larger than its image
 TILE_SIZE = (322, 323)  # the TIFF tags
 LARGE = 2**24  # pixels; a larger image is shrunk by whole numbers before anything else
@@ -105,8 +108,12 @@ def opened(encoded: bytes) -> Image.Image:
 
 def _check_work(image: Image.Image, encoded: bytes) -> None:
     """Raises ValueError for a file that takes far more to unpack than its pixels do."""
+    pixels = image.width * image.height
+    if pixels > max(LARGE, MAX_PIXELS_A_BYTE * len(encoded)):
+        raise ValueError(f"it claims {pixels:,} pixels in {len(encoded):,} bytes")
     # Between markers, a JPEG never holds these two bytes together.
-    if image.format == "JPEG" and (scans := encoded.count(b"\xff\xda")) > MAX_SCANS:
+    scans = encoded.count(b"\xff\xda") if image.format == "JPEG" else 0
+    if scans > (USUAL_SCANS if pixels > MAX_PIXELS_OF_MANY else MAX_SCANS):
         raise ValueError(f"it is unpacked in {scans} passes")
     if image.format == "TIFF":
         width, height = (int(image.tag_v2.get(tag, 0)) for tag in TILE_SIZE)
@@ -123,7 +130,7 @@ def unreadable(name: str, failure: Exception) -> UnreadableImage:
     elif isinstance(failure, OSError) and failure.strerror:
         reason = failure.strerror
     else:
-        reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        reason = errors.reason(failure)
     return UnreadableImage(
         f"{name} cannot be read as an image ({reason}); replace or remove the file"
     )

@@ -7,7 +7,8 @@ small: array_records.write turns such tables into shards.
 
 import collections
 import contextlib
-import json
+import itertools
+import os
 import pathlib
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,14 @@ from jaxtyping import Int32
 
 from resgen_jax.core import errors
 from resgen_jax.data import fingerprints, images, labels, patterns, records
+from resgen_jax.io import json_files, zips
 
 SUFFIXES = (".parquet",)
 IMAGE_COLUMNS = ("image", "img", "jpg")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
 MOST_GROUPS = 8  # row groups kept in memory
+# What pyarrow's own errors derive from.
+DAMAGES = (OSError, ValueError, LookupError, TypeError, NotImplementedError)
 
 
 def _pyarrow() -> ModuleType:
@@ -60,7 +64,7 @@ class TableImages:
         name = f"{self.paths[file]} row group {group} row {row}"
         try:
             value = self._rows(number)[row].as_py()
-        except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
+        except DAMAGES as failure:
             raise images.unreadable(name, failure) from failure
         encoded = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(encoded, bytes):
@@ -87,7 +91,7 @@ class TableImages:
             rows = self._loaded.pop(number, None)
             if rows is None:
                 file, group = self._groups[number]
-                with _pyarrow().ParquetFile(self.paths[file]) as table:
+                with _opened(self.paths[file], self._column) as table:
                     rows = table.read_row_group(group, columns=[self._column]).column(0)
             self._loaded[number] = rows
             if len(self._loaded) > MOST_GROUPS:
@@ -114,6 +118,31 @@ def open_tables(path: str, held_out_path: str) -> records.Split:
     return records.Split(*opened, class_names)
 
 
+def _opened(path: str | os.PathLike, column: str) -> Any:
+    """A table of which a column is read; what stands in it once, for many rows, is kept once."""
+    parquet = _pyarrow()
+    metadata = parquet.read_metadata(path)
+    leaves = [metadata.schema.column(index) for index in range(metadata.num_columns)]
+    names = [
+        leaf.path
+        for leaf in leaves
+        if leaf.path.partition(".")[0] == column and leaf.physical_type == "BYTE_ARRAY"
+    ]
+    return parquet.ParquetFile(path, metadata=metadata, read_dictionary=names)
+
+
+def _check_sizes(path: pathlib.Path) -> None:
+    """Raises ValueError, before anything is unpacked, for a table that would swell absurdly."""
+    metadata, size = _pyarrow().read_metadata(path), path.stat().st_size
+    if metadata.num_rows > size:
+        raise ValueError(f"it claims {metadata.num_rows} rows in {size} bytes")
+    # Nothing here asks for a column's own figures: pyarrow aborts where those are damaged.
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    unpacked = max((group.total_byte_size for group in groups), default=0)
+    if unpacked > max(zips.FREE_BYTES, zips.MAX_RATIO * size):
+        raise ValueError(f"its {size} bytes would unpack to {unpacked} and more")
+
+
 def _schema(path: pathlib.Path) -> Any:
     with _whole(path):
         return _pyarrow().read_schema(path)
@@ -126,10 +155,10 @@ def _whole(path: pathlib.Path) -> Iterator[None]:
         yield
     except errors.UserError:
         raise
-    except (OSError, ValueError) as failure:  # pyarrow's own errors derive from these
+    except DAMAGES as failure:
         raise errors.UserError(
-            f"{path} cannot be read as a parquet table ({str(failure).splitlines()[0]}); "
-            f"bring a whole one"
+            f"{path} cannot be read as a parquet table ({errors.reason(failure)}); bring a whole "
+            f"one"
         ) from failure
 
 
@@ -147,16 +176,27 @@ def _labels(paths: Sequence[pathlib.Path], columns: Sequence[str]) -> list[label
     found: list[labels.Label] = []
     for path in paths:
         schema = _schema(path)
-        wanted = [_column(schema, (name,), path) for name in columns][-1:]
+        *_, column = [_column(schema, (name,), path) for name in columns]
         with _whole(path):
-            values = _pyarrow().read_table(path, columns=wanted).column(0).to_pylist()
+            _check_sizes(path)
+            with _opened(path, column) as table:
+                chunks = table.read(columns=[column]).column(0).chunks
+        values = itertools.chain.from_iterable(map(_values, chunks))
         found += [_label(value, path, row) for row, value in enumerate(values)]
     return found
 
 
+def _values(chunk: Any) -> list[Any]:
+    """The values of a column; equal ones that were stored once are one object."""
+    if not hasattr(chunk, "dictionary"):
+        return chunk.to_pylist()
+    words = chunk.dictionary.to_pylist()
+    return [None if index is None else words[index] for index in chunk.indices.to_pylist()]
+
+
 def _label(value: Any, path: pathlib.Path, row: int) -> labels.Label:
     """A name as it stands, digits too; a number; UserError, naming the row, for what is neither."""
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= labels.LONGEST_NAME:
         return value
     return labels.of(int(value) if isinstance(value, bool) else value, f"{path} row {row}")
 
@@ -185,8 +225,8 @@ def _class_names(schema, column: str, parts: list[list], where: str) -> tuple[st
 def _noted_names(schema: Any, column: str) -> list[Any] | None:
     """The names that the hub's note gives to the classes; None where it gives none."""
     try:
-        note = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    except (ValueError, RecursionError):  # another program's note
+        note = json_files.parse((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except ValueError:  # another program's note
         return None
     for name in ("info", "features", column, "names"):
         note = note.get(name) if isinstance(note, dict) else None

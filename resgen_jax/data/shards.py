@@ -1,6 +1,7 @@
 """ArrayRecord files: written whole or not at all, and read by record number over many of them."""
 
 import bisect
+import contextlib
 import hashlib
 import itertools
 import os
@@ -62,7 +63,8 @@ def _write(path: pathlib.Path, records: Iterable[bytes]) -> int:
         raise _disk_error(failure, path) from failure
     finally:
         if writer.is_open():
-            writer.close()
+            with contextlib.suppress(RuntimeError):  # some versions report the disk a second time
+                writer.close()
     return num_records
 
 

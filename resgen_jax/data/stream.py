@@ -56,6 +56,11 @@ class Batches:
         Takes what grain counted for earlier versions, too: this process's rows. Raises UserError if
         there were more or fewer records, too: their order would be another one.
         """
+        if not _is_state(state):
+            raise errors.UserError(
+                f"the data cannot go on from {str(state)[:100]}, which no run writes; restore the "
+                "checkpoint, or train into another --workdir"
+            )
         there = state.get(NUM_RECORDS, self._num_records)
         if there != self._num_records:
             raise errors.UserError(
@@ -73,6 +78,14 @@ class Batches:
                 "another --workdir"
             )
         self._under_way, self._num_batches = None, num_batches
+
+
+def _is_state(state: Any) -> bool:
+    """Whether it counts what the states of any version count."""
+    if not isinstance(state, Mapping):
+        return False
+    counts = [state.get(name, 0) for name in (NUM_RECORDS, NUM_BATCHES, "next_index")]
+    return all(isinstance(count, int) and abs(count) < ENDLESS for count in counts)
 
 
 class RowsHere:

@@ -16,7 +16,7 @@ import numpy as np
 
 from resgen_jax.core import errors
 from resgen_jax.data import fingerprints, images, labels, patterns, records
-from resgen_jax.io import file_cache
+from resgen_jax.io import file_cache, json_files
 
 SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of both the first counts, whichever comes first in the tar
@@ -53,7 +53,7 @@ class TarImages:
         # Arrays, because a list of a million tuples takes hundreds of megabytes.
         self._tars = np.repeat(np.arange(len(paths)), [len(found) for found in members])
         flat = [member for found in members for member in found]
-        self._keys = np.array([member.key.encode(errors=ANY_BYTES) for member in flat], np.bytes_)
+        self._keys = np.array([_as_bytes(member.key) for member in flat], np.bytes_)
         self._places = np.array([(m.offset, m.size) for m in flat], np.int64).reshape(-1, 2)
         self._labels = np.array([by_name[str(member.label)] for member in flat], np.int32)
 
@@ -112,10 +112,10 @@ def index(path: pathlib.Path) -> list[Member]:
     state = {"format": INDEX_FORMAT, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
     kept = path.with_name(path.name + ".index.json")
     try:
-        found = json.loads(kept.read_text())
+        found = json_files.parse(kept.read_bytes())
         if all(found[name] == value for name, value in state.items()):
             return [_kept(entry, status.st_size) for entry in found["members"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or of no use: it is made anew
     members = _look_through(path)
     unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
@@ -130,10 +130,17 @@ def index(path: pathlib.Path) -> list[Member]:
 def _kept(entry: Sequence, size: int) -> Member:
     """A member out of an index; ValueError where it lies outside of a tar of this size."""
     member = Member(*entry)
+    places = (member.offset, member.size)
     is_inside = 0 <= member.offset <= member.offset + member.size <= size
-    if not (isinstance(member.key, str) and is_inside):
+    is_named = isinstance(member.key, str) and len(_as_bytes(member.key)) <= MAX_NAME
+    if not (is_named and is_inside and all(isinstance(place, int) for place in places)):
         raise ValueError("an entry that was not written here")
     return member._replace(label=labels.of(member.label, member.key))
+
+
+def _as_bytes(name: str) -> bytes:
+    """A name as it stands in the tar; ValueError for one that cannot stand there."""
+    return name.encode(errors=ANY_BYTES)
 
 
 def _look_through(path: pathlib.Path) -> list[Member]:
@@ -160,7 +167,8 @@ def _look_through(path: pathlib.Path) -> list[Member]:
                         problems[key] = str(failure)
     except (tarfile.TarError, OSError, EOFError) as failure:
         raise errors.UserError(
-            f"{path} cannot be read as an uncompressed tar ({failure}); make it again"
+            f"{path} cannot be read as an uncompressed tar ({errors.reason(failure)}); make it "
+            f"again"
         ) from failure
     if not pictures:
         raise errors.UserError(
@@ -180,7 +188,7 @@ def _look_through(path: pathlib.Path) -> list[Member]:
 
 def _check(member: tarfile.TarInfo, path: pathlib.Path) -> None:
     """Raises UserError for a member that claims what no image or label is."""
-    if len(member.name.encode(errors=ANY_BYTES)) > MAX_NAME:
+    if len(_as_bytes(member.name)) > MAX_NAME:
         problem = f"a name of {len(member.name)} characters"
     elif member.issparse():
         problem = f"the sparse file {member.name!r}"
@@ -224,9 +232,9 @@ def _label_of_text(text: bytes, where: str) -> labels.Label:
 def _label_of_json(text: bytes, where: str) -> labels.Label:
     """Of the first field of LABEL_FIELDS that holds something."""
     try:
-        fields = json.loads(text)
+        fields = json_files.parse(text)
         value = next(fields[name] for name in LABEL_FIELDS if fields.get(name) is not None)
-    except (ValueError, AttributeError, StopIteration, RecursionError):
+    except (ValueError, AttributeError, StopIteration):
         raise errors.UserError(
             f"{where} holds no label; expected a number or a name as the field "
             f"{' or '.join(LABEL_FIELDS)}"

@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -44,9 +43,10 @@ def read(path: pathlib.Path, name: str) -> np.ndarray:
             raise errors.UserError(
                 f"the array {name!r} of {path} claims more than there is memory for"
             ) from None
-        except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as failure:
+        except zips.DAMAGES as failure:
+            reason = errors.reason(failure)
             raise errors.UserError(
-                f"the array {name!r} of {path} cannot be read ({failure}); write the file again"
+                f"the array {name!r} of {path} cannot be read ({reason}); write the file again"
             ) from failure
 
 
@@ -115,10 +115,10 @@ def _opened(path: pathlib.Path) -> Iterator[zipfile.ZipFile]:
         zips.check(archive, path)
     except FileNotFoundError:
         raise errors.UserError(f"there is no file {str(path)!r}") from None
-    except (zipfile.BadZipFile, OSError) as failure:
+    except zips.DAMAGES as failure:
         raise errors.UserError(
-            f"{path} cannot be read as an NPZ file ({failure}); write it with numpy.savez or "
-            "`resgen sample --npz=adm`"
+            f"{path} cannot be read as an NPZ file ({errors.reason(failure)}); write it with "
+            "numpy.savez or `resgen sample --npz=adm`"
         ) from failure
     with archive:
         yield archive

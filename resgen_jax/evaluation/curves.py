@@ -122,7 +122,7 @@ def _draw_psnr(axes, psnr: grid.Numbers) -> None:
 
 
 def _draw_perplexity(axes, perplexity: grid.Numbers, codebook_size: int) -> None:
-    _title(axes, "Use of the codebooks (held out)", "level, 1 = coarse", "perplexity")
+    _title(axes, "Use of the codebooks (held out)", "level, 0 = coarse", "perplexity")
     _bars(axes, perplexity)
     if codebook_size:
         _bound(axes, perplexity, codebook_size, f"all {codebook_size} codes used alike")
@@ -130,7 +130,7 @@ def _draw_perplexity(axes, perplexity: grid.Numbers, codebook_size: int) -> None
 
 def _draw_nats(axes, nats: grid.Numbers, codebook_size: int) -> None:
     """What a held-out code costs the generator, against a blind guess."""
-    _title(axes, "What the generator knows (held out)", "level, 1 = coarse", "nats a code")
+    _title(axes, "What the generator knows (held out)", "level, 0 = coarse", "nats a code")
     _bars(axes, nats)
     if codebook_size:
         guess = math.log(codebook_size)
@@ -138,7 +138,7 @@ def _draw_nats(axes, nats: grid.Numbers, codebook_size: int) -> None:
 
 
 def _bars(axes, values: grid.Numbers) -> None:
-    axes.bar(np.arange(1, len(values) + 1), values, color=GREEN, width=0.65)
+    axes.bar(np.arange(len(values)), values, color=GREEN, width=0.65)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(10, integer=True))
 
 
@@ -147,12 +147,13 @@ def _bound(axes, values: grid.Numbers, bound: float | int, said: str) -> None:
     axes.set_ylim(0, max(bound, *values) * 1.18)
     axes.annotate(
         said,
-        (len(values) + 0.4, bound),
+        (-0.4, bound),  # coarse codes cost least: their bar leaves room
         xytext=(0, 4),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         fontsize=10,
         color=grid.FAINT,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
     )
 
 

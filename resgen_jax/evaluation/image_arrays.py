@@ -58,7 +58,9 @@ def save_grid(
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(path)
     except OSError as failure:
-        raise errors.UserError(f"cannot write {path} ({failure}); name another place") from failure
+        raise errors.UserError(
+            f"cannot write {path} ({errors.reason(failure)}); name another place"
+        ) from failure
     return path
 
 

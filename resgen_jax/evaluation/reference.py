@@ -13,7 +13,7 @@ from jaxtyping import Float
 from resgen_jax.core import errors
 from resgen_jax.data import pipeline, sources, spread
 from resgen_jax.evaluation import archive, features, samples
-from resgen_jax.io import paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.metrics import frechet
 
 NUM_KEPT = 10_000  # reference images that precision and recall take, as in the ADM evaluator
@@ -151,7 +151,7 @@ def folder_sha256(place: pathlib.Path) -> str:
 
 def _read_facts(path: pathlib.Path) -> dict[str, Any]:
     try:
-        facts = json.loads(str(archive.read(path, META)))
+        facts = json_files.parse(str(archive.read(path, META)))
     except ValueError:  # another program's; a UserError is one too, and tells less than this
         facts = None
     if not isinstance(facts, dict):

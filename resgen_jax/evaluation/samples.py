@@ -1,7 +1,7 @@
 """Images to be measured: an NPZ file as the ADM evaluator takes it, or a folder of files."""
 
-import json
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,11 +13,12 @@ from resgen_jax.data import images as image_data
 from resgen_jax.data import walk
 from resgen_jax.data.sources import Element, Source
 from resgen_jax.evaluation import archive
-from resgen_jax.io import paths
+from resgen_jax.io import json_files, paths
 
 KEYS = ("arr_0", "images")  # of the ADM evaluator, and of `resgen sample`
 SAMPLER = "sampler"  # JSON: the settings by which the images were drawn
 FOLDER_SEED = 0  # of the order of a folder's files
+SHEETS = re.compile(r"samples(_adm)?(-[0-9]+)?\.png")  # of `resgen sample`, beside their arrays
 SHOWN_ROWS = 64  # looked at to say what is wrong with an array
 
 
@@ -104,8 +105,15 @@ def open_images(
 
 
 def look_below(place: pathlib.Path) -> walk.Found:
-    """What `walk` finds below a folder; UserError if that is no image."""
+    """What `walk` finds below a folder; UserError if that is no image, or one of many samples."""
     found = walk.find(place)
+    sheets = [file for file in found.files if _is_sheet(file)]
+    if sheets:
+        sheet = min(sheets, key=lambda file: (len(file.name), file))  # earlier ones have a number
+        raise errors.UserError(
+            f"{sheet} is a picture of many samples, which are not images of their own; in place "
+            f"of the folder name the file of their arrays, e.g. {sheet.with_suffix('.npz')}"
+        )
     if not found.files:
         raise errors.UserError(
             f"{place} holds no images ({' '.join(image_data.SUFFIXES)}); name a folder of them, or "
@@ -114,13 +122,17 @@ def look_below(place: pathlib.Path) -> walk.Found:
     return found
 
 
+def _is_sheet(file: pathlib.Path) -> bool:
+    return bool(SHEETS.fullmatch(file.name)) and file.with_suffix(".npz").is_file()
+
+
 def sampler_of(path: str) -> dict[str, Any] | None:
     """How the images of an NPZ file were drawn, where it says so; None of a folder."""
     place = pathlib.Path(paths.expanded(path))
     if place.is_dir() or SAMPLER not in archive.names(place):
         return None
     try:
-        settings = json.loads(str(archive.read(place, SAMPLER)))
+        settings = json_files.parse(str(archive.read(place, SAMPLER)))
     except ValueError:  # another program's array, which happens to have this name
         return None
     return settings if isinstance(settings, dict) else None

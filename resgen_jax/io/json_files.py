@@ -6,7 +6,9 @@ from typing import Any
 from resgen_jax.core import errors
 from resgen_jax.io import paths
 
+MAX_BYTES = 2**22  # of a file of fields: ten thousand shards with their checksums are 2 MB
 MAX_DEPTH = 32  # of mappings and lists within each other
+TOO_DEEP = f"more than {MAX_DEPTH} levels within each other"
 
 
 def read(path: paths.Path, way_out: str) -> dict[str, Any]:
@@ -16,31 +18,37 @@ def read(path: paths.Path, way_out: str) -> dict[str, Any]:
     FileNotFoundError and NotADirectoryError, of which the caller knows the meaning, pass.
     """
     try:
-        fields = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        fields = parse(text)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as failure:
         raise errors.UserError(f"cannot read {path} ({failure.strerror}); {way_out}") from failure
-    except RecursionError:
-        raise _too_deep(path, way_out) from None
     except ValueError as failure:
-        detail = str(failure)[:200]
-        raise errors.UserError(f"{path} is damaged ({detail}); {way_out}") from failure
+        raise errors.UserError(
+            f"{path} is damaged ({errors.reason(failure)}); {way_out}"
+        ) from failure
     if not isinstance(fields, dict):
         raise errors.UserError(f"{path} holds no fields; {way_out}")
-    if not _is_shallow(fields):
-        raise _too_deep(path, way_out)
     return fields
 
 
-def _too_deep(path: paths.Path, way_out: str) -> errors.UserError:
-    return errors.UserError(
-        f"{path} is damaged (more than {MAX_DEPTH} levels within each other); {way_out}"
-    )
+def parse(text: str | bytes) -> Any:
+    """What a text in JSON says; ValueError for any other text, and for what is absurdly deep."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    if not _is_shallow(found):
+        raise ValueError(TOO_DEEP)
+    return found
 
 
 def _is_shallow(fields: Any) -> bool:
-    level = [fields]
+    level = [fields] if isinstance(fields, dict | list) else []
     for _ in range(MAX_DEPTH):
         inner = [each.values() if isinstance(each, dict) else each for each in level]
         level = [item for each in inner for item in each if isinstance(item, dict | list)]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from resgen_jax.core import errors
-from resgen_jax.io import machine, paths
+from resgen_jax.io import json_files, machine, paths
 
 SECONDS_BETWEEN, SECONDS_BETWEEN_IN_BUCKET = 5.0, 20.0
 # A disk of a network may show what another machine wrote only after a minute.
@@ -37,7 +37,7 @@ class Lock(NamedTuple):
     def fields(self) -> dict[str, Any]:
         """What the file says; nothing where it is damaged."""
         try:
-            fields = json.loads(self.content)
+            fields = json_files.parse(self.content)
         except ValueError:
             return {}
         return fields if isinstance(fields, dict) else {}

@@ -90,6 +90,16 @@ def is_remote(place: str | os.PathLike) -> bool:
     return scheme_of(place) is not None
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False, too, where the path, out of a file, is too long for any."""
+    try:
+        return path.is_file()
+    except OSError as failure:
+        if failure.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
 def check_name(name: Any, where: str, *, in_folders: bool = False) -> None:
     """Raises UserError unless `name`, out of a file of a stranger's, stays in the folder it is in.
 

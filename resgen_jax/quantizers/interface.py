@@ -26,6 +26,6 @@ LEARNERS: dict[str, Callable[[Spec], Learner]] = {
 
 def make(name: str, spec: Spec) -> Learner:
     """The learner of that name; raises UserError naming the nearest for an unknown one."""
-    if name not in LEARNERS:
-        raise errors.UserError(f"no quantizer {name!r}; {build.nearest(name, LEARNERS)}")
+    if not isinstance(name, str) or name not in LEARNERS:
+        raise errors.UserError(f"no quantizer {name!r}; {build.nearest(str(name), LEARNERS)}")
     return LEARNERS[name](spec)

@@ -60,6 +60,8 @@ class Recipe:
     # config -> weights that losses take from elsewhere, or None; or random ones of their shapes
     pretrained: Callable[[Config], PyTree] = lambda config: None
     random_pretrained: Callable[[Config], PyTree] = lambda config: None
+    # config -> blocks of the network that it claims, to be compared with what was saved
+    num_blocks: Callable[[Config], int] = lambda config: 0
     # config, step -> why a state of that step is of no use yet, or ""
     not_yet: Callable[[Config, int], str] = lambda config, step: ""
     # config, data, tree of arrays, what codes.json says -> what `convert` writes

@@ -145,6 +145,7 @@ RECIPE = interface.Recipe(
     pretrained=pretrained,
     random_pretrained=random_pretrained,
     not_yet=not_yet,
+    num_blocks=lambda config: config.model.num_blocks,
     export=export,
     learnt=("learner", "quantizer"),
     learnt_of=learnt_of,

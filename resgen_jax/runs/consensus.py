@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -33,6 +33,9 @@ SAME_DISK = "Name a run directory on a disk that all hosts see, or in a bucket"
 OTHER_PLACE = "name another --workdir"
 LOCK, SECONDS_TO_LOCK = "lock", 600.0  # a lock of another machine is watched for a while
 SAME_DEVICES = "Give every process devices of the same kind and number"
+SAME_DATA = "Give every host the same files: copy them anew, or name a disk that all of them see"
+SECONDS_TO_READ = 3600.0  # the first process to come waits for the slowest disk
+NUM_DIGITS = 12
 SAME_RUN = "Start all of them with the same config file and the same --config fields"
 
 
@@ -60,6 +63,15 @@ def on_run(config: Any, workdir: str | os.PathLike) -> None:
     fields = run_directory.flatten(run_directory.to_json(config))
     _compare("the config", fields, SAME_RUN)
     work_directory.check(workdir)
+
+
+def on_data(found: Mapping[str, str]) -> None:
+    """Raises UserError, in every process, unless all see the same data.
+
+    `found`: fingerprints or checksums of their parts, which lie on disks of each host's own.
+    """
+    facts = {f"the fingerprint of {name}": text[:NUM_DIGITS] for name, text in found.items()}
+    _compare("the data", facts, SAME_DATA, SECONDS_TO_READ)
 
 
 @contextlib.contextmanager
@@ -97,8 +109,10 @@ def machines() -> str | None:
     )
 
 
-def _compare(purpose: str, facts: dict[str, Any], way_out: str) -> None:
-    told = processes.gather(purpose, json.dumps(facts))
+def _compare(
+    purpose: str, facts: dict[str, Any], way_out: str, timeout: float = processes.TIMEOUT
+) -> None:
+    told = processes.gather(purpose, json.dumps(facts), timeout)
     agreement.check([json.loads(text) for text in told], processes.names(), way_out)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from resgen_jax.core import shell
-from resgen_jax.runs import reconstruct
+from resgen_jax.runs import consensus, encoding, open_run, progress, reconstruct
+from resgen_jax.runs.configs import configuration, sections
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, sources
 from resgen_jax.io import disks, paths
@@ -71,6 +72,8 @@ def encode(
     shell.at_least("records_per_shard", records_per_shard, 1)
     spec = tokenizer.config.data
     dataset = reconstruct.images_of(tokenizer, images)
+    found = {part: getattr(dataset, part).fingerprint() for part in codes.PARTS}
+    consensus.on_data({f"the images ({part})": text for part, text in found.items()})
     encoder = encoding.open_encoder(tokenizer)
     meta = _meta(tokenizer, workdir, dataset, spec)
     meta = dataclasses.replace(
@@ -84,7 +87,7 @@ def encode(
         (len(dataset.train), len(dataset.held_out)),
         meta.num_views,
         records_per_shard,
-        (encoder.identity, *(part.fingerprint() for part in dataset[:2])),
+        (encoder.identity, *found.values()),
     )
     place = paths.of(output)
     folder = paths.working_copy(place, "written")
@@ -93,6 +96,11 @@ def encode(
     if _is_done(unfinished, place) and not again:
         progress.say(f"{output} holds these codes already; --again encodes them anew")
         return
+    if codes.plan_of(place) not in (None, plan.sha256()):
+        progress.say(
+            f"{output} holds other codes, which these replace once they are whole; to keep them, "
+            f"stop and name another --output"
+        )
     if jax.process_index() > 0:
         _meet("begun")
         work.run()

@@ -11,7 +11,7 @@ from resgen_jax import recipes
 from resgen_jax.data import pipeline, sources, spread, stream
 from resgen_jax.io import paths
 from resgen_jax.recipes import interface
-from resgen_jax.runs import run_data, starting_point
+from resgen_jax.runs import consensus, run_data, starting_point
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import programs
 from resgen_jax.training.checkpoints import beginning
@@ -43,6 +43,9 @@ def open_experiment(config: Any, workdir: str | os.PathLike, note: Note) -> Expe
     has_begun = starting_point.is_given(config)
     task = recipe.task(config, data, recipe.pretrained(config), has_begun=has_begun)
     workdir = paths.of(workdir)
+    consensus.on_data(
+        {f"the {recipe.role.trains_on} ({name})": text for name, text in data.identity.items()}
+    )
     begin = starting_point.begin(config, model, task, mesh, workdir, note)
     run_data.start_or_continue(workdir, config, recipe.role, data)
     iterator = train_iterator(config, data.train, mesh, note)

@@ -21,7 +21,7 @@ from resgen_jax.runs import noise, places, run_directory
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.tokenizers import interface as tokenizers
 from resgen_jax.training import placement
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 
 Note = Callable[[str], None]
 
@@ -55,7 +55,9 @@ def open_tokenizer(
 ) -> TokenizerRun:
     """The tokenizer of a run or export, on all devices of this machine or on a mesh of theirs."""
     config = _config(workdir, on_images.ROLE, note)
-    model, mesh = recipes.find(config.task).model(config, None), mesh or meshes.make(meshes.Spec())
+    recipe = recipes.find(config.task)
+    exports.check_sizes(workdir, _shapes(workdir), recipe.num_blocks(config))
+    model, mesh = recipe.model(config, None), mesh or meshes.make(meshes.Spec())
     step, found = _restore(workdir, placement.abstract_model(mesh, model), note)
     return TokenizerRun(config, model, mesh, step, found["params"], found["statistics"])
 
@@ -65,6 +67,8 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     config = _config(workdir, on_codes.ROLE, note)
     meta, sums = read_meta(workdir)
     meta = places.settle_tokenizer(meta, workdir, note)
+    sizes = (meta.depth, meta.codebook_size, meta.code_dim)
+    exports.check_sizes(workdir, _shapes(workdir), codebooks=sizes)
     model = recipes.find(config.task).model(config, on_codes.of_meta(meta, config))
     mesh = meshes.make(meshes.Spec())
     step, found = _restore(workdir, placement.abstract_model(mesh, model), note)
@@ -94,12 +98,19 @@ def _config(workdir: str | os.PathLike, role: interface.Role, note: Note) -> Any
     return places.settle(config, workdir, note)
 
 
+def _shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of what was saved, by path; nothing where that is not known."""
+    if exports.is_export(workdir):
+        return exports.shapes(workdir)
+    return restoring.shapes(workdir)
+
+
 def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int, Any]:
     """Step, averaged parameters and statistics, from checkpoints or an exported file."""
     if exports.is_export(workdir):
         return exports.describe(workdir).get("step", 0), exports.read(workdir, abstract)
     fields = {"average_params": abstract["params"], "statistics": abstract["statistics"]}
-    step, found = checkpoint.restore_fields(workdir, fields, warn=note)
+    step, found = restoring.restore_fields(workdir, fields, warn=note)
     return step, {"params": found["average_params"], "statistics": found["statistics"]}
 
 
@@ -121,7 +132,7 @@ def open_tokenizer_for(generator: GeneratorRun, moved_to: str | None, note: Note
 def codes_of(generator: GeneratorRun, moved_to: str | None) -> codes.CodesDataset:
     """The codes that a generator was trained on, where they are or where they have `moved_to`."""
     place = moved_to or generator.config.data.codes
-    if not (paths.of(place) / codes.DESCRIPTION).is_file():
+    if not paths.is_file(paths.of(place) / codes.DESCRIPTION):
         raise errors.UserError(
             f"the generator's codes lay in {place!r}, which is no codes directory now; say where "
             f"they are with --codes=DIR"
@@ -140,7 +151,7 @@ def open_tokenizer_of(
 ) -> TokenizerRun:
     """The tokenizer that made some codes, where it was or where it has `moved_to`."""
     workdir = moved_to or meta.tokenizer
-    if not (paths.of(workdir) / run_directory.FILE).is_file():
+    if not paths.is_file(paths.of(workdir) / run_directory.FILE):
         raise errors.UserError(
             f"the codes were made by the tokenizer in {workdir!r}, which is not a run directory; "
             f"say where it is with --tokenizer=DIR (while training: evaluation.tokenizer)"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resgen_jax.runs import run_directory
+from resgen_jax.convert import exports, own_tokenizer
 from resgen_jax.core import errors
 from resgen_jax.data import codes, patterns
 from resgen_jax.io import json_files, paths
@@ -39,19 +40,33 @@ def find(hint: str, near: str | os.PathLike, is_it: Callable[[str], bool]) -> st
 
 def settle(config: Any, workdir: str | os.PathLike, note: Note) -> Any:
     """The config with its data where they lie now; what is not found stays as it is."""
-    checks = dict.fromkeys(OF_IMAGES, is_there) | {"codes": _are_codes_of(workdir)}
-    for field, is_it in checks.items():
-        hint = getattr(config.data, field, "")
-        found = find(hint, workdir, is_it) if hint else None
-        if found and found != hint:
-            note(f"data.{field} of {workdir} is not {hint} any more: taken from {found}")
-            data = dataclasses.replace(config.data, **{field: found})
-            config = dataclasses.replace(config, data=data)
-    return config
+    return _settle(config, workdir, note, _are_codes_of(workdir))
+
+
+def settle_missing(config: Any, workdir: str | os.PathLike, note: Note) -> Any:
+    """The same for a run that goes on by a config of the user's: what is there is left alone.
+
+    Whether that is what the run began with is asked when it is opened.
+    """
+    if not is_run(os.fspath(workdir)):
+        return config
+    given, are_its_codes = getattr(config.data, "codes", ""), _are_codes_of(workdir)
+
+    def is_it(place: str) -> bool:
+        is_given = place == given and (paths.of(place) / codes.DESCRIPTION).is_file()
+        return is_given or are_its_codes(place)
+
+    return _settle(config, workdir, note, is_it)
 
 
 def settle_tokenizer(meta: codes.Meta, near: str | os.PathLike, note: Note) -> codes.Meta:
-    """With where the tokenizer of some codes lies now; as it is, if that is not found."""
+    """With where the tokenizer of some codes lies now; as it is, if that is not found.
+
+    An export has its own inside, which is the one that made its codes whatever became of the run.
+    """
+    inside = paths.of(near) / own_tokenizer.FOLDER
+    if exports.is_export(near) and exports.is_export(inside):
+        return dataclasses.replace(meta, tokenizer=os.fspath(inside))
     found = find(meta.tokenizer, near, is_run) if meta.tokenizer else None
     if not found or found == meta.tokenizer:
         return meta
@@ -67,7 +82,7 @@ def is_there(path: str) -> bool:
 
 def is_run(place: str) -> bool:
     """Whether a run directory or an export is there."""
-    return (paths.of(place) / run_directory.FILE).is_file()
+    return paths.is_file(paths.of(place) / run_directory.FILE)
 
 
 def check_images(config: Any) -> None:
@@ -78,6 +93,20 @@ def check_images(config: Any) -> None:
             f"the tokenizer's own images lay in {place}, which is not there; say where they are "
             f"now with --images=DIR"
         )
+
+
+def _settle(
+    config: Any, workdir: str | os.PathLike, note: Note, are_codes: Callable[[str], bool]
+) -> Any:
+    checks = dict.fromkeys(OF_IMAGES, is_there) | {"codes": are_codes}
+    for field, is_it in checks.items():
+        hint = getattr(config.data, field, "")
+        found = find(hint, workdir, is_it) if hint else None
+        if found and found != hint:
+            note(f"data.{field} of {workdir} is not {hint} any more: taken from {found}")
+            data = dataclasses.replace(config.data, **{field: found})
+            config = dataclasses.replace(config, data=data)
+    return config
 
 
 def _are_codes_of(workdir: str | os.PathLike) -> Callable[[str], bool]:

@@ -49,7 +49,7 @@ def result(text: str) -> None:
 
 def say(text: str) -> None:
     """A line on standard error."""
-    console().print(rich.text.Text(errors.shown(text)), soft_wrap=True)
+    console().print(rich.text.Text(errors.line(text)), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ class _Bar:
         self._bar.update(self._task, completed=done, values=written(values))
 
     def note(self, text: str) -> None:
-        self._bar.console.print(rich.text.Text(errors.shown(text)))
+        self._bar.console.print(rich.text.Text(errors.line(text)))
 
 
 class _Lines:
@@ -109,7 +109,7 @@ class _Lines:
             self._tell()
 
     def note(self, text: str) -> None:
-        self._console.print(rich.text.Text(errors.shown(text)), soft_wrap=True)
+        self._console.print(rich.text.Text(errors.line(text)), soft_wrap=True)
 
     def finish(self) -> None:
         """The last line, unless it has been told."""

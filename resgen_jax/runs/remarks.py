@@ -23,7 +23,8 @@ def of_depths(psnr_by_depth: Sequence[float]) -> list[str]:
     adds, each = ("add", " each") if len(found) > 1 else ("adds", "")
     return [
         f"{_listed('depth', found)} {adds} less than {levels.LEAST_GAIN} dB of held-out PSNR{each}"
-        f"{in_all}: a generator pays for codes that hardly show; consider a lower quantizer.depth"
+        f"{in_all}: a generator pays for codes that hardly show; train longer, or consider a lower "
+        f"quantizer.depth"
     ]
 
 
@@ -79,11 +80,11 @@ def _last_held_out(workdir: str | os.PathLike) -> dict[str, float]:
 
 
 class Remarks:
-    """Tells `note` of held-out figures whenever there is something new to say."""
+    """Tells `note` of held-out figures whenever other levels are to be named than before."""
 
     def __init__(self, codebook_size: int, note: Callable[[str], None]):
         self._codebook_size, self._note = codebook_size, note
-        self._seen: dict[str, float] = {}
+        self._named: tuple[tuple[int, ...], ...] = ((), ())
 
     def __call__(self, metrics: Mapping[str, float]) -> None:
         """`metrics`: the latest of a run, each with its split in front."""
@@ -93,11 +94,21 @@ class Remarks:
             for name, value in metrics.items()
             if name.startswith(prefix)
         }
-        if held_out == self._seen:
+        if not held_out:
             return
-        self._seen = held_out
+        named, self._named = self._named, _named(held_out, self._codebook_size)
+        if named == self._named:
+            return
         for text in of_held_out(held_out, self._codebook_size):
             self._note(text)
+
+
+def _named(metrics: Mapping[str, float], codebook_size: int) -> tuple[tuple[int, ...], ...]:
+    """The depths and levels that remarks on a held-out measurement name."""
+    return (
+        levels.adding_little(_series(metrics, "psnr/depth_", 1)),
+        levels.worse_than_a_guess(_series(metrics, "code_nll/level_", 0), codebook_size),
+    )
 
 
 def _series(metrics: Mapping[str, float], stem: str, first: int) -> list[float]:

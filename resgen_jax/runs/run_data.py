@@ -11,7 +11,7 @@ from resgen_jax.data import fingerprints
 from resgen_jax.io import json_files, paths
 from resgen_jax.recipes import interface
 from resgen_jax.runs import run_directory
-from resgen_jax.training.checkpoints import checkpoint, local_checkpoints
+from resgen_jax.training.checkpoints import local_checkpoints, restoring
 
 ACCEPT = "--config.train.accept_data="
 NUM_DIGITS = 12
@@ -57,7 +57,7 @@ def start_or_continue(
 
 def has_begun(workdir: paths.Path) -> bool:
     """Whether anything that was learnt is saved; until then the data may be mended."""
-    return (workdir / local_checkpoints.FILE).is_file() or bool(checkpoint.steps(workdir))
+    return (workdir / local_checkpoints.FILE).is_file() or bool(restoring.steps(workdir))
 
 
 def _is_accepted(config: Any, name: str) -> bool:

@@ -11,14 +11,14 @@ from resgen_jax.runs import run_directory
 from resgen_jax.runs.configs import sections
 from resgen_jax.io import paths
 from resgen_jax.training import optimizer
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 
 NUM_PROBES = 16
 
 
 def change(config: Any, workdir: str | os.PathLike) -> str | None:
     """The rate before and after, and how to keep it; None where nothing changes."""
-    saved = checkpoint.steps(workdir)
+    saved = restoring.steps(workdir)
     if not saved or not (paths.of(workdir) / run_directory.FILE).is_file():
         return None
     before = run_directory.read(workdir, config.task)

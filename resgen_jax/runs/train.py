@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from resgen_jax.runs import (
     experiments,
     noise,
     online_evaluation,
+    places,
     progress,
     remarks,
     schedules,
@@ -24,17 +25,19 @@ from resgen_jax.runs import (
 from resgen_jax.runs.configs import configuration, sections
 from resgen_jax.runtime import interruption, processes
 from resgen_jax.training import loop
+from resgen_jax.training.telemetry import flops, inspection
 from resgen_jax.training.state import TrainState
 from resgen_jax.training.telemetry import inspection
 
 SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
+TFLOPS = "tflops_per_device"
 # What stands beside the bar, where the task measures it.
 SHOWN = {
     "loss": "loss",
     "code_loss": "code loss",
     "held_out/loss": "held-out loss",
     "examples_per_second": "images/s",
-    "tflops_per_device": "TFLOP/s/device",
+    TFLOPS: "TFLOP/s/device",
     "mfu": "MFU",
 }
 
@@ -72,6 +75,7 @@ def _train(
         experiment, more = synthetic.open_experiment(config, workdir), ()
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
+        config = places.settle_missing(config, workdir, notes)
         new_rates = schedules.change(config, workdir)
         experiment = experiments.open_experiment(config, workdir, notes)
         if new_rates:
@@ -94,8 +98,7 @@ def _train(
             if event.message:
                 report.note(event.message)
                 return
-            values = {SHOWN[name]: event.metrics[name] for name in SHOWN if name in event.metrics}
-            report(event.step, values)
+            report(event.step, shown(event.metrics))
             if not has_no_data:
                 remark(event.metrics)
 
@@ -120,14 +123,23 @@ def _space(model: Any) -> Any:
     return getattr(model, "space", model)
 
 
+def shown(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What stands beside the bar, by the words it has there."""
+    found = {name: metrics[name] for name in SHOWN if name in metrics}
+    if found.get(TFLOPS, 0.0) < flops.TELLING:
+        found.pop(TFLOPS, None)
+    return {SHOWN[name]: value for name, value in found.items()}
+
+
 def _sizes(config: Any, experiment: experiments.Experiment) -> str:
     """One line: what is trained, on which mesh."""
     recipe = recipes.find(config.task)
     params = jax.eval_shape(experiment.task.init, jax.random.key(0)).params
     parts = {name: trees.num_parameters(params.get(name, {})) for name in recipe.auxiliary}
     count = f"{trees.num_parameters(params) - sum(parts.values()):,} parameters"
-    more = ", ".join(f"{size:,} of the {recipe.auxiliary[name]}" for name, size in parts.items() if size)
-    return f"{recipe.role.noun}: {count}{f' (and {more})' * bool(more)}; {_axes(experiment)}"
+    named = [f"{size:,} of the {recipe.auxiliary[name]}" for name, size in parts.items() if size]
+    more = f" (and {', '.join(named)})" if named else ""
+    return f"{recipe.role.noun}: {count}{more}; {_axes(experiment)}"
 
 
 def _axes(experiment: experiments.Experiment) -> str:

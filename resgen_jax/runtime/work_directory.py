@@ -1,6 +1,7 @@
 """Whether a run can write where it is kept, and whether all its processes see the same place."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -12,12 +13,17 @@ from resgen_jax.runtime import processes
 
 # A disk of a network may remember for a minute that a file was not there.
 SECONDS_TO_SEE = 75.0
+FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+class FullDisk(errors.UserError):
+    """The disk of the directory has no room."""
 
 
 def check(workdir: str | os.PathLike, name: str = "--workdir") -> None:
     """Raises UserError, in every process, unless all can write there and see the same files.
 
-    The error calls it `name`. Alone, only that it can write.
+    The error calls it `name`; it is a FullDisk if there is no room. Alone, only that it can write.
     """
     there = processes.group()
     index = 0 if there is None else there.index
@@ -31,16 +37,14 @@ def check(workdir: str | os.PathLike, name: str = "--workdir") -> None:
             with contextlib.suppress(OSError):  # the run is not begun yet
                 mine.parent.rmdir()
         if failure:
-            raise errors.UserError(_unwritable(workdir, name, "", failure))
+            raise _unwritable(workdir, name, "", failure)
         return
     try:
         said = processes.gather("writing into the work directory", json.dumps(failure))
         failures = [json.loads(text) for text in said]
         for number, reason in enumerate(failures):
             if reason:
-                raise errors.UserError(
-                    _unwritable(workdir, name, f" from {there.name(number)}", reason)
-                )
+                raise _unwritable(workdir, name, f" from {there.name(number)}", reason)
         is_seen = _wait_for(_probe(workdir, token, 0), SECONDS_TO_SEE)
         timeout = SECONDS_TO_SEE + processes.TIMEOUT
         seen = processes.gather("seeing the work directory", json.dumps(is_seen), timeout)
@@ -87,8 +91,10 @@ def _remove(path: paths.Path) -> None:
         return
 
 
-def _unwritable(workdir: str | os.PathLike, name: str, where: str, reason: str) -> str:
-    return (
-        f"cannot write in {name}={os.fspath(workdir)}{where} ({reason}); change its rights, or "
-        "name another one"
+def _unwritable(workdir: str | os.PathLike, name: str, where: str, reason: str) -> errors.UserError:
+    kind = FullDisk if reason in FULL else errors.UserError
+    way_out = "make room" if kind is FullDisk else "change its rights"
+    return kind(
+        f"cannot write in {name}={os.fspath(workdir)}{where} ({reason}); {way_out}, or name "
+        "another one"
     )

@@ -93,6 +93,12 @@ class Spec:
             )
 
     @property
+    def num_blocks(self) -> int:
+        """Residual blocks of both networks; each has parameters of its own."""
+        of_stage = self.num_res_blocks + self.num_decoder_res_blocks
+        return len(self.multipliers) * of_stage + 2 * self.num_middle_blocks
+
+    @property
     def stride(self) -> int:
         """Pixels per side of one grid position."""
         return self.patch_size * 2 ** (len(self.multipliers) - 1)

@@ -65,7 +65,7 @@ def run(
         progress(Progress(0, spec.num_steps, {}, message=message))
 
     with (
-        interruption.Interruption() as stop,
+        interruption.Interruption(lambda: warn("stopping after this step, saving")) as stop,
         jax.set_mesh(mesh),
         observers.Instruments(
             workdir,
@@ -75,7 +75,7 @@ def run(
             warn=warn,
         ) as tools,
         local_checkpoints.Checkpoints(
-            workdir, spec, facts={"task": task.name, "seed": seed}
+            workdir, spec, facts={"task": task.name, "seed": seed}, warn=warn
         ) as checkpoints,
     ):
         with tools.line.phase("restore"):
@@ -85,6 +85,8 @@ def run(
                 state = begin(task, mesh, seed)
         restored_step = int(state.step)
         tools.spent.go_on_from(restored_step)
+        if 0 < restored_step < spec.num_steps:
+            warn(f"going on from step {restored_step} of {spec.num_steps}")
         with (
             writer.Writer(
                 workdir,

@@ -17,6 +17,30 @@ def state_shardings(
 ) -> TrainState:
     """Where every array of the task's state goes, in the structure of the state."""
     abstract = jax.eval_shape(task.init, jax.random.key(0) if key is None else key)
+    return _shardings_of(abstract, mesh, task, rules)
+
+
+def abstract_state(mesh: Mesh, task: Task, rules: Mapping = meshes.RULES) -> TrainState:
+    """Shapes, types and shardings of the task's state: what a checkpoint is restored into."""
+    abstract = jax.eval_shape(task.init, jax.random.key(0))  # once: it traces the whole network
+    return _placed(abstract, _shardings_of(abstract, mesh, task, rules))
+
+
+def abstract_model(mesh: Mesh, model: Any) -> dict[str, PyTree]:
+    """Shapes, types and shardings of a tokenizer's or generator's parameters and statistics."""
+    abstract = jax.eval_shape(model.init, jax.random.key(0))
+    return _placed(abstract, meshes.tree_shardings(mesh, abstract, model.axes))
+
+
+def _placed(abstract: PyTree, shardings: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
+def _shardings_of(abstract: TrainState, mesh: Mesh, task: Task, rules: Mapping) -> TrainState:
     params = meshes.tree_shardings(mesh, abstract.params, task.axes(), rules)
     return TrainState(
         step=meshes.replicated(mesh),
@@ -24,25 +48,6 @@ def state_shardings(
         opt_state=_like_params(mesh, abstract, params),
         average_params=params,
         statistics=meshes.tree_shardings(mesh, abstract.statistics, task.statistics_axes(), rules),
-    )
-
-
-def abstract_state(mesh: Mesh, task: Task, rules: Mapping = meshes.RULES) -> TrainState:
-    """Shapes, types and shardings of the task's state: what a checkpoint is restored into."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(task.init, jax.random.key(0)),
-        state_shardings(mesh, task, rules=rules),
-    )
-
-
-def abstract_model(mesh: Mesh, model: Any) -> dict[str, PyTree]:
-    """Shapes, types and shardings of a tokenizer's or generator's parameters and statistics."""
-    abstract = jax.eval_shape(model.init, jax.random.key(0))
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        abstract,
-        meshes.tree_shardings(mesh, abstract, model.axes),
     )
 
 

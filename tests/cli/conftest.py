@@ -46,13 +46,16 @@ class Place:
         """Runs a training that Ctrl-C ends after this step; what it wrote to standard error."""
         run = loop.run
 
-        def interrupt(event):
-            if event.step == step:
-                signal.raise_signal(signal.SIGINT)
+        def stopping(*args, progress, **options):
+            def interrupt(event):
+                progress(event)
+                if event.step == step:
+                    signal.raise_signal(signal.SIGINT)
+
+            return run(*args, progress=interrupt, **options)
 
         with pytest.MonkeyPatch.context() as patch:
-            told = {"progress": interrupt}
-            patch.setattr(loop, "run", lambda *args, **options: run(*args, **options | told))
+            patch.setattr(loop, "run", stopping)
             code, _, err = self.resgen(*arguments)
         assert code == 3, err
         return err

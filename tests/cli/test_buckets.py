@@ -19,10 +19,12 @@ import jax
 import numpy as np
 import pytest
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, trees
 from resgen_jax.data import codes
 from resgen_jax.io import paths
-from resgen_jax.training.checkpoints import bucket_copy, checkpoint
+from resgen_jax.runs import experiments, open_run
+from resgen_jax.runs.configs import configuration
+from resgen_jax.training.checkpoints import bucket_copy, restoring
 from resgen_jax.training.telemetry import writer
 
 HELPER = pathlib.Path(__file__).parents[1] / "helpers" / "run_toy.py"
@@ -76,7 +78,7 @@ def test_all_verbs_work_in_a_bucket_as_on_a_disk(bucket, url, place):
         "heartbeat",
         "metrics",
     ]
-    assert checkpoint.steps(f"{url}/tokenizer") == checkpoint.steps(place.tokenizer) == [3, 6]
+    assert restoring.steps(f"{url}/tokenizer") == restoring.steps(place.tokenizer) == [3, 6]
     assert place.succeed("reconstruct", f"--workdir={url}/tokenizer").replace(url, "") == (
         place.succeed("reconstruct", f"--workdir={place.tokenizer}")
     ).replace(str(place.folder), "")
@@ -104,7 +106,8 @@ def test_all_verbs_work_in_a_bucket_as_on_a_disk(bucket, url, place):
             "--npz=adm",
             f"--output={workdir}/a",
         )
-    for name in ("samples.npz", "a/samples_adm.npz"):
+        place.succeed("sample", f"--workdir={workdir}", "--num_samples=3", "--seed=1")
+    for name in ("samples.npz", "samples-1.npz", "a/samples_adm.npz"):
         there = np.load(io.BytesIO((paths.of(f"{url}/generator") / name).read_bytes()))
         here = np.load(place.generator / name)
         assert there.files == here.files
@@ -128,12 +131,12 @@ def test_killed_run_goes_on_in_the_bucket_with_the_same_losses(bucket, url, tmp_
     assert train(tmp_path).returncode == 0
     assert train(url, kill_at=23).returncode == -signal.SIGKILL
     bucket[1].invalidate_cache()
-    before = checkpoint.steps(url)
+    before = restoring.steps(url)
     assert before[-1] in (15, 20)
     assert len(lines(url)) < len(lines(tmp_path))
     assert train(url).returncode == 0
     bucket[1].invalidate_cache()
-    assert checkpoint.steps(url) == checkpoint.steps(tmp_path)
+    assert restoring.steps(url) == restoring.steps(tmp_path)
     assert lines(url) == lines(tmp_path)
 
 
@@ -151,7 +154,7 @@ def test_damaged_checkpoint_is_set_aside_and_the_one_before_taken(bucket, url, p
     assert code == 0, err
     assert f"checkpoint {url}/checkpoints/6 is damaged" in err
     assert lines(url) == whole
-    assert checkpoint.steps(url) == [3, 6]
+    assert restoring.steps(url) == [3, 6]
 
 
 def test_damaged_and_missing_codes_are_refused(bucket, url, runs, place):
@@ -196,10 +199,10 @@ def test_upload_that_fails_is_told_and_the_checkpoint_does_not_count(
     code, _, err = place.resgen(*train)
     assert code == 2
     assert "could not save" in err
-    assert checkpoint.steps(url) == [3]
+    assert restoring.steps(url) == [3]
     monkeypatch.undo()
     place.succeed(*train)
-    assert checkpoint.steps(url) == [3, 6]
+    assert restoring.steps(url) == [3, 6]
 
 
 def test_another_config_is_refused_in_a_bucket_too(bucket, url, place):
@@ -213,7 +216,7 @@ def test_several_processes_are_refused_where_they_cannot_write(bucket, url, monk
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     if bucket[0] == "s3":
         with pytest.raises(errors.UserError, match="2 processes cannot save in s3://"):
-            bucket_copy.Mirror(checkpoint.place_of(url), lambda there: set(there))
+            bucket_copy.Mirror(restoring.place_of(url), lambda there: set(there))
     from resgen_jax.runs import encode
 
     with pytest.raises(errors.UserError, match="2 processes cannot write codes into"):
@@ -272,3 +275,33 @@ def _copy(folder, to):
     to.mkdir()
     for path in folder.iterdir():
         (to / path.name).write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize("form", ["run", "export"])
+def test_a_run_begins_from_one_in_a_bucket(bucket, url, runs, place, form):
+    def config_of(**more):
+        fields = {"data.codes": str(runs.codes)} | more
+        return configuration.load(str(place.generator_config), list(fields.items()))
+
+    origin = f"{url}/{form}"
+    place.save_untrained(config_of(), origin if form == "run" else place.generator, seed=4)
+    if form == "export":
+        output = place.folder / "exported"
+        command = ("convert", f"--workdir={place.generator}", "--to=safetensors")
+        place.succeed(*command, f"--output={output}")
+        for file in output.iterdir():
+            if file.is_file():
+                paths.upload(file, paths.of(f"{origin}/{file.name}"))
+    notes = []
+    config = config_of(**{"train.init_from": origin, "seed": "9"})
+    experiment = experiments.open_experiment(config, place.folder / "new", notes.append)
+    state = experiment.begin(experiment.task, experiment.mesh, config.seed)
+    there = open_run.open_generator(origin, notes.append)
+    found, expected = trees.named_leaves(state.params), trees.named_leaves(there.params)
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+    assert f"begins with the parameters of {origin} at step 0; the optimizer is new" in notes
+    if form == "run":
+        config = config_of(**{"train.init_from": f"{origin}@7"})
+        with pytest.raises(errors.UserError, match="of step 7, but it holds those of steps 0"):
+            experiments.open_experiment(config, place.folder / "another", notes.append)

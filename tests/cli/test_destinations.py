@@ -26,13 +26,13 @@ def no_work(monkeypatch):
         (weights, "load"),
     ):
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setitem(scale.ACTIONS, "count", work)
+    monkeypatch.setitem(scale.ACTIONS, "count", scale.ACTIONS["count"]._replace(run=work))
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("sample", "--workdir={generator}", "--output={file}/a"), "samples.png"),
+        (("sample", "--workdir={generator}", "--output={file}/a"), "samples.npz (Not a dir"),
         (("sample", "--workdir={generator}", "--output={taken}"), "samples.npz"),
         (
             ("sample", "--workdir={generator}", "--output={taken}", "--npz=adm"),

@@ -157,8 +157,12 @@ def test_codes_that_are_there_are_kept_unless_damaged_or_asked_for(run, tmp_path
     content[-1] ^= 1
     shard.write_bytes(content)
     run(output, images=str(photos))
-    assert "is damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is damaged" in said
+    assert "holds other codes" not in said
     assert codes.read(output).sha256 == written.sha256
+    run(output, images=str(photos), flip=True)
+    assert "holds other codes, which these replace" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

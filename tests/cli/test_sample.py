@@ -33,6 +33,44 @@ def test_same_seed_gives_the_same_samples_for_any_batch(runs, tmp_path):
         assert min(picture.size) > 100
 
 
+@pytest.mark.parametrize("form", ["ours", "adm"])
+def test_other_samples_in_the_same_folder_are_kept_and_the_same_are_not(runs, tmp_path, form):
+    stem = {"ours": "samples", "adm": "samples_adm"}[form]
+    command = ("sample", f"--workdir={runs.generator}", f"--output={tmp_path}", f"--npz={form}")
+    few = ("--num_steps=1", "--batch_size=4")
+
+    def files():
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    runs.succeed(*command, *few, "--num_samples=4")
+    first = files()
+    assert first.keys() == {f"{stem}.npz", f"{stem}.png"}
+    _, _, err = runs.resgen(*command, *few, "--num_samples=4")
+    assert "earlier samples" not in err
+    assert files().keys() == first.keys()
+    earlier = first
+    for number, other in ((1, "--seed=1"), (2, "--labels=random")):
+        (tmp_path / f"{stem}.png").write_bytes(earlier[f"{stem}.png"])
+        _, _, err = runs.resgen(*command, *few, "--num_samples=4", other)
+        assert f"are now {stem}-{number}.npz, {stem}-{number}.png" in err
+        there = files()
+        for name, content in earlier.items():
+            assert there[name.replace(stem, f"{stem}-{number}")] == content
+        earlier = {name: there[name] for name in first}
+    assert len(files()) == 6
+
+
+def test_samples_that_do_not_say_what_they_are_and_figures_of_seams_are_kept(runs, tmp_path):
+    old = {"samples.npz": b"not an archive", "seam.json": b"{}", "mine.txt": b"mine"}
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    sample(runs, tmp_path, "--num_samples=2", "--num_steps=1")
+    assert (tmp_path / "samples-1.npz").read_bytes() == old["samples.npz"]
+    assert (tmp_path / "seam-1.json").read_bytes() == old["seam.json"]
+    assert (tmp_path / "mine.txt").read_bytes() == old["mine.txt"]
+    assert not (tmp_path / "seam.json").exists()
+
+
 def test_chosen_classes_come_in_turn(runs, tmp_path):
     found = sample(runs, tmp_path, "--num_samples=5", "--classes=7,2", "--num_steps=1")
     np.testing.assert_array_equal(found["labels"], [7, 2, 7, 2, 7])
@@ -57,7 +95,7 @@ def test_adm_file_holds_the_same_samples_shuffled(runs, tmp_path):
     settings = samples.sampler_of(str(tmp_path / "samples_adm.npz"))
     told = {name: settings[name] for name in ("seed", "labels", "step", "num_steps")}
     assert told == {"seed": 3, "labels": "balanced", "step": 0, "num_steps": 3}
-    with Image.open(tmp_path / "samples.png") as picture:
+    with Image.open(tmp_path / "samples_adm.png") as picture:
         assert min(picture.size) > 100
 
 

@@ -1,8 +1,12 @@
 """Scale: counts come from shapes alone, and a bench reports times that fit together."""
 
 import json
+import re
+import shlex
 
 import pytest
+
+from resgen_jax.cli import actions, scale
 
 
 def test_published_size_is_counted_without_building_it(place):
@@ -27,13 +31,50 @@ def test_bench_reports_times_that_fit_together(runs, tmp_path):
         (runs.generator_config, (f"--config.data.codes={runs.codes}",)),
     ):
         output = tmp_path / "bench.json"
-        runs.succeed(
+        out = runs.succeed(
             "scale", "bench", f"--config={config}", *fields, "--num_steps=2", f"--output={output}"
         )
         found = json.loads(output.read_text())
+        assert 0 < found["tflops_per_device"] < 0.1
+        assert "tflops" not in out  # it says nothing of a toy
         assert found["examples_per_second"] == pytest.approx(16 / found["step_seconds"])
         assert found["compile_seconds"] > 0
     assert found["samples_per_second"] == pytest.approx(16 / found["sampling_seconds"])
+
+
+def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
+    out = place.succeed("scale", "--help")
+    assert "resgen scale ACTION" in out
+    flags = {}
+    for name, action in scale.ACTIONS.items():
+        assert action.purpose in out
+        page = place.succeed("scale", name, "--help")
+        assert page.startswith(f"usage: resgen scale {name} ")
+        assert f"example: {action.example}" in page
+        flags[name] = set(re.findall(r"^  --(\w+)", page, re.M)) - {
+            *("help", "distributed", "join_timeout", "output")
+        }
+    assert flags == {
+        "count": {"config"},
+        "bench": {"config", "num_steps"},
+        "data": {"config", "num_steps", "step_seconds"},
+        "rvq": {"num_steps"},
+        "encoder": {"num_steps", "batch_size"},
+        "sampler": {"num_steps"},
+        "compile": {"config", "topology", "program", "table"},
+        "plan": {"config", "workdir", "chip", "mfu", "flops_per_second"},
+        "run": {"config", "workdir", "only"},
+        "fit": {"workdir", "law", "title"},
+    }
+
+
+def test_examples_of_the_actions_are_valid_commands():
+    for name, action in scale.ACTIONS.items():
+        words = shlex.split(action.example)[2:]
+        parser, left = actions.parser_of("scale", scale.ACTIONS, words)
+        values, _ = parser.parse(left)
+        assert values.action == name
+        assert shlex.split(values.command) == shlex.split(action.example)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +84,8 @@ def test_bench_reports_times_that_fit_together(runs, tmp_path):
         ((), "the action is missing"),
         (("bench",), "--config is missing"),
         (("count", "--config=generators/resgen_digits.py"), "the sizes of the codes are not known"),
+        (("count", "--table=x"), "unknown flag --table"),
+        (("fit", "--config.base.seed=1"), "this verb reads the config of the run directory"),
         (("bench", "--num_steps=0"), "--num_steps is 0"),
         (("encoder", "--batch_size=0"), "--batch_size is 0"),
     ],

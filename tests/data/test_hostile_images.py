@@ -79,7 +79,7 @@ def test_text_that_tells_the_orientation_is_bounded(tmp_path):
         packed = text_chunk(b"iTXt", XMP[:-4] + b"\1\0\0\0" + zlib.compress(inside))
         content = before[:-4] + packed * 9 + before[-4:] + b"IDAT" + after
         assert png_text.without(content).count(b"iTXt") == png_text.MOST_KEPT
-    with pytest.raises(images.UnreadableImage, match="x.png .*too large"):
+    with pytest.raises(images.UnreadableImage, match="(?i)x.png .*too large"):
         images.read_views(content, "x.png", [views.PLAIN], 16, 1)
     ends_too_early = before[:-4] + text_chunk(b"tEXt", b"parameters\0")[:12]
     assert png_text.without(ends_too_early) == before[:-4]

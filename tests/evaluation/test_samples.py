@@ -106,6 +106,19 @@ def test_bad_folders_are_told_in_one_line(tmp_path, pixels):
         all_of(samples.open_images(str(tmp_path)))
 
 
+def test_a_picture_of_samples_is_none_of_them(tmp_path, pixels):
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    Image.fromarray(pixels[0]).save(tmp_path / "samples-2.png")
+    assert len(samples.open_images(str(tmp_path))) == 2
+    np.savez(tmp_path / "samples-2.npz", pixels)
+    with pytest.raises(errors.UserError, match=r"name the file .* e\.g\. .*samples-2\.npz"):
+        samples.open_images(str(tmp_path))
+    Image.fromarray(pixels[0]).save(tmp_path / "samples.png")
+    np.savez(tmp_path / "samples.npz", pixels)
+    with pytest.raises(errors.UserError, match=r"e\.g\. .*/samples\.npz$"):
+        samples.open_images(str(tmp_path))
+
+
 def test_files_of_too_many_pixels_are_refused_unread(tmp_path, pixels, monkeypatch):
     Image.fromarray(pixels[0]).save(tmp_path / "a.png")
     monkeypatch.setattr(images, "MAX_PIXELS", 29)

@@ -5,7 +5,6 @@ python check_faults.py [--num_faults=200] [--seed=0] [--output=DIR] [--kinds=fli
 
 import argparse
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -18,14 +17,15 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
 
+import fault_disks as disks  # noqa: E402
 import fault_kinds as kinds  # noqa: E402
 import fault_runs  # noqa: E402
+import fault_signals as signals  # noqa: E402
+import fault_states as states  # noqa: E402
 import fault_surroundings as surroundings  # noqa: E402
 
-TINY = kinds.training(f"--config={kinds.CONFIG}")
 OPPOSED = kinds.training(f"--config={kinds.CONFIG}:adversarial")
 TOY = ("toy", fault_runs.toy)
-LOCAL = functools.partial(fault_runs.toy, has_local=True)
 # Name, share of all faults, and what does that many.
 KINDS = {
     "SIGKILL at a random moment": (0.15, lambda b, n: kinds.killed(b, n, signal.SIGKILL, *TOY)),
@@ -33,22 +33,36 @@ KINDS = {
     "SIGTERM at a random moment": (0.13, lambda b, n: kinds.killed(b, n, signal.SIGTERM, *TOY)),
     "SIGKILL, with local checkpoints": (
         0.05,
-        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "local", LOCAL),
+        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "local", fault_runs.toy_with_local),
     ),
     "SIGKILL, `resgen train`": (
         0.03,
-        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "tiny", TINY),
+        lambda b, n: kinds.killed(b, n, signal.SIGKILL, "tiny", kinds.TINY),
     ),
     "SIGTERM, `resgen train`, adversarial": (
         0.03,
         lambda b, n: kinds.killed(b, n, signal.SIGTERM, "opposed", OPPOSED),
     ),
+    "SIGTERM again while it saves": (0.03, signals.told_twice),
+    "SIGHUP at a random moment": (0.03, lambda b, n: kinds.killed(b, n, signal.SIGHUP, *TOY)),
+    "nobody reads the output any more": (0.03, signals.closed_pipe),
+    "two starts at once": (0.03, states.two_at_once),
     "bit flipped in a checkpoint": (0.17, lambda b, n: _damaged(b, "flip", n)),
     "file of a checkpoint truncated": (0.09, lambda b, n: _damaged(b, "truncate", n)),
     "file of a checkpoint deleted": (0.09, lambda b, n: _damaged(b, "delete", n)),
     "every checkpoint damaged": (0.02, kinds.all_damaged),
-    "disk full": (0.05, surroundings.disk_full),
+    "disk full": (0.05, disks.disk_full),
     "a file of the data unreadable": (0.05, surroundings.bad_data),
+    "disk full, arrays of megabytes": (0.01, disks.disk_full_of_large_arrays),
+    "disk of the local checkpoints full": (0.03, disks.fast_disk_full),
+    "input or output error": (0.07, disks.input_output_errors),
+    "input or output error, `resgen train`": (
+        0.02,
+        lambda b, n: disks.input_output_errors(b, n, "tiny", kinds.TINY, kinds.TINY),
+    ),
+    "a folder where a file should be": (0.03, disks.folder_for_file),
+    "data changed or moved meanwhile": (0.03, states.other_data),
+    "a line of the metrics damaged": (0.05, states.damaged_metrics),
     "loss NaN": (0.05, kinds.poisoned),
     "one process of two killed": (0.03, surroundings.one_of_two),
 }
@@ -83,7 +97,7 @@ def main(arguments=None):
     text = table(results)
     _say(text)
     stop = max(tally.longest_stop for tally in results.values())
-    _say(f"from SIGTERM to the end, saved: {stop:.1f} s at most")
+    _say(f"from a notice to the end, saved: {stop:.1f} s at most")
     _say(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
     if values.output:
         output = pathlib.Path(values.output)

@@ -10,6 +10,7 @@ import signal
 import time
 
 import fault_damage
+import fault_ends
 import fault_runs
 import numpy as np
 
@@ -110,7 +111,7 @@ def chains(bench, count, number, name, start, disturb):
             num_faults += 1
             newest = saved
             tally.most_lost = max(tally.most_lost, told - newest)
-            if number == signal.SIGTERM and code == 3:
+            if number in (signal.SIGTERM, signal.SIGHUP) and code == 3:
                 tally.longest_stop = max(tally.longest_stop, time.monotonic() - since)
                 if told != newest:
                     wrong = f"stopped, told of step {told} and saved {newest}"
@@ -177,7 +178,7 @@ def refused(bench, count, name, target, disturbed, mended=lambda workdir: None):
         again = bench.start(target, workdir)
         again_code = again.wait()
         wrong = ""
-        if code != 2 or not said or any("Traceback" in line for line in said):
+        if code != 2 or not said or fault_ends.has_trace(said):
             wrong = f"exit code {code}: {said[-3:]}"
         elif saved < before:
             wrong = f"{before} was saved, and {saved} afterwards"
@@ -228,3 +229,6 @@ def training(*more):
 
 def _train(more, workdir):
     return fault_runs.command("train", *more, f"--workdir={workdir}")
+
+
+TINY = training(f"--config={CONFIG}")

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import pathlib
 import resource
@@ -25,6 +26,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+import fault_io  # noqa: E402
 import jax  # noqa: E402
 import toy_task  # noqa: E402
 
@@ -45,6 +47,8 @@ class Process:
     def __init__(self, target, *arguments, log):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fault_runs"])
+        with fault_io.preloaded():
+            multiprocessing.forkserver.ensure_running()
         self.log = pathlib.Path(log)
         self._process = context.Process(target=_begin, args=(target, arguments, str(log)))
         self._process.start()
@@ -79,12 +83,14 @@ def _begin(target, arguments, log):
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.environ.pop("LD_PRELOAD", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
     sys.exit(target(*arguments))
 
 
-def toy(workdir, poison_from=0, killed_at=0, seconds=0.0, has_local=False):
-    """The toy run to its end; `seconds` more a step. `has_local`: checkpoints on a fast disk, too.
+def toy(workdir, poison_from=0, killed_at=0, seconds=0.0, local="", hidden=toy_task.HIDDEN):
+    """The toy run to its end; `seconds` more a step. `local`: a place for local checkpoints.
 
     From step `poison_from` on the loss is not finite. At the operation `killed_at` on files of the
     work directory (0 = never) the process is killed.
@@ -97,15 +103,24 @@ def toy(workdir, poison_from=0, killed_at=0, seconds=0.0, has_local=False):
             sys.stderr.write(f"warning: {event.message}\n")
         time.sleep(seconds)
 
-    return _as_command(functools.partial(run_toy, workdir, poison_from, report, has_local))
+    return _as_command(functools.partial(run_toy, workdir, poison_from, report, local, hidden))
 
 
-def run_toy(workdir, poison_from=0, report=lambda event: None, has_local=False):
+def toy_slowly(workdir):
+    """The toy run with time between its steps."""
+    return toy(workdir, seconds=0.02)
+
+
+def toy_with_local(workdir):
+    """The toy run that keeps checkpoints on a fast disk beside its directory, too."""
+    return toy(workdir, local=f"{workdir}{LOCAL}")
+
+
+def run_toy(workdir, poison_from=0, report=lambda event: None, local="", hidden=toy_task.HIDDEN):
     """The toy run in this process; raises what the loop raises."""
-    task, spec = toy_task.ToyTask(num_steps=SPEC.num_steps), SPEC
-    if has_local:
-        place = f"{workdir}{LOCAL}"
-        spec = dataclasses.replace(spec, local_checkpoints=place, local_checkpoint_every=2)
+    task, spec = toy_task.ToyTask(num_steps=SPEC.num_steps, hidden=hidden), SPEC
+    if local:
+        spec = dataclasses.replace(spec, local_checkpoints=str(local), local_checkpoint_every=2)
     if poison_from:
         clean = task.step
 
@@ -134,12 +149,12 @@ def command(*arguments):
     return cli.main([str(argument) for argument in arguments])
 
 
-def limited(size, workdir):
-    """The toy run, whose files may not grow beyond `size` bytes: a full disk, to a writer."""
+def limited(target, size, workdir):
+    """A run, whose files may not grow beyond `size` bytes: a full disk, to a writer."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     jax.config.update("jax_enable_compilation_cache", False)  # which lies elsewhere
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-    return toy(workdir)
+    return target(workdir)
 
 
 def count_operations(workdir, place):
@@ -204,12 +219,22 @@ def last_step(workdir):
 
 
 def first_step(workdir):
-    """The step with which the last start began: each compiles before its first one."""
+    """The step with which the last start began."""
+    return _first_steps(workdir)[-1]
+
+
+def num_starts(workdir):
+    """How often it was begun or gone on with, and trained."""
+    return len(_first_steps(workdir))
+
+
+def _first_steps(workdir):
+    """The step with which each start began: all compile before their first one."""
     path = pathlib.Path(workdir) / "metrics.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     return [
         line["step"] for line in found if line["split"] == "speed" and "compile_seconds" in line
-    ][-1]
+    ]
 
 
 def newest_saved(workdir):

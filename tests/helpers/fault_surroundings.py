@@ -1,7 +1,6 @@
-"""Faults of what surrounds a run: a full disk, bad data, and a process of two that is killed."""
+"""Faults of what surrounds a run: bad data, and a process of two that is killed."""
 
 import contextlib
-import functools
 import os
 import pathlib
 import shutil
@@ -20,78 +19,17 @@ LAUNCHER = fault_runs.ROOT / "launch" / "local.sh"
 MODULE = f"{sys.executable} -m resgen_jax"
 
 
-@contextlib.contextmanager
-def small_disk(place, size):
-    """A file system of `size` bytes; raises OSError where it may not be mounted."""
-    place.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    done = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PermissionError(f"cannot mount a small disk: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def _may_mount(place):
-    try:
-        with small_disk(place, 4096):
-            return True
-    except OSError:
-        return False
-
-
-def _files_limited(bench, count, whole):
-    """Where no disk may be mounted: files that may not grow beyond a random size."""
-    largest = max(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-
-    def disturbed(workdir):
-        return functools.partial(fault_runs.limited, int(bench.random.integers(0, largest)))
-
-    return fault_kinds.refused(bench, count, "toy", fault_runs.toy, disturbed)
-
-
-def disk_full(bench, count, size=2_000_000):
-    """Runs on a small disk, of which another file has taken all but a random rest."""
-    whole, _ = bench.whole("toy", fault_runs.toy)
-    needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
-    disk = bench.folder()
-    filler = disk / "filler"
-
-    def disturbed(workdir):
-        free = int(bench.random.integers(0, 2 * needed))
-        filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - free)))
-        return functools.partial(fault_runs.toy)
-
-    class OnDisk(fault_kinds.Bench):
-        """The same bench, whose runs lie on the small disk."""
-
-        def __init__(self):
-            self.__dict__ = dict(bench.__dict__)
-
-        def folder(self):
-            for old in disk.glob("run-*"):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-            return disk / f"run-{next(self._numbers)}"
-
-        def start(self, target, workdir):
-            return fault_runs.Process(target, workdir, log=f"{bench.place}/{workdir.name}.log")
-
-    if not _may_mount(bench.folder()):
-        return _files_limited(bench, count, whole)
-    with small_disk(disk, size):
-        return fault_kinds.refused(
-            OnDisk(), count, "toy", fault_runs.toy, disturbed, lambda workdir: filler.unlink()
-        )
-
-
 def write_images(folder, random, num_images=48):
     """Images of two classes."""
     for number in range(num_images):
         path = folder / f"class_{number % 2}" / f"{number:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.uint8(random.integers(0, 255, (8, 8)))).save(path)
+        write_image(path, random)
+
+
+def write_image(path, random):
+    """Noise."""
+    Image.fromarray(np.uint8(random.integers(0, 255, (8, 8)))).save(path)
 
 
 def bad_data(bench, count):

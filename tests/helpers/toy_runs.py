@@ -10,7 +10,7 @@ import numpy as np
 import toy_task
 
 from resgen_jax.training import loop, programs
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 from resgen_jax.training.telemetry import writer
 
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
@@ -53,7 +53,7 @@ def assert_equal(state, expected):
 
 
 def steps_saved(workdir):
-    names = os.listdir(pathlib.Path(workdir) / checkpoint.FOLDER)
+    names = os.listdir(pathlib.Path(workdir) / restoring.FOLDER)
     return sorted(int(name) for name in names if name.isdigit())
 
 

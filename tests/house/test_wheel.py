@@ -1,6 +1,7 @@
 """A wheel from the tree holds everything, and works from any folder, configs included."""
 
 import configparser
+import os
 import pathlib
 import shutil
 import subprocess
@@ -15,9 +16,18 @@ ROOT = pathlib.Path(__file__).parents[2]
 FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
+# Without what may point at the tree.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(*command, cwd):
     done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, timeout=300
+        [str(word) for word in command],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

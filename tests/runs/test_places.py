@@ -9,7 +9,7 @@ import pytest
 
 from resgen_jax.recipes import configs
 from resgen_jax.runs.configs import configuration
-from resgen_jax.runs import reconstruct
+from resgen_jax.runs import experiments, reconstruct
 from resgen_jax.runs import open_run, places, run_directory
 from resgen_jax.runs.configs import configuration
 from resgen_jax.core import errors
@@ -99,6 +99,34 @@ def test_a_tokenizer_that_became_another_one_is_told(runs, place):
     place.save_untrained(config, place.tokenizer, seed=5)
     open_run.open_tokenizer_for(generator, str(place.tokenizer), notes.append)
     assert f"the tokenizer in {place.tokenizer} (step 0) has other codebooks" in notes[0]
+
+
+def test_a_run_that_was_moved_with_its_codes_goes_on_by_its_old_command(runs, place, moved):
+    def config_of(path):
+        return configuration.load(str(place.generator_config), [("data.codes", str(path))])
+
+    workdir, notes = moved / "generator", []
+    config = config_of("/gone/codes")
+    config = places.settle_missing(config, workdir, notes.append)
+    assert config.data.codes == str(moved / "codes")
+    assert f"is not /gone/codes any more: taken from {moved / 'codes'}" in notes[0]
+    experiments.open_experiment(config, workdir, notes.append)
+    # What is there is what the user means, be it right or wrong, and a new run searches nothing.
+    other = shutil.copytree(runs.codes, place.folder / "other")
+    described = other / "codes.json"
+    described.write_text(described.read_text().replace('"codebooks.npy": "', '"codebooks.npy": "0'))
+    for path, run in ((other, workdir), (runs.codes, workdir), ("/gone/codes", place.folder)):
+        config = config_of(path)
+        config = places.settle_missing(config, run, notes.append)
+        assert config.data.codes == str(path)
+
+
+def test_an_export_is_drawn_by_the_tokenizer_in_it(runs, place):
+    output = f"--output={place.generator}"
+    place.succeed("convert", f"--workdir={runs.generator}", output, "--to=safetensors")
+    generator = open_run.open_generator(place.generator, pytest.fail)
+    assert generator.meta.tokenizer == str(place.generator / "tokenizer")
+    open_run.open_tokenizer_for(generator, None, pytest.fail)
 
 
 def test_images_that_are_gone_are_told_with_the_flag(runs):

@@ -42,8 +42,8 @@ def test_phase_tells_its_end_even_when_it_was_quick():
     on = plain_console()
     with progress.phase("encode", 3, on=on) as report:
         report(3)
-        report.note("photo.jpg cannot be read")
-    assert on.file.getvalue().splitlines()[0] == "photo.jpg cannot be read"
+        report.note("photo\n\x1b[2J.jpg cannot be read")
+    assert on.file.getvalue().splitlines()[0] == r"photo\n\x1b[2J.jpg cannot be read"
     assert on.file.getvalue().splitlines()[1].startswith("encode  3/3")
 
 

@@ -51,7 +51,7 @@ def test_nats_of_a_run_are_those_of_its_last_measurement(tmp_path):
     assert remarks.nats_of_run(tmp_path / "none") == []
 
 
-def test_they_are_said_once_for_each_measurement():
+def test_they_are_said_again_only_of_other_levels():
     said = []
     remark = remarks.Remarks(64, said.append)
     remark({"loss": 1.0})
@@ -61,9 +61,12 @@ def test_they_are_said_once_for_each_measurement():
         remark({"loss": loss, **latest})
     assert len(said) == 1
     remark({**latest, "held_out/psnr/depth_2": 20.04})
-    assert len(said) == 2
-    remark({"held_out/psnr/depth_1": 20.0, "held_out/psnr/depth_2": 20.5})
-    assert len(said) == 2
+    assert len(said) == 1
+    remark({**latest, "held_out/psnr/depth_2": 20.5})
+    remark({"loss": 0.8})
+    assert len(said) == 1
+    remark({**latest, "held_out/psnr/depth_2": 20.5, "held_out/psnr/depth_3": 20.51})
+    assert said[1].startswith("depth 3 adds")
 
 
 def test_a_run_is_judged_by_its_last_held_out_line(tmp_path):

@@ -1,16 +1,19 @@
 """Signals and notices of preemption at any moment: the run stops, saved, and goes on as it was."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 import toy_task
 from toy_runs import assert_equal, at_step, interrupt, lines, steps_saved, train
 
+from resgen_jax.runtime import interruption
 from resgen_jax.training import loop
 
 RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
@@ -27,6 +30,49 @@ def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, unint
     state = train(tmp_path, single)
     assert_equal(state, uninterrupted[1])
     assert lines(tmp_path) == lines(uninterrupted[0])
+
+
+def test_a_stop_and_going_on_are_told(tmp_path, single):
+    said = []
+
+    def progress(event):
+        if event.message:
+            said.append(event.message)
+        elif event.step == 10:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(loop.Stopped) as stopped:
+        train(tmp_path, single, progress=progress)
+    assert said.count("stopping after this step, saving") == 1
+    assert not any("going on" in line for line in said)
+    said.clear()
+    train(tmp_path, single, progress=said.append)
+    assert said[0].message == f"going on from step {stopped.value.step} of 20"
+
+
+def test_a_signal_is_told_while_the_main_thread_is_in_c_and_hears_no_python(tmp_path):
+    """As while it compiles: a thread says it, whatever the main thread does."""
+    heard = threading.Event()
+    with interruption.Interruption(heard.set) as stop:
+        assert not heard.is_set()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        assert heard.wait(60)
+        assert stop.is_requested()
+
+
+def test_who_listens_to_signals_already_still_hears_them():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        with interruption.Interruption():
+            signal.raise_signal(signal.SIGTERM)
+        assert os.read(reading, 1) == bytes([signal.SIGTERM])
+    finally:
+        assert signal.set_wakeup_fd(before) == writing
+        os.close(reading)
+        os.close(writing)
 
 
 @pytest.fixture

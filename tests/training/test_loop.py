@@ -14,7 +14,7 @@ from toy_runs import assert_equal, at_step, interrupt, lines, steps_saved, train
 from resgen_jax.core import errors
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import loop, placement
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 from resgen_jax.training.telemetry import writer
 
 
@@ -22,7 +22,7 @@ def test_a_damaged_checkpoint_is_named_and_made_up_for(tmp_path, single, uninter
     with pytest.raises(loop.Stopped):
         train(tmp_path, single, progress=at_step(13, interrupt))
     newest = steps_saved(tmp_path)[-1]
-    (tmp_path / checkpoint.FOLDER / str(newest) / "record" / "data.json").write_text("{")
+    (tmp_path / restoring.FOLDER / str(newest) / "record" / "data.json").write_text("{")
     messages = []
     state = train(tmp_path, single, progress=lambda event: messages.append(event.message))
     assert str(newest) in next(filter(None, messages))
@@ -117,11 +117,11 @@ def test_a_bad_loss_names_step_records_and_checkpoint_and_is_not_saved(tmp_path,
     message = str(failure.value)
     assert f"loss is nan at step {bad_step}," in message
     assert ", ".join(str(row) for row in bad_rows) in message
-    assert str(tmp_path / checkpoint.FOLDER / str(bad_step - 1)) in message
+    assert str(tmp_path / restoring.FOLDER / str(bad_step - 1)) in message
     assert "\n" not in message
     assert steps_saved(tmp_path)[-1] == bad_step - 1
     wanted = {"params": placement.abstract_state(single, clean).params}
-    kernel = checkpoint.restore_fields(tmp_path, wanted)[1]["params"]["up"]["kernel"]
+    kernel = restoring.restore_fields(tmp_path, wanted)[1]["params"]["up"]["kernel"]
     assert np.all(np.isfinite(kernel))
 
 

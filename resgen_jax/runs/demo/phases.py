@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from resgen_jax.runs import run_directory
+from resgen_jax.io import json_files
 from resgen_jax.evaluation import report
 
 SECONDS = ("seconds", "compile_seconds", "cpu_seconds")
@@ -24,8 +25,8 @@ class Phases:
         self._path = path
         self._record: dict[str, dict[str, Any]] = {}
         self._is_stale = False  # an earlier phase was done anew, so all after it have to be
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            self._record = json.loads(path.read_text())
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            self._record = _whole(json_files.parse(path.read_bytes()))
 
     def is_done(self, name: str, settings: Mapping[str, Any]) -> bool:
         """Whether the phase ended before with these settings, and everything before it too."""
@@ -65,6 +66,17 @@ class Phases:
             report.Phase(name, *(entry[part] for part in SECONDS))
             for name, entry in self._record.items()
         ]
+
+
+def _whole(record: Any) -> dict[str, dict[str, Any]]:
+    """The phases in a record as `Phases` writes it; what is not so is done again."""
+    entries = record.items() if isinstance(record, dict) else ()
+    return {
+        name: entry
+        for name, entry in entries
+        if isinstance(entry, dict)
+        and all(isinstance(entry.get(part), int | float) for part in SECONDS)
+    }
 
 
 def compile_seconds() -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from resgen_jax.core import build, errors
 from resgen_jax.io import paths
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 from resgen_jax.training.telemetry import writer
 
 UNITS = ("flops", "examples")
@@ -127,7 +127,7 @@ def status(workdir: paths.Path, num_steps: int) -> str:
 
     The checkpoint counts too: a run killed between the two has its last steps taken again.
     """
-    if num_steps in checkpoint.steps(workdir) and held_out(workdir, num_steps):
+    if num_steps in restoring.steps(workdir) and held_out(workdir, num_steps):
         return DONE
     return BEGUN if (workdir / "config.json").exists() else NEW
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from resgen_jax.core import errors
 from resgen_jax.training import programs
-from resgen_jax.training.checkpoints import checkpoint, manifest
+from resgen_jax.training.checkpoints import manifest, restoring
 from resgen_jax.training.state import PyTree, Task, TrainState
 
 Begin = Callable[[Task, Mesh, int], TrainState]
@@ -36,7 +36,7 @@ def learnt(
     statistics: Sequence[str] = (),
     auxiliary: Mapping[str, str] = MappingProxyType({}),
     step: int | None = None,
-    warn: checkpoint.Warn = lambda text: None,
+    warn: restoring.Warn = lambda text: None,
 ) -> tuple[int, Fields]:
     """Step of a run, its parameters, their average and some statistics, placed as `abstract` says.
 
@@ -74,7 +74,7 @@ def learnt(
             )
         return manifest.flatten(parts)
 
-    found, arrays = checkpoint.restore_some(workdir, choose, step=step, warn=warn)
+    found, arrays = restoring.restore_some(workdir, choose, step=step, warn=warn)
     return found, manifest.unflatten(arrays, parts)
 
 

@@ -1,37 +1,20 @@
-"""Checkpoints: saved behind the training's back, checked on the way in, kept by rule."""
+"""Checkpoints: saved behind the training's back, and kept by rule."""
 
 import concurrent.futures
 import contextlib
-import dataclasses
-import gc
 import os
-import pathlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from etils import epath
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from resgen_jax.core import errors
 from resgen_jax.io import paths
 from resgen_jax.runtime import processes
-from resgen_jax.training.checkpoints import bucket_copy, manifest, orbax_errors
-from resgen_jax.training.state import PyTree, TrainState
+from resgen_jax.training.checkpoints import bucket_copy, manifest, orbax_errors, restoring
+from resgen_jax.training.state import TrainState
 
-Warn = Callable[[str], None]
-# From the signatures of the arrays that were saved to those that are wanted, abstract, by path.
-Choose = Callable[[Mapping[str, Sequence[Any]]], Mapping[str, Any]]
-FIELDS = tuple(field.name for field in dataclasses.fields(TrainState))
-FOLDER = "checkpoints"
 DAMAGED = "damaged-"
-COMMITTED = "commit_success.txt"  # what orbax puts last into a checkpoint in gs://
-
-
-class NoneGood(errors.UserError):
-    """There are checkpoints, and all are damaged."""
 
 
 class Checkpoints:
@@ -49,7 +32,7 @@ class Checkpoints:
         keep_every: int = 0,
         facts: Mapping[str, Any] | None = None,
     ):
-        self.directory = place_of(workdir)
+        self.directory = restoring.place_of(workdir)
         self._facts = dict(facts or {})
         self.is_measured = True
         self._mirror, self._uploads, self._upload = None, None, None
@@ -111,7 +94,7 @@ class Checkpoints:
         `is_measured` False: there was no time to measure this state, which the run then still owes.
         Raises UserError if this one or the one before could not be written; older ones stay.
         """
-        arrays = manifest.flatten({name: getattr(state, name) for name in FIELDS})
+        arrays = manifest.flatten({name: getattr(state, name) for name in restoring.FIELDS})
         where = None if iterator is None else iterator.get_state()
         sealed = manifest.make(arrays, self._facts, where, is_measured)
         self._wait_for_upload()  # of the one before, which would make room for this one
@@ -150,7 +133,7 @@ class Checkpoints:
                 self._mirror.close()
 
     def restore(
-        self, abstract: TrainState, iterator: Any = None, warn: Warn = lambda text: None
+        self, abstract: TrainState, iterator: Any = None, warn: restoring.Warn = lambda text: None
     ) -> TrainState | None:
         """The newest state that is undamaged, placed as `abstract` says; None if none was saved.
 
@@ -162,8 +145,10 @@ class Checkpoints:
         steps = self._steps()
         if not steps:
             return None
-        expected = {name: getattr(abstract, name) for name in FIELDS}
-        step, (content, fields) = _newest_good(self.directory, steps, _loader(expected), warn)
+        expected = {name: getattr(abstract, name) for name in restoring.FIELDS}
+        step, (content, fields) = restoring.newest_good(
+            self.directory, steps, restoring.loader(expected), warn
+        )
         where = str(self.directory / str(step))
         manifest.check_facts(content, self._facts, where)
         self.is_measured = content["is_measured"]
@@ -189,73 +174,6 @@ class Checkpoints:
         self._manager.reload()
 
 
-def restore_fields(
-    workdir: str | os.PathLike,
-    fields: Mapping[str, PyTree],
-    *,
-    warn: Warn = lambda text: None,
-) -> tuple[int, dict[str, PyTree]]:
-    """The step and some fields of the newest undamaged state of a run, which stays untouched.
-
-    `fields` has the trees that are wanted of each, or parts of them, abstract; each array is placed
-    as its leaf says, on any mesh. Raises UserError if the run has no checkpoint, none that is good,
-    or one of another configuration.
-    """
-    if not steps(workdir):
-        raise errors.UserError(
-            f"{place_of(workdir)} holds no checkpoint: train first, or change --workdir"
-        )
-    wanted = manifest.flatten(fields)
-
-    def choose(saved: Mapping[str, Sequence[Any]]) -> manifest.Arrays:
-        found = {path: entry for path, entry in saved.items() if path in wanted}
-        manifest.check_same(found, wanted, os.fspath(workdir))
-        return wanted
-
-    step, arrays = restore_some(workdir, choose, warn=warn)
-    return step, manifest.unflatten(arrays, fields)
-
-
-def restore_some(
-    workdir: str | os.PathLike,
-    choose: Choose,
-    *,
-    step: int | None = None,
-    warn: Warn = lambda text: None,
-) -> tuple[int, manifest.Arrays]:
-    """The step and some arrays of a run's newest undamaged state, or of that at `step`, by path.
-
-    `choose` is asked which, and may refuse. Raises UserError where there is no such checkpoint.
-    """
-    directory, saved = place_of(workdir), steps(workdir)
-    if not saved or step not in (None, *saved):
-        there = f"those of steps {', '.join(map(str, saved))}" if saved else "none"
-        wanted = "a checkpoint" if step is None else f"a checkpoint of step {step}"
-        raise errors.UserError(f"{directory} was to hold {wanted}, but it holds {there}")
-    orbax_errors.silence_orbax()
-
-    def load(path: epath.Path, where: epath.Path) -> manifest.Arrays:
-        content = _content(path, where)
-        return _arrays(path, content, choose(content["arrays"]))
-
-    return _newest_good(directory, saved if step is None else [step], load, warn)
-
-
-def place_of(workdir: str | os.PathLike) -> epath.Path:
-    """Where the checkpoints of a run lie."""
-    return epath.Path(paths.absolute(workdir)) / FOLDER
-
-
-def steps(workdir: str | os.PathLike) -> list[int]:
-    """The steps of a run that have a checkpoint, oldest first."""
-    directory = place_of(workdir)
-    if bucket_copy.is_needed(directory):
-        return bucket_copy.steps(directory)
-    if paths.is_remote(directory):
-        return bucket_copy.steps(directory, COMMITTED)
-    return sorted(int(name) for name in paths.names_in(directory) if name.isdigit())
-
-
 def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[int]]:
     """The rule that orbax has for disks, for the steps in a bucket."""
 
@@ -264,81 +182,3 @@ def _keeper(keep_last: int, keep_every: int) -> Callable[[Sequence[int]], set[in
         return for_good | set(sorted(there)[-keep_last:])
 
     return keeps
-
-
-def _newest_good(
-    directory: epath.Path,
-    steps: Sequence[int],
-    load: Callable[[epath.Path, epath.Path], Any],
-    warn: Warn,
-) -> tuple[int, Any]:
-    """The newest step that can be loaded, from a path on this machine, and what was loaded."""
-    for step in sorted(steps, reverse=True):
-        with orbax_errors.quiet_failure():
-            try:
-                loaded, reason = _fetch_and_load(directory / str(step), load), None
-            except (errors.UserError, bucket_copy.UnreachableError):
-                raise
-            except Exception as error:  # the types of a damaged file's errors vary widely
-                loaded, reason = None, _short(error)
-            if loaded is None:
-                gc.collect()
-        if _agree(loaded is not None):
-            return step, loaded
-        warn(f"checkpoint {directory / str(step)} is damaged ({reason}); trying the one before")
-    raise NoneGood(
-        f"no checkpoint in {directory} can be read (tried {', '.join(map(str, steps))}): "
-        "restore a copy, or delete the folder to start afresh"
-    )
-
-
-def _fetch_and_load(path: epath.Path, load: Callable[[epath.Path, epath.Path], Any]) -> Any:
-    """From where it lies, or from a copy on this machine where orbax cannot read there."""
-    if not bucket_copy.is_needed(path):
-        return load(path, path)
-    with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
-        bucket_copy.fetch(path, pathlib.Path(folder) / path.name)
-        return load(epath.Path(folder) / path.name, path)
-
-
-def _loader(expected: Mapping[str, PyTree]) -> Callable[[epath.Path, epath.Path], Any]:
-    """Loads the record of a checkpoint and these fields of its state, which have to fit."""
-
-    def load(path: epath.Path, where: epath.Path) -> tuple[dict[str, Any], dict[str, PyTree]]:
-        content = _content(path, where)
-        manifest.check_structure(content, expected, str(where))
-        arrays = _arrays(path, content, manifest.flatten(expected))
-        return content, manifest.unflatten(arrays, expected)
-
-    return load
-
-
-def _content(path: epath.Path, where: epath.Path) -> dict[str, Any]:
-    """What the record of a checkpoint says."""
-    with orbax_errors.context():
-        found = ocp.load_checkpointables(path, {"record": None})["record"]
-    return manifest.unseal(found, str(where))
-
-
-def _arrays(
-    path: epath.Path, content: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> manifest.Arrays:
-    """Those of a checkpoint's arrays, checked, each placed as its abstract one says."""
-    skipped = {name: ... for name in content["arrays"] if name not in wanted}
-    with orbax_errors.context():
-        loaded = ocp.load_checkpointables(path, {"state": {**skipped, **wanted}})["state"]
-    arrays = {name: loaded[name] for name in wanted}
-    manifest.check_arrays(content, arrays)
-    return arrays
-
-
-def _agree(is_good: bool) -> bool:
-    """Whether every process could read it."""
-    if jax.process_count() == 1:
-        return is_good
-    return bool(multihost_utils.process_allgather(is_good).all())
-
-
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__

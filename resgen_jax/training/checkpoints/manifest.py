@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 import resgen_jax
 from resgen_jax.core import errors, trees
 from resgen_jax.data import stream
+from resgen_jax.io import json_files
 
 PyTree = Any
 Arrays = dict[str, Any]  # path, which begins with the field of the train state -> array
@@ -82,7 +83,28 @@ def unseal(record: Any, where: str) -> dict[str, Any]:
             f"{record['written_by']}; this is {resgen_jax.__version__}, which reads formats up to "
             f"{FORMAT}: install that version or a later one, or use another --workdir"
         )
+    if not _is_whole(content):
+        raise DamagedError("its record lacks arrays, facts or where the data stood")
     return {"is_measured": True, **content}
+
+
+def _is_whole(content: Any) -> bool:
+    """Whether a content, sealed or not, is what `make` makes."""
+    if not isinstance(content, dict):
+        return False
+    arrays, facts, states = (content.get(name) for name in ("arrays", "facts", "iterators"))
+    if not (isinstance(arrays, dict) and isinstance(facts, dict) and isinstance(states, list)):
+        return False
+    return (
+        bool(states)
+        and all(isinstance(state, str) for state in states)
+        and all(_is_entry(entry) for entry in arrays.values())
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    is_list = isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], list)
+    return is_list and all(isinstance(number, int) for number in (*entry[0], entry[2]))
 
 
 def check_structure(content: Mapping[str, Any], fields: Mapping[str, PyTree], where: str) -> None:
@@ -140,10 +162,17 @@ def iterator_state(content: Mapping[str, Any], where: str) -> Any:
     Raises UserError for another number of processes, unless the state counts for all of them.
     """
     states: Sequence[str] = content["iterators"]
-    if len(states) == jax.process_count():
-        return json.loads(states[jax.process_index()])
-    first = json.loads(states[0])
-    if len(set(states)) == 1 and (first is None or stream.NUM_BATCHES in first):
+    try:
+        if len(states) == jax.process_count():
+            return json_files.parse(states[jax.process_index()])
+        first = json_files.parse(states[0])
+    except ValueError as failure:
+        raise errors.UserError(
+            f"checkpoint {where} does not tell where the data stood ({errors.reason(failure)}); "
+            "restore it, or use another --workdir"
+        ) from failure
+    is_counted = isinstance(first, dict) and stream.NUM_BATCHES in first
+    if len(set(states)) == 1 and (first is None or is_counted):
         return first
     raise errors.UserError(
         f"checkpoint {where} was saved by {len(states)} processes and this run has "

@@ -21,6 +21,14 @@ from resgen_jax.core import errors
 from resgen_jax.io import disks, paths
 
 
+class DiskError(errors.UserError):
+    """The disk refused, for the `reason`, to take what belongs to a checkpoint."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
 def context() -> ocp.Context:
     """orbax's settings: the record is written as a readable JSON file."""
     _take_folders_literally()
@@ -98,7 +106,7 @@ def _is_ours(entry: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def explained(directory: os.PathLike) -> Iterator[None]:
-    """Turns an error of the disk into a UserError that says what to do."""
+    """Turns an error of the disk into a DiskError that says what to do."""
     try:
         yield
     except errors.UserError:
@@ -107,9 +115,11 @@ def explained(directory: os.PathLike) -> Iterator[None]:
         reason = _disk_trouble(error)
         if reason is None:
             raise
-        raise errors.UserError(
-            f"could not save in {directory}: {reason} ({_free_bytes(directory)} bytes free); older "
-            "checkpoints are intact: make room or mend it, then the same command goes on"
+        reason = f"{reason} ({_free_bytes(directory)} bytes free)"
+        raise DiskError(
+            f"could not save in {directory}: {reason}; older checkpoints are intact: make room or "
+            "mend it, then the same command goes on",
+            reason,
         ) from error
 
 

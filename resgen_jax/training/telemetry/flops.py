@@ -17,6 +17,8 @@ PEAK_FLOPS = {
     "NVIDIA H200": 989.4e12,
 }
 
+TELLING = 0.1  # TFLOP/s of a device: below, on a CPU or with a toy, the figure says nothing
+
 
 def peak(device_kind: str) -> float | None:
     """Peak FLOP/s of a device kind, or None where it is not known (a CPU, for one)."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from resgen_jax.io import paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.training.telemetry.timeline import Where
 
 FOLDER, DONE = "heartbeat", "done"
@@ -48,7 +48,7 @@ def write(
 def read(workdir: paths.Path, process: int) -> dict[str, Any]:
     """The last heartbeat of a process; empty if there was none, or if it cannot be read."""
     try:
-        fields = json.loads(file_of(workdir, process).read_text())
+        fields = json_files.parse(file_of(workdir, process).read_bytes())
     except (OSError, ValueError):
         return {}
     return fields if isinstance(fields, dict) else {}

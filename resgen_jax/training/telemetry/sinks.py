@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from resgen_jax.core import errors
-from resgen_jax.io import paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.training.telemetry import events
 
 FILE = "metrics.jsonl"
@@ -98,6 +99,7 @@ class Wandb:
         check_wandb(project)
         import wandb
 
+        self._image = wandb.Image
         settings = {} if paths.is_remote(workdir) else {"dir": os.fspath(workdir)}
         try:
             self._run = wandb.init(
@@ -122,7 +124,12 @@ class Wandb:
         self._run.log({"step": step, **finite})
 
     def show(self, step: int, split: str, pictures: Pictures) -> None:
-        """Numbers alone are sent."""
+        """An image each, split/name, over the step."""
+        # Of arrays wandb guesses whether black is 0 or the least value; of PIL's it need not.
+        shown = {
+            f"{split}/{name}": self._image(_drawn(pixels)) for name, pixels in pictures.items()
+        }
+        self._run.log({"step": step, **shown})
 
     def flush(self) -> None:
         """wandb sends by itself."""
@@ -130,6 +137,10 @@ class Wandb:
     def close(self) -> None:
         """Waits until all is sent, or in the offline folder."""
         self._run.finish()
+
+
+def _drawn(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def check_wandb(project: str) -> None:
@@ -144,8 +155,8 @@ def check_wandb(project: str) -> None:
 def _wandb_id(workdir: paths.Path) -> str:
     """The id of the run, kept in its directory."""
     file = workdir / WANDB_FILE
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-        return json.loads(file.read_text())["id"]
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        return str(json_files.parse(file.read_bytes())["id"])
     made = secrets.token_hex(8)
     paths.write(file, (json.dumps({"id": made}) + "\n").encode())
     return made
@@ -154,5 +165,5 @@ def _wandb_id(workdir: paths.Path) -> str:
 def _config_of(workdir: paths.Path) -> dict[str, Any]:
     """What the run directory says of the run; nothing where the loop was called without one."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return json.loads((workdir / "config.json").read_text())
+        return json_files.parse((workdir / "config.json").read_bytes())
     return {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resgen_jax.core import errors
-from resgen_jax.io import paths
+from resgen_jax.io import json_files, paths
 from resgen_jax.training.checkpoints import orbax_errors
 from resgen_jax.training.telemetry import sinks
 from resgen_jax.training.telemetry.sinks import FILE
@@ -156,9 +156,9 @@ def _content(path: paths.Path) -> bytes:
 def _line(text: bytes) -> dict[str, Any] | None:
     """What a line holds, None for one that no `Writer` wrote."""
     try:
-        fields = json.loads(text)
+        fields = json_files.parse(text)
         step, split = fields["step"], fields["split"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return None
     numbers = [value for name, value in fields.items() if name != "split" and value is not None]
     is_good = isinstance(step, int) and isinstance(split, str)

@@ -1,4 +1,4 @@
-"""Minutes of the demo: steps in proportion, measured once, kept for every later start."""
+"""Minutes of the demo: steps of both stages, measured once, kept for every later start."""
 
 import json
 
@@ -36,10 +36,12 @@ def timed(monkeypatch):
     return found
 
 
-def test_steps_take_the_seconds_asked_for_in_the_usual_proportion():
+def test_steps_take_the_seconds_asked_for_and_the_tokenizer_comes_first():
     usual, each = {"tokenizer": 1000, "generator": 2000}, {"tokenizer": 0.1, "generator": 0.2}
     assert minutes.steps_in(500.0, usual, each) == usual  # 1000 x 0.1 s + 2000 x 0.2 s
-    assert minutes.steps_in(50.0, usual, each) == {"tokenizer": 100, "generator": 200}
+    assert minutes.steps_in(5000.0, usual, each) == {"tokenizer": 10_000, "generator": 20_000}
+    assert minutes.steps_in(300.0, usual, each) == {"tokenizer": 1000, "generator": 1000}
+    assert minutes.steps_in(50.0, usual, each) == {"tokenizer": 250, "generator": 125}
     assert minutes.steps_in(0.1, usual, each) == {"tokenizer": 20, "generator": 20}
 
 
@@ -47,10 +49,16 @@ def test_the_steps_are_measured_once_and_kept(plan_of, timed):
     plan = plan_of()
     usual = plan.tokenizer.train.num_steps * 0.1 + plan.generator.train.num_steps * 0.2
     fitted = minutes.fitted(plan, usual / 60 / 10)
-    assert fitted.tokenizer.train.num_steps == plan.tokenizer.train.num_steps // 10
-    assert fitted.generator.train.num_steps == plan.generator.train.num_steps // 10
-    assert fitted.tokenizer.loss.start_step == plan.tokenizer.loss.start_step // 10
-    assert fitted.generator.optimizer.warmup_steps == plan.generator.optimizer.warmup_steps // 10
+    # Half of the time each: a tenth of it in all is less than the tokenizer's usual length.
+    assert fitted.tokenizer.train.num_steps == round(usual / 10 / 2 / 0.1)
+    assert fitted.generator.train.num_steps == round(usual / 10 / 2 / 0.2)
+    for stage, section, name in (
+        ("tokenizer", "loss", "start_step"),
+        ("generator", "optimizer", "warmup_steps"),
+    ):
+        before, after = getattr(plan, stage), getattr(fitted, stage)
+        share = after.train.num_steps / before.train.num_steps
+        assert after[section][name] == round(share * before[section][name])
     assert fitted.generator.data.codes == plan.generator.data.codes
     assert not fitted.has_targets
     assert timed[1].space == CodeSpace(

@@ -11,7 +11,7 @@ from toy_runs import assert_equal, at_step, interrupt, lines, train
 from resgen_jax.core import errors
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import adversary, loop, placement, programs, rq_vae_loss
-from resgen_jax.training.checkpoints import beginning, checkpoint
+from resgen_jax.training.checkpoints import beginning, checkpoint, restoring
 from resgen_jax.training.rq_vae_task import HAVE_BEGUN
 
 LOSS = rq_vae_loss.LossSpec(start_step=5)
@@ -44,7 +44,7 @@ def test_a_step_can_be_named_and_one_that_is_not_there_is_told(uninterrupted, si
     step, state = begin(workdir, task, single, step=18)
     assert step == 18
     wanted = {"params": placement.abstract_state(single, task).params}
-    expected = checkpoint.restore_fields(workdir, wanted)[1]["params"]
+    expected = restoring.restore_fields(workdir, wanted)[1]["params"]
     assert np.any(state.params["down"]["bias"] != expected["down"]["bias"])
     with pytest.raises(errors.UserError, match="of step 13, but it holds those of steps 18, 20"):
         begin(workdir, task, single, step=13)

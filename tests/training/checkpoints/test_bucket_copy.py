@@ -7,7 +7,7 @@ import pytest
 
 from resgen_jax.core import errors
 from resgen_jax.io import paths
-from resgen_jax.training.checkpoints import bucket_copy, checkpoint
+from resgen_jax.training.checkpoints import bucket_copy, checkpoint, restoring
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_bucket_that_does_not_answer_is_no_damage(made, tmp_path, monkeypatch):
     with pytest.raises(bucket_copy.UnreachableError, match="cannot read s3://bucket/run/1/"):
         bucket_copy.fetch(found.directory / "1", tmp_path / "1")
     with pytest.raises(bucket_copy.UnreachableError):
-        checkpoint._newest_good(found.directory, [1], checkpoint._loader({}), warn=pytest.fail)
+        restoring.newest_good(found.directory, [1], restoring.loader({}), warn=pytest.fail)
 
 
 def test_forgotten_step_counts_no_longer(made):
@@ -86,7 +86,7 @@ def test_forgotten_step_counts_no_longer(made):
     found.publish(1)
     found.forget(1)
     assert bucket_copy.steps(found.directory) == []
-    assert checkpoint.steps("s3://bucket/run") == []
+    assert restoring.steps("s3://bucket/run") == []
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/etc/hostname", "a/../../victim", "a//b"])

@@ -17,7 +17,7 @@ import toy_task
 from resgen_jax.core import errors
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import placement
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import checkpoint, restoring
 
 
 @pytest.fixture
@@ -122,9 +122,9 @@ def test_saving_does_not_see_later_steps(tmp_path, task, single):
             checkpoints.save(number, state)
     for number, expected in copies.items():
         warnings = []
-        _, fields = checkpoint.restore_fields(
+        _, fields = restoring.restore_fields(
             tmp_path,
-            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
+            fields_of(placement.abstract_state(single, task), restoring.FIELDS),
             warn=warnings.append,
         )
         if number == 5:
@@ -153,12 +153,12 @@ def test_no_flipped_byte_goes_unnoticed(tmp_path, task, single):
             continue
         flip(file, len(original) // 2)
         warnings = []
-        step, fields = checkpoint.restore_fields(
+        step, fields = restoring.restore_fields(
             tmp_path,
-            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
+            fields_of(placement.abstract_state(single, task), restoring.FIELDS),
             warn=warnings.append,
         )
-        for name in checkpoint.FIELDS:
+        for name in restoring.FIELDS:
             assert_equal(fields[name], getattr(states[step], name))
         assert len(warnings) == (step == 1)
         num_fallbacks += step == 1
@@ -174,12 +174,12 @@ def test_a_flipped_byte_of_a_large_array_is_caught_by_its_checksum(tmp_path, sin
     original = file.read_bytes()
     for place in np.random.default_rng(0).integers(len(original), size=6):
         flip(file, place)
-        step, fields = checkpoint.restore_fields(
+        step, fields = restoring.restore_fields(
             tmp_path,
-            fields_of(placement.abstract_state(single, task), checkpoint.FIELDS),
+            fields_of(placement.abstract_state(single, task), restoring.FIELDS),
             warn=messages.append,
         )
-        for name in checkpoint.FIELDS:
+        for name in restoring.FIELDS:
             assert_equal(fields[name], getattr(states[step], name))
         file.write_bytes(original)
     assert any("the values of" in message for message in messages)
@@ -226,7 +226,7 @@ def test_another_configuration_is_an_error_and_changes_nothing(tmp_path, task, s
     with pytest.raises(errors.UserError, match=message):
         restore(tmp_path, other, single)
     with pytest.raises(errors.UserError, match="another configuration"):
-        checkpoint.restore_fields(tmp_path, fields_of(placement.abstract_state(single, other)))
+        restoring.restore_fields(tmp_path, fields_of(placement.abstract_state(single, other)))
     assert steps_kept(tmp_path) == [1, 2]
 
 
@@ -251,7 +251,7 @@ def test_sampling_loads_no_optimizer(tmp_path, task, single):
     mesh = make_mesh(2, 4, 1)
     # An optimizer of another kind, as its state would be if it were looked at.
     abstract = placement.abstract_state(mesh, task).replace(opt_state=(), params={})
-    step, fields = checkpoint.restore_fields(tmp_path, fields_of(abstract))
+    step, fields = restoring.restore_fields(tmp_path, fields_of(abstract))
     assert step == 2
     assert set(fields) == {"average_params", "statistics"}
     assert_equal(fields["average_params"], states[2].average_params)
@@ -261,7 +261,7 @@ def test_sampling_loads_no_optimizer(tmp_path, task, single):
 
 def test_no_checkpoint_to_sample_from_says_what_to_do(tmp_path, task, single):
     with pytest.raises(errors.UserError, match=r"holds no checkpoint.*--workdir"):
-        checkpoint.restore_fields(
+        restoring.restore_fields(
             tmp_path / "nowhere", fields_of(placement.abstract_state(single, task))
         )
     assert not (tmp_path / "nowhere").exists()
@@ -300,7 +300,8 @@ FULL_DISK = """
     import jax, toy_task
     from resgen_jax.core import errors
     from resgen_jax.runtime import mesh as meshes
-    from resgen_jax.training.checkpoints import checkpoint
+    from resgen_jax.training import placement
+    from resgen_jax.training.checkpoints import checkpoint, restoring
     task = toy_task.ToyTask(hidden=4096)
     mesh = meshes.make(meshes.Spec())
     state = jax.jit(task.init)(jax.random.key(0))
@@ -317,7 +318,7 @@ FULL_DISK = """
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     warnings = []
     abstract = placement.abstract_state(mesh, task)
-    step, _ = checkpoint.restore_fields(
+    step, _ = restoring.restore_fields(
         {workdir!r}, dict(params=abstract.params), warn=warnings.append
     )
     print(step, warnings)
@@ -325,7 +326,7 @@ FULL_DISK = """
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_one_line(tmp_path):
-    root = pathlib.Path(__file__).parents[2]
+    root = pathlib.Path(__file__).parents[3]
     script = textwrap.dedent(FULL_DISK).format(
         root=str(root), helpers=str(root / "tests" / "helpers"), workdir=str(tmp_path)
     )
@@ -359,9 +360,9 @@ def test_arrays_that_sampling_does_not_want_are_not_read(tmp_path, single):
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, state)
     abstract, num_bytes = placement.abstract_state(single, task), {}
-    for names in (("average_params", "statistics"), checkpoint.FIELDS):
+    for names in (("average_params", "statistics"), restoring.FIELDS):
         before = bytes_read()
-        checkpoint.restore_fields(tmp_path, fields_of(abstract, names))
+        restoring.restore_fields(tmp_path, fields_of(abstract, names))
         num_bytes[names] = bytes_read() - before
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state.average_params))
     few, all_of_them = num_bytes.values()

@@ -1,7 +1,11 @@
 """Laws of local checkpoints: used when newer and whole, never another run's, gone at the end."""
 
+import errno
+import os
 import pathlib
 import re
+import sys
+import time
 
 import jax
 import numpy as np
@@ -10,7 +14,7 @@ import toy_task
 
 from resgen_jax.core import errors
 from resgen_jax.training import loop
-from resgen_jax.training.checkpoints import checkpoint
+from resgen_jax.training.checkpoints import restoring
 from resgen_jax.training.telemetry import writer
 
 
@@ -18,13 +22,13 @@ class Killed(Exception):
     """Stands for what takes the process."""
 
 
-def train(workdir, mesh, local="", killed_at=0, messages=None, **changes):
+def train(workdir, mesh, local="", killed_at=0, messages=None, progress=None, **changes):
     fields = {"num_steps": 20, "log_every": 1, "checkpoint_every": 10}
     if local:
         fields |= {"local_checkpoints": str(local), "local_checkpoint_every": 3}
     spec = loop.Spec(**(fields | changes))
 
-    def progress(event):
+    def told(event):
         if event.message and messages is not None:
             messages.append(event.message)
         if killed_at and event.step == killed_at:
@@ -37,7 +41,7 @@ def train(workdir, mesh, local="", killed_at=0, messages=None, **changes):
         iterator=toy_task.iterator(),
         workdir=workdir,
         seed=0,
-        progress=progress,
+        progress=progress or told,
     )
 
 
@@ -67,7 +71,7 @@ def test_a_newer_local_checkpoint_is_gone_on_from_and_removed_at_the_end(tmp_pat
     run, local, messages = tmp_path / "run", tmp_path / "fast", []
     with pytest.raises(Killed):
         train(run, single, local, killed_at=17)
-    assert checkpoint.steps(run) == [10]
+    assert restoring.steps(run) == [10]
     assert_equal(train(run, single, local, messages=messages), whole[0])
     assert began(run) == [1, 16]
     assert losses(run) == whole[1]
@@ -120,3 +124,58 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, single):
     (pathlib.Path(tmp_path) / "file").write_text("")
     with pytest.raises(errors.UserError, match="cannot write in train.local_checkpoints="):
         train(tmp_path / "run", single, tmp_path / "file" / "fast")
+
+
+def full(folder):
+    """What every file costs there from now on."""
+
+    def refuse(event, arguments):
+        if event == "os.mkdir" and str(arguments[0]).startswith(str(folder)) and refuse.is_on:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    refuse.is_on = True
+    sys.addaudithook(refuse)
+    return refuse
+
+
+@pytest.mark.parametrize("full_from", [0, 7])
+def test_a_full_disk_switches_local_ones_off_and_the_run_ends_as_without(
+    tmp_path, single, whole, full_from
+):
+    """From the start, or from step 7 on, between the saves of steps 6 and 9."""
+    local, messages = tmp_path / "fast", []
+    disk = full(local)
+    disk.is_on = full_from == 0
+
+    def progress(event):
+        disk.is_on |= event.step == full_from
+        messages.extend(filter(None, [event.message]))
+
+    try:
+        state = train(tmp_path / "run", single, local, progress=progress)
+    finally:
+        disk.is_on = False
+    assert_equal(state, whole[0])
+    assert losses(tmp_path / "run") == whole[1]
+    off = "local checkpoints are switched off until the next start: "
+    said = [text for text in messages if "local checkpoints" in text]
+    assert [text.startswith(off) and "No space left" in text for text in said] == [True]
+    assert not local.exists() or list(local.iterdir()) == []
+
+
+def test_what_was_saved_before_the_disk_was_full_is_gone_on_from(tmp_path, single, whole):
+    run, local = tmp_path / "run", tmp_path / "fast"
+    disk = full(local)
+
+    def progress(event):
+        while event.step == 5 and not any(local.glob("run-*/checkpoints/3")):
+            time.sleep(0.01)  # saved behind the training's back
+        disk.is_on = event.step >= 5
+        if event.step == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(run, single, local, progress=progress)
+    disk.is_on = False
+    assert_equal(train(run, single, local), whole[0])
+    assert began(run) == [1, 4]

@@ -9,7 +9,7 @@ import toy_task
 import resgen_jax
 from resgen_jax.core import errors
 from resgen_jax.training import placement
-from resgen_jax.training.checkpoints import checkpoint, manifest
+from resgen_jax.training.checkpoints import checkpoint, manifest, restoring
 
 GLOBAL_STATE = json.dumps({"num_batches": 7})
 
@@ -51,7 +51,7 @@ def test_a_newer_format_is_refused_and_nothing_is_touched(saved, single):
         restore(saved, single)
     abstract = placement.abstract_state(single, toy_task.ToyTask())
     with pytest.raises(errors.UserError, match=expected):
-        checkpoint.restore_fields(saved, {"params": abstract.params})
+        restoring.restore_fields(saved, {"params": abstract.params})
     assert sorted(saved.rglob("*")) == before
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from resgen_jax.core import errors
@@ -33,6 +34,7 @@ def wandb(monkeypatch):
     module, began = types.ModuleType("wandb"), []
     module.errors = types.SimpleNamespace(Error=type("Error", (Exception,), {}))
     module.init = lambda **arguments: began.append(Run(**arguments)) or began[-1]
+    module.Image = np.asarray
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda name: module)
     return module, began
@@ -56,6 +58,17 @@ def test_wandb_gets_the_numbers_of_the_lines_and_goes_on_with_its_run(tmp_path, 
     assert second.arguments["id"] == given["id"] != ""
     assert [line["split"] for line in writer.read(workdir)] == ["train", "speed"] * 2
     assert writer.read(workdir)[0] == {"step": 1, "split": "train", "loss": 0.5, "bad": None}
+
+
+def test_wandb_gets_the_pictures_in_gray_and_in_colour(tmp_path, wandb):
+    pixels = np.random.default_rng(0).integers(0, 2, (4, 6, 3), np.uint8)
+    with writer.Writer(tmp_path, wandb_project="codes") as out:
+        out.show(4, "evaluation", {"colour": pixels, "gray": pixels[..., :1]})
+    (logged,) = wandb[1][0].logged
+    assert logged.keys() == {"step", "evaluation/colour", "evaluation/gray"}
+    assert logged["step"] == 4
+    np.testing.assert_array_equal(logged["evaluation/colour"], pixels)
+    np.testing.assert_array_equal(logged["evaluation/gray"], pixels[..., 0])
 
 
 def test_another_run_has_another_id(tmp_path, wandb):
