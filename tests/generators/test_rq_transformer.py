@@ -50,6 +50,24 @@ def test_a_logit_depends_on_the_codes_before_it_and_on_no_other(run):
         assert np.all(moved[later] > 1e-5)
 
 
+def test_the_gradient_of_a_logit_reaches_the_vectors_before_it_and_no_other(network, params):
+    """Of the logits at position 2 and level 1, by each of the vectors that are read."""
+    vectors = jax.random.normal(jax.random.key(0), (1, 6, 4, 5))
+
+    @jax.jit
+    @jax.grad
+    def gradient(vectors):
+        sums = jnp.cumsum(vectors, axis=2)
+        context = network.apply(params, sums[..., -1, :], LABELS[:1], method="contexts")
+        logits = network.apply(params, context, sums[..., :-1, :], method="logits")
+        return jnp.sum(logits[:, 2, 1] ** 2)
+
+    size = np.abs(gradient(vectors)).max(axis=(0, 3)).reshape(-1)
+    is_before = np.arange(24) < 2 * 4 + 1
+    assert np.all(size[~is_before] == 0)
+    assert np.all(size[is_before] > 1e-6)
+
+
 def test_the_class_is_seen_by_all_and_examples_are_apart(run):
     apply, codebooks = run
     logits = np.asarray(apply(CODES, LABELS, codebooks))
