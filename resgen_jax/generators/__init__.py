@@ -10,6 +10,7 @@ from resgen_jax.generators import (
     resgen,
     resgen_sampler,
     rq_transformer,
+    rq_transformer_sampler,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "resgen",
     "resgen_sampler",
     "rq_transformer",
+    "rq_transformer_sampler",
 ]

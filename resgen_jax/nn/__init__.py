@@ -2,6 +2,7 @@
 
 from resgen_jax.nn import (
     attention,
+    causal,
     conv2d,
     dropout,
     flops,
@@ -14,6 +15,7 @@ from resgen_jax.nn import (
 
 __all__ = [
     "attention",
+    "causal",
     "conv2d",
     "dropout",
     "flops",
