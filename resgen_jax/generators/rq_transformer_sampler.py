@@ -13,7 +13,7 @@ from resgen_jax.core import errors
 from resgen_jax.core import keys as random_keys
 from resgen_jax.distributions import filters
 from resgen_jax.generators import interface, rq_transformer
-from resgen_jax.generators.resgen_sampler import Known
+from resgen_jax.generators.interface import Known
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.samplers import guidance
@@ -177,12 +177,17 @@ class RqTransformerSampler:
                 f"the plan has {len(plan.temperature)} levels and the codes {self.space.depth}; "
                 "make it for their depth"
             )
-        if plan.guidance_scale is not None and not self.model.has_null_class:
-            raise errors.UserError(
-                "sampler.guidance_scale is not 1, but the network has no null class to be guided "
-                "away from: set it to 1, or train with model.has_null_class and "
-                "loss.condition_drop_rate"
-            )
+        check_guidance(self.model, plan)
+
+
+def check_guidance(model: rq_transformer.Spec, plan: Plan) -> None:
+    """Raises UserError for guidance of a network without a null class."""
+    if plan.guidance_scale is not None and not model.has_null_class:
+        raise errors.UserError(
+            "sampler.guidance_scale is not 1, but the network has no null class to be guided "
+            "away from: set it to 1, or train with model.has_null_class and "
+            "loss.condition_drop_rate"
+        )
 
 
 def _fill(

@@ -1,10 +1,10 @@
 """Floor 6: one file a method. A recipe is all that the rest of the library knows of it."""
 
 from resgen_jax.core import errors
-from resgen_jax.recipes import interface, resgen, rq_vae
+from resgen_jax.recipes import interface, resgen, rq_transformer, rq_vae
 
 RECIPES: dict[str, interface.Recipe] = {
-    recipe.name: recipe for recipe in (rq_vae.RECIPE, resgen.RECIPE)
+    recipe.name: recipe for recipe in (rq_vae.RECIPE, resgen.RECIPE, rq_transformer.RECIPE)
 }
 
 

@@ -46,14 +46,8 @@ def task(
 
 def export(config: Any, data: interface.Data, tree: Any, fields: Any, codes: Any) -> exports.Export:
     """What `resgen convert` writes of a run."""
-    return exports.of_resgen(
-        config.model,
-        data.space,
-        config.sampler,
-        tree["params"],
-        tree["statistics"]["codebooks"],
-        fields,
-        codes,
+    return exports.of_generator(
+        "resgen", config.model, data.space, config.sampler, tree, fields, codes
     )
 
 

@@ -11,7 +11,8 @@ from resgen_jax.core import errors, keys
 from resgen_jax.generators import interface, rq_transformer
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
-from resgen_jax.training import microbatches, optimizer, resgen_task, rq_transformer_loss
+from resgen_jax.quantizers import unit
+from resgen_jax.training import microbatches, optimizer, rq_transformer_loss
 from resgen_jax.training.rq_transformer_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -43,7 +44,7 @@ class RqTransformerTask:
         self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
         self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self._codebooks = resgen_task.unit_codebooks(codebooks)
+        self._codebooks = unit.unit_codebooks(codebooks)
         self._temperature = rq_transformer_loss.unit_temperature(
             loss.soft_target_temperature, codebooks, self._codebooks
         )

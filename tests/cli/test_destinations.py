@@ -7,10 +7,11 @@ import pytest
 
 from resgen_jax import recipes
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import convert, demo, flags, scale
+from resgen_jax.cli import flags, scale
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.runs import measuring, open_run
+from resgen_jax.runs import convert, measuring, open_run
+from resgen_jax.runs.demo import demo
 
 
 @pytest.fixture

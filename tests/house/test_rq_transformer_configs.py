@@ -3,9 +3,9 @@
 import jax
 import pytest
 
-from resgen_jax.cli import config_files
 from resgen_jax.core import build, trees
 from resgen_jax.generators import interface, resgen, rq_transformer, rq_transformer_sampler
+from resgen_jax.runs.configs import config_files
 from resgen_jax.training import optimizer, rq_transformer_loss
 
 SECTIONS = {

@@ -12,9 +12,9 @@ import tiny_rq_transformer as tiny
 
 from resgen_jax.core import errors, keys
 from resgen_jax.generators import rq_transformer_sampler
-from resgen_jax.quantizers import rvq
-from resgen_jax.training import mesh as meshes
-from resgen_jax.training import optimizer, resgen_task, rq_transformer_loss
+from resgen_jax.quantizers import rvq, unit
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import optimizer, rq_transformer_loss
 from resgen_jax.training.state import Task
 
 DEPTH, SIZE = tiny.SPACE.depth, tiny.SPACE.codebook_size
@@ -295,7 +295,7 @@ def test_operations_are_those_of_the_layers_counted_by_hand(task):
 
 def test_codebooks_are_scaled_as_resgen_scales_them(task, state):
     np.testing.assert_array_equal(
-        state.statistics["codebooks"], resgen_task.unit_codebooks(np.asarray(tiny.codebooks()))
+        state.statistics["codebooks"], unit.unit_codebooks(np.asarray(tiny.codebooks()))
     )
     assert jax.tree.structure(task.axes(), is_leaf=lambda x: isinstance(x, tuple)) == (
         jax.tree.structure(state.params)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from resgen_jax.generators.interface import CodeSpace
-from resgen_jax.cli import demo, flags
+from resgen_jax.cli import flags
+from resgen_jax.runs.demo import demo
 from resgen_jax.runs.demo import minutes
 from resgen_jax.core import errors
 
