@@ -111,9 +111,9 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert len({cell["frechet_distance"] for cell in cells}) == 4  # each drew in its own way
     assert json.loads((plan.workdir / comparison.SAMPLERS_TABLE).read_text()) == table
 
-    plan.tokenizer.model.width = 16
+    wider = configs.change(plan.tokenizer, {"model.width": 16})
     with pytest.raises(errors.UserError, match="another config: model.width is 8 there and 16"):
-        runs_demo.demo(plan)
+        runs_demo.demo(dataclasses.replace(plan, tokenizer=wider))
 
 
 def test_flags_choose_configs_and_places(place):
