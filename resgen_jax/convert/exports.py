@@ -183,8 +183,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     try:
         fields = json_files.read(path / CONFIG, "convert it again")
         described = fields[SECTION] | {"kind": str(fields[SECTION]["kind"])}
-        described["step"] = described.get("step", 0)
-        if not isinstance(described["step"], int):
+        if not isinstance(described.get("step", 0), int):
             raise TypeError(f"its step is {described['step']!r}"[:80])
         return described
     except errors.UserError:

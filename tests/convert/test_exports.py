@@ -139,3 +139,17 @@ def test_other_directories_are_refused(tmp_path, content, match):
     else:
         (path / "config.json").write_text(content)
     refused(path, match)
+
+
+def test_what_a_config_claims_is_held_against_what_was_saved(tmp_path):
+    path = exports.write(tmp_path / "out", export(), {})
+    saved = exports.shapes(path)
+    assert saved == {"params/a/b": (2, 3)}
+    exports.check_sizes(path, saved, num_blocks=1)
+    exports.check_sizes(path, {}, num_blocks=10**6)  # nothing is known
+    with pytest.raises(errors.UserError, match="a network of 900 blocks, but 1 arrays"):
+        exports.check_sizes(path, saved, num_blocks=900)
+    saved = {exports.CODEBOOKS: (2, 8, 4)}
+    exports.check_sizes(path, saved, codebooks=(2, 8, 4))
+    with pytest.raises(errors.UserError, match=r"\(2, 8, 4\) were saved, .* \(10{6}, 8, 4\)"):
+        exports.check_sizes(path, saved, codebooks=(10**6, 8, 4))

@@ -34,6 +34,26 @@ def test_jpeg_of_many_passes_is_refused_and_a_usual_one_is_read(tmp_path):
     assert images.read(tmp_path / "usual.jpg", 16, 3).shape == (16, 16, 3)
 
 
+def test_far_more_pixels_than_bytes_are_refused_where_they_are_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "LARGE", 1000)
+    for side, name in ((200, "many.png"), (30, "few.png")):
+        Image.new("L", (side, side)).save(tmp_path / name)
+    with pytest.raises(images.UnreadableImage, match="claims 40,000 pixels in [0-9]+ bytes"):
+        images.read(tmp_path / "many.png", 16, 3)
+    assert images.read(tmp_path / "few.png", 16, 3).shape == (16, 16, 3)
+
+
+def test_a_large_jpeg_may_have_the_usual_passes_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS_OF_MANY", 100)
+    for passes, is_read in ((images.USUAL_SCANS, True), (images.USUAL_SCANS + 1, False)):
+        (tmp_path / "x.jpg").write_bytes(progressive(passes))
+        if is_read:
+            assert images.read(tmp_path / "x.jpg", 16, 3).shape == (16, 16, 3)
+        else:
+            with pytest.raises(images.UnreadableImage, match="unpacked in 17 passes"):
+                images.read(tmp_path / "x.jpg", 16, 3)
+
+
 def text_chunk(kind, content):
     """A PNG's chunk."""
     checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -134,7 +154,17 @@ def test_members_that_claim_what_nothing_is_are_refused(tmp_path, member, words)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("entry", [["a", 0, 2**40, 0], ["a", -5, 10, 0], [3, 0, 10, 0], 7])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["a", 0, 2**40, 0],
+        ["a", -5, 10, 0],
+        [3, 0, 10, 0],
+        ["\ud83d", 0, 1, 0],
+        ["a" * 5000, 0, 1, 0],
+        7,
+    ],
+)
 def test_index_that_points_outside_of_its_tar_is_made_anew(tmp_path, entry):
     source = image_files.encoded(image_files.make_folder(tmp_path / "folder"))
     place = image_files.write_tars(tmp_path / "tars", source)

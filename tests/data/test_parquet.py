@@ -144,3 +144,37 @@ def test_missing_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(errors.UserError, match=r"pip install resgen_jax\[parquet\]"):
         parquet.open_tables(str(tmp_path / "x.parquet"), "")
+
+
+def test_more_rows_than_bytes_are_refused_before_they_are_unpacked(tmp_path):
+    count = 3_000_000
+    nothing = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * count, pyarrow.int8()), pyarrow.array([b""])
+    )
+    path = write(tmp_path / "x.parquet", image=nothing, label=pyarrow.nulls(count, pyarrow.int8()))
+    with pytest.raises(errors.UserError, match=rf"claims {count} rows in [0-9]+ bytes"):
+        parquet.open_tables(path, path)
+
+
+def test_a_table_that_would_swell_a_hundredfold_is_refused(tmp_path):
+    from pyarrow import parquet as pq
+
+    path = tmp_path / "x.parquet"
+    table = pyarrow.table({"image": [bytes(2**26)], "label": [0]})
+    pq.write_table(table, path, compression="zstd")
+    with pytest.raises(errors.UserError, match="bytes would unpack to 67"):
+        parquet.open_tables(str(path), str(path))
+
+
+def test_what_a_table_holds_once_for_many_rows_is_kept_once(tmp_path):
+    large = bytes(2**20)
+    path = write(tmp_path / "x.parquet", image=[large] * 300, label=["a"] * 300)
+    opened = parquet.open_tables(path, path).train
+    assert opened[299].encoded == large
+    assert opened._loaded[0].nbytes < 3 * len(large)
+
+
+def test_a_text_is_no_name_of_a_class(tmp_path):
+    path = write(tmp_path / "x.parquet", image=[b"1"] * 2, label=["a", "n" * 2000])
+    with pytest.raises(errors.UserError, match="row 1 has the label 'n"):
+        parquet.open_tables(path, path)

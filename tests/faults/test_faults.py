@@ -22,9 +22,7 @@ def check(tally, number, most_lost):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "most_lost"), [(signal.SIGKILL, 40), (signal.SIGTERM, 0), (signal.SIGHUP, 0)]
-)
+@pytest.mark.parametrize(("number", "most_lost"), [(signal.SIGKILL, 40), (signal.SIGTERM, 0)])
 def test_runs_ended_by_signals_at_any_moment_end_as_one_undisturbed(bench, number, most_lost):
     check(fault_kinds.killed(bench, 2, number, "toy", fault_runs.toy), 2, most_lost)
 

@@ -91,8 +91,7 @@ def disk_full_of_large_arrays(bench, count):
 def fast_disk_full(bench, count, size=2_000_000):
     """The disk of the local checkpoints alone is full: the run goes on to its end without them."""
     whole, _ = bench.whole("toy", fault_runs.toy)
-    with_local, _ = bench.whole("local", fault_runs.toy_with_local)
-    needed = 3 * fault_ends.size(next((with_local / "checkpoints").iterdir()))
+    needed = 3 * fault_ends.size(next((whole / "checkpoints").iterdir()))
     disk, tally = bench.folder(), fault_kinds.Tally()
     make = small_disk(disk, size) if _may_mount(bench.folder()) else contextlib.nullcontext()
     with make:

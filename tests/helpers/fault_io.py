@@ -80,7 +80,9 @@ class Disk:
         if event not in BY_NAME or self.scope == "off":
             return
         path = arguments[0]
-        if not isinstance(path, str | os.PathLike) or not os.fspath(path).startswith(self.folder):
+        if not isinstance(path, str | os.PathLike):
+            return
+        if not os.fspath(path).startswith(f"{self.folder}/"):
             return
         self.number += 1
         is_first = self.number == self.at

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import hostile_archives
+import hostile_codes
 import hostile_images
 import hostile_pickles
 import hostile_runs
+import hostile_tables
 import mutations
 import numpy as np
 import valid_files
@@ -118,15 +120,15 @@ def known(seed):
         ("npz", "weights", hostile_archives.NPZ),
         ("npz", "statistics", hostile_archives.NPZ | hostile_archives.STATISTICS),
         ("tar", "tars", hostile_archives.TARS),
-        ("parquet", "tables", hostile_archives.TABLES),
-        ("ArrayRecord", "shards", hostile_archives.SHARDS),
+        ("parquet", "tables", hostile_tables.TABLES),
+        ("ArrayRecord", "shards", hostile_tables.SHARDS),
     ]
     found = [
         Trial(group, name, reader, _alone(make, seed, name))
         for group, reader, makers in groups
         for name, make in makers.items()
     ]
-    for name, change in hostile_runs.CODES.items():
+    for name, change in hostile_codes.CODES.items():
         found.append(Trial("codes", name, "codes_directory", _changed("codes", change, seed, name)))
     for name, (whole, change) in hostile_runs.EXPORTS.items():
         found.append(Trial("exports", name, "pretrained", _changed(whole, change, seed, name)))
@@ -186,7 +188,7 @@ def _damaged(name, file, damage, seed, what):
         if (
             name == "codes" and file != "codes.json" and rng.integers(4)
         ):  # else the checksums tell, and nothing is parsed
-            hostile_runs.describe(place)
+            hostile_codes.describe(place)
         if file == "model.safetensors" and rng.integers(4):
             hostile_runs.described_anew(place)
         return place

@@ -62,3 +62,11 @@ def test_place_that_cannot_be_written_is_the_users_error(tmp_path, config):
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.UserError, match="cannot write"):
         run_directory.start_or_continue(tmp_path / "file" / "run", config)
+
+
+@pytest.mark.parametrize("value", [7, "x", None, [1]])
+def test_what_is_no_section_is_refused_in_one_line(tmp_path, value):
+    fields = {"task": "resgen", "data": {"batch_size": 1}, "model": {"trunk": value}}
+    run_directory.write_json(tmp_path / "config.json", fields)
+    with pytest.raises(errors.UserError, match=r"model\.trunk is .*; expected the fields"):
+        run_directory.read(tmp_path)

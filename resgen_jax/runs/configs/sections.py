@@ -23,10 +23,7 @@ def complete(config: ml_collections.ConfigDict) -> None:
         for section, cls in sections.items():
             if section not in config:
                 config[section] = ml_collections.ConfigDict()
-            if not isinstance(config[section], ml_collections.ConfigDict):
-                raise errors.UserError(
-                    f"config.{section} is {config[section]!r}; expected the fields of a section"
-                )
+            _check_section(config[section], section)
             _fill(recipe, config[section], section, cls)
 
 
@@ -71,6 +68,7 @@ def _fill(
         if dataclasses.is_dataclass(hints[field.name]):
             if field.name not in fields:
                 fields[field.name] = ml_collections.ConfigDict()
+            _check_section(fields[field.name], f"{where}.{field.name}")
             if dataclasses.is_dataclass(field.default):
                 for name, value in dataclasses.asdict(field.default).items():
                     fields[field.name][name] = fields[field.name].get(name, value)
@@ -82,6 +80,12 @@ def _fill(
             value = float(fields[field.name])
             del fields[field.name]  # a ConfigDict field keeps its type
             fields[field.name] = value
+
+
+def _check_section(fields: Any, where: str) -> None:
+    if not isinstance(fields, ml_collections.ConfigDict):
+        found = repr(fields)[:100]
+        raise errors.UserError(f"config.{where} is {found}; expected the fields of a section")
 
 
 def _is_float(hint: Any) -> bool:

@@ -14,7 +14,7 @@ import toy_task
 
 from resgen_jax.core import errors
 from resgen_jax.training import loop
-from resgen_jax.training.checkpoints import restoring
+from resgen_jax.training.checkpoints import local_checkpoints, restoring
 from resgen_jax.training.telemetry import writer
 
 
@@ -179,3 +179,13 @@ def test_what_was_saved_before_the_disk_was_full_is_gone_on_from(tmp_path, singl
     disk.is_on = False
     assert_equal(train(run, single, local), whole[0])
     assert began(run) == [1, 4]
+
+
+@pytest.mark.parametrize("content", ['{"id": "/../../x"}', '{"id": 7}', "[" * 10**5, "\udcff"])
+def test_an_id_out_of_a_strangers_run_is_no_path(tmp_path, content):
+    file = tmp_path / "run" / local_checkpoints.FILE
+    file.parent.mkdir()
+    file.write_text(content, errors="surrogateescape")
+    place = local_checkpoints._folder(str(tmp_path / "fast"), file.parent)
+    assert pathlib.Path(place).parent == tmp_path / "fast"
+    assert local_checkpoints._folder(str(tmp_path / "fast"), file.parent) == place

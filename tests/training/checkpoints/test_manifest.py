@@ -90,3 +90,20 @@ def test_states_that_count_for_all_processes_go_on_in_any_number(states, expecte
 def test_states_of_each_process_need_as_many_as_there_were(states):
     with pytest.raises(errors.UserError, match=r"X was saved by 2 processes.*go on with 2"):
         manifest.iterator_state({"iterators": states}, "X")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arrays": None},
+        {"arrays": {"w": [[2], "float32"]}},
+        {"facts": []},
+        {"iterators": []},
+        {"iterators": [7]},
+    ],
+)
+def test_a_record_made_by_hand_is_damaged_whatever_its_digest(change):
+    content = {"arrays": {"w": [[2], "float32", 7]}, "facts": {}, "iterators": ["null"]}
+    assert manifest.unseal(manifest.seal(content, manifest.FORMAT, "1"), "x")["facts"] == {}
+    with pytest.raises(manifest.DamagedError, match="lacks"):
+        manifest.unseal(manifest.seal(content | change, manifest.FORMAT, "1"), "x")
