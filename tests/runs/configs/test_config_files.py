@@ -151,9 +151,9 @@ NUMBERS = {
 
 def has(config, field):
     for name in field.split("."):
-        if name not in config:
+        if not hasattr(config, name):
             return False
-        config = config[name]
+        config = getattr(config, name)
     return True
 
 

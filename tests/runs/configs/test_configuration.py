@@ -145,7 +145,7 @@ def test_every_path_of_a_config_is_made_absolute_and_knows_the_home(tmp_path, mo
         config = configuration.load(kind, known)
         for name, _ in known:
             section, field = name.split(".")
-            assert config[section][field] == str(tmp_path / "home" / field)
+            assert getattr(getattr(config, section), field) == str(tmp_path / "home" / field)
     config = configuration.load(
         "tokenizers/rq_vae_folder.py",
         [("data.held_out_path", "val"), ("data.class_names", "../names.txt")],
@@ -155,7 +155,7 @@ def test_every_path_of_a_config_is_made_absolute_and_knows_the_home(tmp_path, mo
 
 
 def has_field(config, section, field):
-    return section in config and field in config[section]
+    return hasattr(getattr(config, section, None), field)
 
 
 def test_shipped_configs_are_found_from_anywhere(tmp_path, monkeypatch):
