@@ -10,7 +10,7 @@ from resgen_jax.cli import flags
 from resgen_jax.core import build, errors, shell
 from resgen_jax.io import json_files, paths
 from resgen_jax.runs import progress, run_directory, train
-from resgen_jax.runs.study import studies
+from resgen_jax.runs.configs import studies
 from resgen_jax.scaling.laws import plot, report, study
 from resgen_jax.training.telemetry import flops
 

@@ -1,4 +1,4 @@
-"""Floor 4: networks that generate codes from codes and codebook vectors, never from images."""
+"""Floor 3: networks that generate codes from codes and codebook vectors, never from images."""
 
 from resgen_jax.generators import (
     choices,

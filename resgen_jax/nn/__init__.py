@@ -1,4 +1,4 @@
-"""Floor 3: building blocks of networks, and networks as pure functions (`functional`)."""
+"""Floor 2: building blocks of networks, and networks as pure functions (`functional`)."""
 
 from resgen_jax.nn import (
     attention,

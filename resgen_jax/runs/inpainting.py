@@ -14,7 +14,6 @@ from resgen_jax.runs import open_run, sampling
 from resgen_jax.core import errors
 from resgen_jax.data import images, spread
 from resgen_jax.evaluation import grid
-from resgen_jax.generators import resgen_sampler
 from resgen_jax.metrics import seams
 
 HELD_OUT = "held-out"
@@ -105,7 +104,7 @@ def prompts(
 def fill_in(
     generator: open_run.GeneratorRun,
     tokenizer: open_run.TokenizerRun,
-    spec: resgen_sampler.Spec,
+    spec: Any,
     prompts: Prompts,
     is_kept: np.ndarray,
     seed: int,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from resgen_jax import recipes
 from resgen_jax.core import errors
-from resgen_jax.recipes import configs
+from resgen_jax.recipes import configs, interface
 from resgen_jax.io import disks, json_files, paths
 
 FILE = "config.json"
@@ -80,10 +80,20 @@ def read(workdir: str | os.PathLike, task: str | None = None) -> Any:
         raise errors.UserError(f"{paths.of(workdir) / FILE}: {failure}; {WAY_OUT}") from failure
 
 
+def is_there(workdir: str | os.PathLike) -> bool:
+    """Whether that is a run directory, or an export, which has a config.json, too."""
+    return paths.is_file(paths.of(workdir) / FILE)
+
+
+def role_of(config: Any) -> interface.Role:
+    """What a run of this config is of: a tokenizer or a generator."""
+    return recipes.find(config.task).role
+
+
 def read_role(workdir: str | os.PathLike, noun: str) -> Any:
     """The config of a run of a tokenizer or a generator; UserError for a run of the other one."""
     config = read(workdir)
-    role = recipes.find(config.task).role
+    role = role_of(config)
     if role.noun != noun:
         raise errors.UserError(
             f"{workdir} is a run of the task {config.task!r}, a {role.noun}; this needs a {noun}"

@@ -17,7 +17,6 @@ from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
 from resgen_jax.processes import rvq_masking
 from resgen_jax.samplers import mask_predict
-from resgen_jax.training import resgen_task
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 

@@ -13,7 +13,6 @@ from resgen_jax.runs import experiments, run_directory
 from resgen_jax.data import pipeline
 from resgen_jax.features import lpips
 from resgen_jax.runtime import mesh as meshes
-from resgen_jax.training import resgen_task, rq_vae_task
 
 NUM_BATCHES, NUM_HELD_OUT = 4, 2
 

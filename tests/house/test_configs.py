@@ -15,8 +15,7 @@ from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.recipes import on_codes
 from resgen_jax.runs import experiments
-from resgen_jax.runs.configs import config_files, configuration
-from resgen_jax.runs.study import studies
+from resgen_jax.runs.configs import config_files, configuration, studies
 from resgen_jax.runtime import mesh as meshes
 
 FOLDER = config_files.shipped_folder()

@@ -55,6 +55,18 @@ def overridden(config: Any, overrides: Overrides) -> Any:
     return sections.freeze(fields)
 
 
+def frozen(config: Any) -> Any:
+    """A config as runs take it: out of a file's name, or of a ConfigDict made in Python."""
+    if isinstance(config, str | os.PathLike):
+        return load(os.fspath(config))
+    if isinstance(config, ml_collections.ConfigDict):
+        config = ml_collections.ConfigDict(config)
+        sections.complete(config)
+        make_paths_absolute(config)
+        return sections.freeze(config)
+    return config
+
+
 def load_fields(text: str) -> ml_collections.ConfigDict:
     """The config of a file, complete but not frozen: to be changed, and then frozen."""
     config = config_files.read(text)

@@ -15,7 +15,6 @@ from resgen_jax.core.shell import Overrides
 from resgen_jax.core import build, errors, trees
 from resgen_jax.io import paths
 from resgen_jax.scaling.laws import study
-from resgen_jax.training import rq_vae_task
 
 RUNS, FILE = "runs", "study.json"
 EXAMPLE = "scaling/resgen_digits.py"
