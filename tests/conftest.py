@@ -33,6 +33,8 @@ from flax import nnx  # noqa: E402  (after the settings above)
 
 nnx.use_eager_sharding(False)
 
+pytest_plugins = ["places_of_runs"]  # runs and a folder of one's own, for tests of verbs
+
 
 def pytest_configure(config):
     """Warnings are errors, but for those about annotations that libraries of ours still write."""
