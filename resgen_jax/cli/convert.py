@@ -14,8 +14,6 @@ from resgen_jax.quantizers import multi_scale
 from resgen_jax.runs import convert, progress, run_directory
 
 SAFETENSORS = "safetensors"
-
-
 # Flags that stand for keywords of a format's `convert`.
 OPTIONS = {
     "image_size": "image_size",

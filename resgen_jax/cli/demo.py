@@ -6,11 +6,7 @@ import pathlib
 from resgen_jax.cli import flags
 from resgen_jax.core import shell
 from resgen_jax.evaluation import judge
-from resgen_jax.runs import (
-    consensus,
-    progress,
-    run_directory,
-)
+from resgen_jax.runs import consensus, progress, run_directory
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.demo import comparison, demo, minutes, plans, report
 from resgen_jax.training import loop

@@ -6,19 +6,13 @@ import time
 from resgen_jax import recipes
 from resgen_jax.cli import flags
 from resgen_jax.core import shell
-from resgen_jax.runs import (
-    noise,
-    progress,
-    train,
-)
+from resgen_jax.runs import noise, progress, train
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runtime import interruption
 from resgen_jax.training import loop
 from resgen_jax.training.telemetry import inspection
 
 STOPPED = 3
-
-
 IMPORTED = time.perf_counter()
 
 
