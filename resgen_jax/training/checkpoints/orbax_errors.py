@@ -36,6 +36,9 @@ def context() -> ocp.Context:
     registry.add(ocp.handlers.JsonHandler, checkpointable_name="record")
     settings = ocp.Context()
     settings.checkpointables.registry = registry
+    # Made behind the training's back, a folder that a full disk refuses leaves threads that wait
+    # for it, and the end of the process for them: five minutes.
+    settings.asynchronous.create_directories_asynchronously = False
     return settings
 
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import time
 
 import jax
@@ -127,13 +128,13 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, single):
 
 
 def full(folder):
-    """What every file costs there from now on."""
+    """A disk on which no folder can be made while its `is_on` is True."""
 
     def refuse(event, arguments):
         if event == "os.mkdir" and str(arguments[0]).startswith(str(folder)) and refuse.is_on:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    refuse.is_on = True
+    refuse.is_on = False
     sys.addaudithook(refuse)
     return refuse
 
@@ -161,6 +162,9 @@ def test_a_full_disk_switches_local_ones_off_and_the_run_ends_as_without(
     said = [text for text in messages if "local checkpoints" in text]
     assert [text.startswith(off) and "No space left" in text for text in said] == [True]
     assert not local.exists() or list(local.iterdir()) == []
+    # The process would wait for them at its end, for minutes.
+    left = [thread for thread in threading.enumerate() if "Signaling" in type(thread).__name__]
+    assert left == []
 
 
 def test_what_was_saved_before_the_disk_was_full_is_gone_on_from(tmp_path, single, whole):
@@ -168,8 +172,10 @@ def test_what_was_saved_before_the_disk_was_full_is_gone_on_from(tmp_path, singl
     disk = full(local)
 
     def progress(event):
+        deadline = time.monotonic() + 60
         while event.step == 5 and not any(local.glob("run-*/checkpoints/3")):
-            time.sleep(0.01)  # saved behind the training's back
+            assert time.monotonic() < deadline, "the third step was never saved"
+            time.sleep(0.01)  # it is saved behind the training's back
         disk.is_on = event.step >= 5
         if event.step == 9:
             raise Killed
