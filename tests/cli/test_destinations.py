@@ -73,17 +73,24 @@ def test_what_cannot_be_written_is_told_before_the_work(runs, place, no_work, ar
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_flag_that_names_a_place_knows_the_home(verb, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    parser = flags.Parser(verb, "work", "resgen work")
-    importlib.import_module(f"resgen_jax.cli.{cli.VERBS[verb].module}").add_flags(parser)
-    known = {option[2:] for option in parser._option_string_actions}
-    places = {
-        *("workdir", "output", "images", "samples", "reference", "write_reference", "weights"),
-        *("tokenizer", "keep_from", "input", "table", "config"),
-    }
-    assert known & places
-    for name in known & places:
-        values, _ = parser.parse([f"--{name}=~/a b"])
-        assert getattr(values, name) == str(tmp_path / "a b"), name
+    module = importlib.import_module(f"resgen_jax.cli.{cli.VERBS[verb].module}")
+    pages = [action.add_flags for action in getattr(module, "ACTIONS", {}).values()]
+    places, seen = (
+        {
+            *("workdir", "output", "images", "samples", "reference", "write_reference", "weights"),
+            *("tokenizer", "keep_from", "input", "table", "config"),
+        },
+        set(),
+    )
+    for add_flags in pages or [module.add_flags]:
+        parser = flags.Parser(verb, "work", "resgen work")
+        add_flags(parser)
+        known = {option[2:] for option in parser._option_string_actions} & places
+        seen |= known
+        for name in known:
+            values, _ = parser.parse([f"--{name}=~/a b"])
+            assert getattr(values, name) == str(tmp_path / "a b"), name
+    assert seen
 
 
 def test_a_home_that_is_not_known_is_told(monkeypatch):
