@@ -25,13 +25,13 @@ class Spec:
     (2560, 42, 6) with 3,822.5 M.
     """
 
-    width: int = 128
-    num_heads: int = 4
+    width: int = 128  # channels of a position and of a level
+    num_heads: int = 4  # of attention
     num_body_layers: int = 4  # along the positions
     num_head_layers: int = 2  # down the levels of one position
-    dropout_rate: float = 0.0
-    remat: str = "full"
-    compute_dtype: str = "float32"
+    dropout_rate: float = 0.0  # of what blocks add, and of what goes into the body
+    remat: str = "full"  # what is computed again for the gradient to save memory
+    compute_dtype: str = "float32"  # of matmuls
     # For guidance: one more class, label `num_classes`. The published networks have none.
     has_null_class: bool = False
 

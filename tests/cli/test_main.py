@@ -59,7 +59,7 @@ def test_users_error_is_one_line_and_exit_2(verb, capsys):
 
     verb(run)
     assert cli.main(["probe"]) == 2
-    assert capsys.readouterr().err == "resgen probe: a thing is 3; expected 4\n"
+    assert capsys.readouterr().err == "resgen probe: a thing is 3;\\n expected 4\n"
 
 
 def test_faults_of_the_library_keep_their_traceback(verb):
