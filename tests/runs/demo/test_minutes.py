@@ -6,7 +6,7 @@ import pytest
 
 from resgen_jax.generators.interface import CodeSpace
 from resgen_jax.cli import flags
-from resgen_jax.runs.demo import demo
+from resgen_jax.cli import demo
 from resgen_jax.runs.demo import minutes
 from resgen_jax.core import errors
 
