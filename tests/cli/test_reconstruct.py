@@ -48,7 +48,7 @@ def test_distances_are_bounded_by_what_a_device_holds(runs, tmp_path, monkeypatc
 def test_what_is_not_a_tokenizers_run_is_told(runs, tmp_path):
     for workdir, message in (
         (tmp_path, "is not a run directory"),
-        (runs.generator, "is a run of the task 'resgen', but this needs one of 'rq_vae'"),
+        (runs.generator, "is a run of the task 'resgen', a generator; this needs a tokenizer"),
     ):
         code, _, err = runs.resgen("reconstruct", f"--workdir={workdir}")
         assert code == 2
