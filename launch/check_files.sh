@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens hostile files as the verbs would (weights, pictures, npz, tar, parquet, codes, exports, runs:
+# Opens hostile files as verbs would (weights, pictures, npz, tar, parquet, codes, exports, runs:
 # known attacks, every field of their JSON removed or wrong, mutations), each within 2 s of CPU time
 # and 300 MB beyond a whole file of its kind; fails unless each is read or refused in one line.
 #   bash launch/check_files.sh [--num_files=1000] [--seed=0] [--output=DIR] [--kinds=tar,runs]
