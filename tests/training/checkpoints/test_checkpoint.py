@@ -20,11 +20,11 @@ from resgen_jax.training import placement
 from resgen_jax.training.checkpoints import checkpoint, restoring
 
 
-@pytest.fixture
 def fields_of(state, names=("average_params", "statistics")):
     return {name: getattr(state, name) for name in names}
 
 
+@pytest.fixture
 def task():
     return toy_task.ToyTask()
 
