@@ -158,7 +158,7 @@ def test_who_was_taken_for_gone_ends_before_it_writes_again(tmp_path):
     folder = tmp_path / "lock"
     script = (
         "import pathlib, time\n"
-        "from resgen_jax.data import locks\n"
+        "from resgen_jax.io import locks\n"
         "locks.SECONDS_BETWEEN = 0.05\n"
         f"with locks.held(pathlib.Path({str(folder)!r}), 'runs/a', 'name another', print):\n"
         "    print('held', flush=True)\n"
