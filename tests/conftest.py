@@ -33,7 +33,7 @@ from flax import nnx  # noqa: E402  (after the settings above)
 
 nnx.use_eager_sharding(False)
 
-pytest_plugins = ["places_of_runs"]  # runs and a folder of one's own, for tests of verbs
+pytest_plugins = ["places_of_runs", "toy_runs"]  # fixtures that several folders share
 
 
 def pytest_configure(config):

@@ -7,6 +7,7 @@ import signal
 
 import jax
 import numpy as np
+import pytest
 import toy_task
 
 from resgen_jax.training import loop, programs
@@ -71,3 +72,9 @@ def at_step(step, act):
 
 def interrupt():
     signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, single):
+    """The folder and the state of a run that nothing disturbed."""
+    return tmp_path / "uninterrupted", train(tmp_path / "uninterrupted", single)
