@@ -7,14 +7,26 @@ __version__ = "0.1.0"
 # By name and late, each: most of the library asks this file for its version alone.
 
 
-def from_pretrained(path):
-    """The tokenizer or generator in a directory that `resgen convert` wrote.
+def open(path):
+    """The tokenizer or generator in a run directory, or in one that `resgen convert` wrote.
 
     A tokenizer has `encode(images)`, `decode(codes)` and `codebooks`, a generator
     `sample(labels, key, **knobs)` and `sample_images(classes, seed=0)`; see
-    `resgen_jax.convert.pretrained`.
+    `resgen_jax.runs.models`.
     """
-    return importlib.import_module("resgen_jax.convert.pretrained").from_pretrained(path)
+    return importlib.import_module("resgen_jax.runs.models").open_model(path)
+
+
+from_pretrained = open
+
+
+def train(config, workdir):
+    """The state after training a config, of a file or a name, to its end; goes on where it stopped.
+
+    See `resgen_jax.runs.train`.
+    """
+    module = importlib.import_module("resgen_jax.runs.configs.configuration")
+    return importlib.import_module("resgen_jax.runs.train").train(module.frozen(config), workdir)
 
 
 def load_images(paths, image_size, *, channels=3, crop="center"):
@@ -38,4 +50,4 @@ def base_config(name):
     For the config files of users, which change it and return it. It is what `get_config` of that
     file gives for the words behind the colon. A file of one's own is found by its path.
     """
-    return importlib.import_module("resgen_jax.cli.configuration").read_file(name)
+    return importlib.import_module("resgen_jax.runs.configs.configuration").read_file(name)

@@ -33,6 +33,8 @@ from flax import nnx  # noqa: E402  (after the settings above)
 
 nnx.use_eager_sharding(False)
 
+pytest_plugins = ["places_of_runs", "toy_runs"]  # fixtures that several folders share
+
 
 def pytest_configure(config):
     """Warnings are errors, but for those about annotations that libraries of ours still write."""
@@ -61,7 +63,7 @@ def mesh(request):
 
 
 def make_mesh(data, fsdp, tensor):
-    from resgen_jax.training import mesh as meshes
+    from resgen_jax.runtime import mesh as meshes
 
     devices = jax.devices()[: data * fsdp * tensor]
     return meshes.make(meshes.Spec(data, fsdp, tensor), devices)

@@ -1,1 +1,1 @@
-"""Floor 7: the command line; the only flags and the only printing. One file a verb."""
+"""Floor 8: the command line; the only flags and the only printing. One file a verb."""

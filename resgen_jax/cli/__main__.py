@@ -121,7 +121,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import actions, agreeing, compile_cache, compiling, flags, joining, progress
+    from resgen_jax.cli import actions, compiling, flags
+    from resgen_jax.runs import consensus, progress
+    from resgen_jax.runtime import compile_cache, joining
 
     module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
     if known := getattr(module, "ACTIONS", None):
@@ -139,7 +141,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     _quiet_libraries()
     compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout, _say)
-    agreeing.on_command(name, values, overrides, _say)
+    consensus.on_command(name, values, overrides, _say)
     with compiling.told(progress.say):
         return module.run(values, overrides) or 0
 
@@ -165,14 +167,14 @@ def help_text() -> str:
 
 
 def _has_others() -> bool:
-    from resgen_jax.training import processes
+    from resgen_jax.runtime import processes
 
     return processes.group() is not None
 
 
 def _is_elsewhere(failure: Exception) -> bool:
     """Whether it is the failure of another process."""
-    from resgen_jax.training import processes
+    from resgen_jax.runtime import processes
 
     return isinstance(failure, processes.ProcessError)
 
@@ -180,7 +182,7 @@ def _is_elsewhere(failure: Exception) -> bool:
 def _leave_others(code: int, failure: BaseException) -> None:
     """Does not let the other processes of the run, if there are any, wait for this one."""
     if "jax" in sys.modules:  # a mistake in the verb is found before that is imported
-        from resgen_jax.training import processes
+        from resgen_jax.runtime import processes
 
         processes.leave(code, failure)
 

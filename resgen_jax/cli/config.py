@@ -4,8 +4,10 @@ import argparse
 import ast
 import os
 
-from resgen_jax.cli import config_fields, config_files, configuration, flags, progress
+from resgen_jax.cli import flags
 from resgen_jax.core import errors
+from resgen_jax.runs import progress
+from resgen_jax.runs.configs import config_fields, config_files, configuration
 
 WIDEST = 34  # columns of name=value, in front of the meaning
 

@@ -1,17 +1,17 @@
 """`resgen convert`: runs of ours to safetensors, published weights of others to the same format."""
 
 import argparse
-import hashlib
 import pathlib
 from typing import Any
 
 import jax
 
-from resgen_jax.cli import experiments, flags, progress, run_directory, sections, trained
+from resgen_jax.cli import flags
 from resgen_jax.convert import exports, formats, own_tokenizer, weights
-from resgen_jax.core import build, errors, trees
-from resgen_jax.data import json_files, paths
+from resgen_jax.core import build, errors, shell, trees
+from resgen_jax.io import paths
 from resgen_jax.quantizers import multi_scale
+from resgen_jax.runs import convert, progress, run_directory
 
 SAFETENSORS = "safetensors"
 # Flags that stand for keywords of a format's `convert`.
@@ -71,15 +71,15 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         _check_unused(values, ("source", "input", *OPTIONS.values()), "--workdir")
         if values.to != SAFETENSORS:
             raise errors.UserError(f"--to is {values.to!r}; expected {SAFETENSORS}")
-        export, notes = of_run(values.workdir)
-        inside = _tokenizer_of(export, values.workdir)
+        export, notes = convert.of_run(values.workdir)
+        inside = convert.tokenizer_of(export, values.workdir)
     elif values.source in weights.TABLE:
         _check_unused(values, ("to", *OPTIONS.values()), f"--from={values.source}")
         _convert_features(values.source, values.input, output)
         return
     else:
         _check_unused(values, ("to",), "--from")
-        export, notes = of_file(values)
+        export, notes = _of_file(values)
     if jax.process_index() != 0:
         return
     exports.write(output, export, notes)
@@ -97,36 +97,8 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     progress.result(f"open it: resgen_jax.from_pretrained({str(output)!r})")
 
 
-def _tokenizer_of(export: exports.Export, workdir: str) -> tuple[exports.Export, Any] | None:
-    """The tokenizer that made a generator's codes, if it is found: it goes into the export."""
-    if export.codes is None:
-        return None
-    beside = paths.of(workdir) / own_tokenizer.FOLDER  # of an export
-    try:
-        return of_run(str(beside) if exports.is_export(beside) else export.codes["tokenizer"])
-    except (errors.UserError, KeyError) as failure:
-        progress.say(f"left out its tokenizer, so pass one to sample_images: {failure}")
-        return None
-
-
-def of_run(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
-    """The newest good checkpoint of a run: averaged parameters and codebook statistics."""
-    config = run_directory.read(workdir)
-    openers = {"rq_vae": _of_tokenizer, "resgen": _of_generator}
-    if config.get("task") not in openers:
-        raise errors.UserError(
-            f"{workdir} is a run of the task {config.get('task')!r}; expected one of "
-            f"{', '.join(openers)}"
-        )
-    export, notes = openers[config.task](workdir)
-    if exports.is_export(workdir):  # whatever it was made of keeps its licence
-        described = exports.describe(workdir)
-        notes |= {name: described[name] for name in exports.ORIGIN if name in described}
-    return export, notes
-
-
-def of_file(values: argparse.Namespace) -> tuple[exports.Export, dict[str, Any]]:
-    """A published file by the flags' format, and what config.json says of its origin."""
+def _of_file(values: argparse.Namespace) -> tuple[exports.Export, dict[str, Any]]:
+    """A published file by the flags' format."""
     if values.source not in formats.FORMATS:
         known = [*formats.FORMATS, *weights.TABLE]
         raise errors.UserError(
@@ -138,17 +110,7 @@ def of_file(values: argparse.Namespace) -> tuple[exports.Export, dict[str, Any]]
     _check_unused(values, others, f"--from={values.source}")
     options = {word: getattr(values, OPTIONS[word]) for word in chosen.options}
     given = {word: value for word, value in options.items() if value is not None}
-    export = chosen.convert(path, **given)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    notes = {
-        "format": values.source,
-        "file": pathlib.Path(path).name,
-        "file_sha256": digest,
-        "published": chosen.published,
-        "licence": chosen.licence,
-    }
-    return export, notes
+    return convert.of_file(values.source, path, given)
 
 
 def listing() -> list[str]:
@@ -166,38 +128,9 @@ def listing() -> list[str]:
     return lines
 
 
-def _of_tokenizer(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
-    tokenizer = trained.open_tokenizer(workdir, progress.say)
-    tree = exports.essence(tokenizer.params, tokenizer.statistics)
-    config = _config(tokenizer.config)
-    export = exports.of_rq_vae(
-        tokenizer.task.model,
-        tokenizer.task.quantizer,
-        tokenizer.config.quantizer.learner,
-        _fetch(tree["params"]),
-        _fetch(tree["statistics"]["quantizer"]),
-        config,
-    )
-    return export, {"step": tokenizer.step}
-
-
-def _of_generator(workdir: str) -> tuple[exports.Export, dict[str, Any]]:
-    generator = trained.open_generator(workdir, progress.say)
-    export = exports.of_resgen(
-        sections.read(generator.config, "model"),
-        generator.task.space,
-        sections.read(generator.config, "sampler"),
-        _fetch(generator.params),
-        _fetch(generator.codebooks),
-        _config(generator.config),
-        json_files.read(paths.of(workdir) / experiments.CODES_FILE, "start its training again"),
-    )
-    return export, {"step": generator.step, "class_names": list(generator.meta.class_names)}
-
-
 def _convert_features(name: str, folder: str | None, output: str) -> None:
     path = weights.save(name, weights.load(name, folder), output)
-    progress.result(f"{name}: {path}; use it by {flags.written('weights', output)}")
+    progress.result(f"{name}: {path}; use it by {shell.written('weights', output)}")
 
 
 def _check_output(source: str | None, output: str) -> None:
@@ -206,16 +139,6 @@ def _check_output(source: str | None, output: str) -> None:
         run_directory.check_writable(paths.of(output), weights.own_file(source))
     elif jax.process_index() == 0:
         exports.check_output(output)
-
-
-def _config(config: Any) -> dict[str, Any]:
-    fields = run_directory.to_json(config)
-    fields.pop(exports.SECTION, None)
-    return fields
-
-
-def _fetch(tree: Any) -> Any:
-    return jax.tree.map(trained.fetch, tree)
 
 
 def _check_unused(values: argparse.Namespace, names: Any, reason: str) -> None:

@@ -1,6 +1,7 @@
 """`resgen evaluate`: distances of samples, reconstructions or a generator to real images."""
 
 import argparse
+import dataclasses
 import pathlib
 import shlex
 import time
@@ -8,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from resgen_jax.cli import (
+from resgen_jax import recipes
+from resgen_jax.cli import flags, sampler_flags
+from resgen_jax.convert import weights
+from resgen_jax.core import errors, shell
+from resgen_jax.data import views
+from resgen_jax.evaluation import environment, protocol
+from resgen_jax.io import paths
+from resgen_jax.runs import (
     evaluate_files,
     evaluate_runs,
-    flags,
+    evaluation_request,
     progress,
     run_directory,
-    sample,
-    sampling,
 )
-from resgen_jax.convert import weights
-from resgen_jax.core import errors
-from resgen_jax.data import paths, views
-from resgen_jax.evaluation import environment, protocol
 
 RECORD = "evaluate.json"
 INCEPTION = "inception"
@@ -29,17 +31,17 @@ FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FI
 USES = {
     "samples": ("samples", "reference", "num_images", "crop", "output", "adm_manifolds"),
     "write_reference": ("write_reference", "images", "image_size", "crop"),
-    "rq_vae": ("workdir", "reference", "num_images", "images", "crop", "output", "depths"),
-    "resgen": (
+    "tokenizer": ("workdir", "reference", "num_images", "images", "crop", "output", "depths"),
+    "generator": (
         *("workdir", "reference", "num_images", "images", "crop", "output"),
-        *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampling.KNOBS),
+        *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampler_flags.names()),
     ),
 }
 WHAT = {
     "samples": "--samples",
     "write_reference": "--write_reference",
-    "rq_vae": "a tokenizer",
-    "resgen": "a generator",
+    "tokenizer": "a tokenizer",
+    "generator": "a generator",
 }
 
 
@@ -60,8 +62,8 @@ def add_flags(parser: flags.Parser) -> None:
     runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
     runs.add_argument("--seed", type=flags.seed, default=0, help="of the samples (%(default)s)")
     runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
-    sample.add_labels(parser)
-    sample.add_knobs(parser)
+    sampler_flags.add_labels(parser)
+    sampler_flags.add(parser)
     written = parser.add_argument_group("statistics for later")
     written.add_argument("--write_reference", metavar="FILE", help="statistics of --images")
     written.add_argument("--image_size", type=int, help="side they are cropped to (as they are)")
@@ -93,15 +95,17 @@ def add_flags(parser: flags.Parser) -> None:
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints a short table and writes the record."""
     del overrides
-    flags.at_least("batch_size", values.batch_size, 1)
-    flags.at_least("num_images", values.num_images, 0)
-    flags.at_least("num_samples", values.num_samples, 2)
+    shell.at_least("batch_size", values.batch_size, 1)
+    shell.at_least("num_images", values.num_images, 0)
+    shell.at_least("num_samples", values.num_samples, 2)
+    if values.image_size is not None:
+        shell.at_least("image_size", values.image_size, 1)
     form, place = _form(values)
     output = paths.of(values.output or place / RECORD)
     if form is not evaluate_files.write_reference:
         run_directory.check_writable(output.parent, output.name)
     started = time.perf_counter()
-    found = form(values)
+    found = form(_request(values))
     record = {
         **found,
         "protocol": protocol.words(found.get("metrics", {})),
@@ -115,6 +119,13 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         for line in table(found):
             progress.result(line)
         progress.result(f"record: {output}")
+
+
+def _request(values: argparse.Namespace) -> evaluation_request.Request:
+    """The flags that are about what is measured."""
+    known = [field.name for field in dataclasses.fields(evaluation_request.Request)]
+    given = {name: value for name, value in vars(values).items() if name in known}
+    return evaluation_request.Request(**given, knobs=sampler_flags.read(values))
 
 
 def table(found: dict[str, Any]) -> list[str]:
@@ -138,21 +149,18 @@ def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
     if len(given) != 1:
         what = f"--{' and --'.join(given)} exclude each other" if given else "nothing to measure"
         raise errors.UserError(f"{what}: give one of {FORMS}")
-    task = run_directory.read(values.workdir).get("task") if values.workdir else given[0]
-    if task not in USES:
-        raise errors.UserError(
-            f"{values.workdir} is a run of the task {task!r}; expected one of "
-            f"{', '.join(evaluate_runs.FORMS)}"
-        )
-    _refuse_unused(values, task)
-    if task == "write_reference":
+    what = given[0]
+    if values.workdir:
+        what = recipes.find(run_directory.read(values.workdir).task).role.noun
+    _refuse_unused(values, what)
+    if what == "write_reference":
         flags.require(values, "images", "the folder to take statistics of", "photos")
         return evaluate_files.write_reference, pathlib.Path()
-    if task == "samples":
+    if what == "samples":
         flags.require(values, "reference", "what to compare with", "reference.npz")
         place = pathlib.Path(values.samples)
         return evaluate_files.samples_of_file, place if place.is_dir() else place.parent
-    return evaluate_runs.FORMS[task], paths.of(values.workdir)
+    return evaluate_runs.FORMS[what], paths.of(values.workdir)
 
 
 def _refuse_unused(values: argparse.Namespace, form: str) -> None:

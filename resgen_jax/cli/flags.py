@@ -5,12 +5,11 @@ import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
-from resgen_jax.cli import joining
 from resgen_jax.core import build, checked, errors
-from resgen_jax.data import paths
+from resgen_jax.core.shell import CONFIG_FIELD, Overrides
+from resgen_jax.io import paths
+from resgen_jax.runtime import joining
 
-Overrides = list[tuple[str, str]]
-CONFIG_FIELD = "--config."
 PLACES = ("DIR", "FILE", "IMAGE")  # what a flag is called that names a place
 
 
@@ -117,17 +116,6 @@ def add_workdir(parser: Parser, meaning: str, default: str | None = None) -> Non
 def add_images(parser: Parser, meaning: str) -> None:
     """The flag --images."""
     parser.add_argument("--images", metavar="DIR", help=f"{meaning}, one subfolder per class")
-
-
-def written(name: str, value: object) -> str:
-    """`--name=value` as it may be pasted into a shell."""
-    return f"--{name}={shlex.quote(str(value))}"
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    """Raises UserError for a flag below `least`."""
-    if value < least:
-        raise errors.UserError(f"--{name} is {value}; expected {least} or more")
 
 
 def require(values: argparse.Namespace, name: str, meaning: str, example: str) -> str:

@@ -1,29 +1,23 @@
 """`resgen sample`: images by class from a generator's run, or a part of an image filled in."""
 
 import argparse
-import dataclasses
-import json
-from typing import Any
 
-import jax
-import numpy as np
-
-from resgen_jax.cli import (
-    flags,
+from resgen_jax.cli import flags, sampler_flags
+from resgen_jax.core import errors, shell
+from resgen_jax.evaluation import pictures
+from resgen_jax.io import paths
+from resgen_jax.runs import (
     inpainting,
+    open_run,
     progress,
     run_directory,
+    sample,
     sample_files,
     sampling,
-    trained,
 )
-from resgen_jax.core import errors
-from resgen_jax.data import paths
-from resgen_jax.evaluation import archive, pictures
-from resgen_jax.generators import confidence, proposals
 
 ADM = "adm"
-NUM_SAMPLES, NUM_FILLED_IN, NUM_SHOWN = 100, 8, 200
+NUM_SAMPLES, NUM_FILLED_IN = 100, 8
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -31,11 +25,13 @@ def add_flags(parser: flags.Parser) -> None:
     flags.add_workdir(parser, "run directory of a generator")
     parser.allow_buckets("workdir", "output", "tokenizer", "codes")
     parser.add_argument(
-        "--num_samples", type=int, help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})"
+        "--num_samples",
+        type=int,
+        help=f"how many ({NUM_SAMPLES}; with --keep {NUM_FILLED_IN})",
     )
     parser.add_argument("--classes", help="names or numbers like 0,3 (all, in turn)")
-    add_labels(parser)
-    add_knobs(parser)
+    sampler_flags.add_labels(parser)
+    sampler_flags.add(parser)
     parser.add_argument(
         "--seed", type=flags.seed, default=0, help="same seed, same samples (%(default)s)"
     )
@@ -54,43 +50,6 @@ def add_flags(parser: flags.Parser) -> None:
     part.add_argument("--codes", metavar="DIR", help="where the run's codes lie, if they moved")
 
 
-def add_labels(parser: flags.Parser) -> None:
-    """--labels."""
-    parser.add_argument(
-        "--labels",
-        choices=sampling.LABELS,
-        default="balanced",
-        help="balanced: the classes in turn; random: each drawn by itself (%(default)s)",
-    )
-
-
-def add_knobs(parser: flags.Parser) -> None:
-    """The sampler's settings."""
-    knobs = parser.add_argument_group(
-        "knobs, as in the run's config where not given",
-        "A list like 1,1.5,2 gives each step its own value.",
-    )
-    knobs.add_argument("--num_steps", type=int, help="network calls")
-    knobs.add_argument(
-        "--proposal",
-        choices=sorted(proposals.KINDS),
-        help="codes from the mixture, from the code head, or the mixture guided by the code head",
-    )
-    knobs.add_argument(
-        "--confidence", choices=sorted(confidence.KINDS), help="what is revealed first"
-    )
-    of_what = "of the mixture's components, or of the code head"
-    for name, kind, meaning in (
-        ("guidance_scale", flags.numbers, "1 = off, above 1 sharpens"),
-        ("temperature", flags.numbers, f"{of_what}, 1 = off"),
-        ("top_k", flags.whole_numbers, f"{of_what}, 0 = all"),
-        ("top_p", flags.numbers, f"{of_what}, 1 = off"),
-        ("noise_scale", flags.numbers, "of the drawn vectors, 1 = off"),
-        ("order_noise", flags.numbers, "in what is revealed first, 0 = none"),
-    ):
-        knobs.add_argument(f"--{name}", type=kind, help=meaning)
-
-
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Writes samples.png, samples.npz and with --keep seam.json, and says where they are.
 
@@ -105,115 +64,64 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
         )
     if values.keep and values.npz == ADM:
         raise errors.UserError("--npz=adm is for samples to be measured; leave out --keep")
-    flags.at_least("batch_size", values.batch_size, 1)
+    shell.at_least("batch_size", values.batch_size, 1)
     count = values.num_samples
     if count is None:
         count = NUM_FILLED_IN if values.keep else NUM_SAMPLES
-    flags.at_least("num_samples", count, 1)
+    shell.at_least("num_samples", count, 1)
     output = paths.of(values.output or workdir)
     files = (sample_files.adm if values.npz == ADM else sample_files.ours)(output)
     run_directory.check_writable(output, *files.names)
 
-    generator = trained.open_generator(workdir, progress.say)
+    generator = open_run.open_generator(workdir, progress.say)
     class_names = generator.meta.class_names
-    spec = sampling.spec_with(
-        generator.config, {name: getattr(values, name) for name in sampling.KNOBS}
-    )
+    spec = sampling.spec_with(generator.config, sampler_flags.read(values))
+    settings = sample.settings_of(generator, spec, values.seed, values.labels)
     chosen = sampling.parse_classes(values.classes, class_names)
-    if values.npz == ADM:
-        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        _write_adm(generator, tokenizer, spec, labels, values, files)
-        return
-    seam = None
+    tokenizer = open_run.open_tokenizer_for(generator, values.tokenizer, progress.say)
     if values.keep:
-        is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
-        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        prompts = inpainting.prompts(
-            generator, tokenizer, values.keep_from, chosen, count, values.codes
+        _fill_in(generator, tokenizer, spec, chosen, count, values, files, settings)
+        return
+    labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
+    if values.npz == ADM:
+        size = values.batch_size
+        sample.write_adm(
+            generator, tokenizer, spec, labels, files, settings=settings, batch_size=size
         )
-        samples, picture, seam = inpainting.fill_in(
-            generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
-        )
-    else:
-        labels = sampling.labels_for(values.labels, chosen, len(class_names), count, values.seed)
-        tokenizer = trained.open_tokenizer_for(generator, values.tokenizer, progress.say)
-        samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
-        picture = pictures.samples(samples.images, samples.labels, class_names)
-    _write(files, generator, spec, values, samples, picture, seam)
-    if seam is not None:
-        for line in inpainting.told(seam):
-            progress.result(line)
-    progress.result(f"picture: {output / files.picture}")
-    progress.result(f"arrays:  {output / files.arrays} (images, labels, codes)")
+        _say_adm(files)
+        return
+    samples = sampling.draw(generator, tokenizer, spec, labels, values.seed, values.batch_size)
+    picture = pictures.samples(samples.images, samples.labels, class_names)
+    sample.write(files, samples, picture, class_names, settings)
+    _say(files)
 
 
-def _write(files: sample_files.Files, generator, spec, values, samples, picture, seam) -> None:
-    """Samples that are in memory."""
-    content = sample_files.Sum(samples.labels)
-    content.add(samples.images)
-    content.add(samples.codes)
-    files.keep_others(str(content), progress.say)
-    if seam is not None:
-        run_directory.write_json(files.output / sample_files.SEAM, seam)
-    run_directory.save_picture(files.output / files.picture, picture)
-    run_directory.save_arrays(
-        files.output / files.arrays,
-        **samples._asdict(),
-        class_names=list(generator.meta.class_names),
-        seed=values.seed,
-        sampler=json.dumps(_settings(generator, spec, values)),
-        sha256=str(content),
+def _fill_in(generator, tokenizer, spec, chosen, count, values, files, settings) -> None:
+    is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
+    prompts = inpainting.prompts(
+        generator, tokenizer, values.keep_from, chosen, count, values.codes
     )
-
-
-def _settings(generator, spec, values) -> dict[str, Any]:
-    """How samples are drawn, for whoever measures or finds them later."""
-    drawn = {**dataclasses.asdict(spec), "seed": values.seed, "labels": values.labels}
-    return drawn | {"step": generator.step}
-
-
-def _write_adm(generator, tokenizer, spec, labels, values, files: sample_files.Files) -> None:
-    """Draws in shuffled order straight into the file, and shows the first few."""
-    meta, seed, output = generator.meta, values.seed, files.output
-    order = np.random.default_rng(seed).permutation(len(labels))
-    batches = sampling.Drawer(generator.task, spec, tokenizer).stream(
-        generator.mesh,
-        generator.params,
-        generator.codebooks,
-        labels,
-        seed,
-        values.batch_size,
-        order=order,
+    samples, picture, seam = inpainting.fill_in(
+        generator, tokenizer, spec, prompts, is_kept, values.seed, values.batch_size
     )
-    shown, done, content = [], 0, sample_files.Sum(labels[order])
-    shape = (len(labels), meta.image_size, meta.image_size, 3)
-    with (
-        progress.phase("sample", len(labels)) as report,
-        archive.writing(output / files.arrays, is_on=jax.process_index() == 0) as out,
-    ):
-        out.array("labels", labels[order])
-        out.array("class_names", list(meta.class_names))
-        out.array("seed", seed)
-        out.array("sampler", json.dumps(_settings(generator, spec, values)))
-        out.array("order", order)  # row i is sample order[i]; shuffled by NumPy from the seed
-        with out.rows("arr_0", np.uint8, shape) as append:
-            for batch in batches:
-                images = trained.fetch(batch.images)[: batch.count]
-                append(np.broadcast_to(images, (len(images), *shape[1:])))
-                content.add(images)
-                shown += list(images[: NUM_SHOWN - len(shown)])
-                done += batch.count
-                report(done)
-        out.array("sha256", str(content))
-        files.keep_others(str(content), progress.say)
-    picture = pictures.samples(np.stack(shown), labels[order[: len(shown)]], meta.class_names)
-    run_directory.save_picture(output / files.picture, picture)
+    sample.write(files, samples, picture, generator.meta.class_names, settings, seam)
+    for line in inpainting.told(seam):
+        progress.result(line)
+    _say(files)
+
+
+def _say(files: sample_files.Files) -> None:
+    progress.result(f"picture: {files.output / files.picture}")
+    progress.result(f"arrays:  {files.output / files.arrays} (images, labels, codes)")
+
+
+def _say_adm(files: sample_files.Files) -> None:
+    output = files.output
     progress.result(f"picture: {output / files.picture}")
     progress.result(f"arrays:  {output / files.arrays} (arr_0, labels, order)")
     samples, where = output / files.arrays, ""
     if paths.is_remote(output):  # they are mapped into memory
         samples, where = files.arrays, " (on a copy of it)"
     progress.result(
-        f"next:    resgen evaluate {flags.written('samples', samples)} --reference=FILE.npz{where}"
+        f"next:    resgen evaluate {shell.written('samples', samples)} --reference=FILE.npz{where}"
     )

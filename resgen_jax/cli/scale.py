@@ -3,27 +3,22 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from resgen_jax.cli import (
-    flags,
-    progress,
-    run_directory,
-    scale_bench,
-    scale_compile,
-    scale_data,
-    scale_study,
-    tables,
-    train,
-)
+from resgen_jax.cli import flags, scale_bench, scale_compile, scale_data, scale_study, tables
 from resgen_jax.cli.actions import Action
-from resgen_jax.data import paths
-from resgen_jax.training import flops, loop
+from resgen_jax.core import shell
+from resgen_jax.io import paths
+from resgen_jax.runs import progress, run_directory, train
+from resgen_jax.training import loop
+from resgen_jax.training.telemetry import flops
+
+STOPPED = 3
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     """Prints the figures of one action, a line each; 3 if a study was stopped, after saving."""
     for name in ("num_steps", "batch_size"):
         if name in values:
-            flags.at_least(name, getattr(values, name), 1)
+            shell.at_least(name, getattr(values, name), 1)
     if values.output:
         output = paths.of(values.output)
         run_directory.check_writable(output.parent, output.name)
@@ -32,7 +27,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     except loop.Stopped as stopped:
         progress.say(f"resgen scale: stopped after step {stopped.step} of a run, and saved")
         progress.say(f"go on with: {values.command}")
-        return train.STOPPED
+        return STOPPED
     for name, value in found.items():
         if name == train.TFLOPS and value < flops.TELLING:
             continue

@@ -5,30 +5,21 @@ import time
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
-from resgen_jax.cli import (
-    configuration,
-    experiments,
-    flags,
-    scale_data,
-    sections,
-    step_speed,
-    synthetic,
-    trained,
-)
+from resgen_jax.cli import flags, scale_data
 from resgen_jax.core import keys, trees
-from resgen_jax.generators import resgen_sampler
+from resgen_jax.runs import experiments, open_run, synthetic
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.study import step_speed
 from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import mesh as meshes
-from resgen_jax.training import resgen_task
+from resgen_jax.training import programs
 
 
 def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Parameters, by part and together, and FLOPs, from shapes alone."""
     config = _load(values, overrides)
-    task = experiments.task_of(config)
+    task = experiments.assumed(config).task
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     parts = {f"parameters/{name}": trees.num_parameters(part) for name, part in params.items()}
     return {
@@ -42,11 +33,11 @@ def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
 def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Seconds of a training step on made-up data, and of sampling for a generator."""
     config = _load(values, overrides)
-    task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
+    assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
     with jax.set_mesh(mesh):
-        found = step_speed.measure(config, task, mesh, values.num_steps)
-        if isinstance(task, resgen_task.ResGenTask):
-            found |= _bench_sampling(config, task, mesh)
+        found = step_speed.measure(config, assumed, mesh, values.num_steps)
+        if assumed.recipe.sampler is not None:
+            found |= _bench_sampling(config, assumed, mesh)
     devices = mesh.devices.size
     return {"device": f"{devices} x {mesh.devices.flat[0].device_kind}", **found}
 
@@ -59,9 +50,10 @@ def data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, An
     def step_seconds() -> float:
         if values.step_seconds is not None:
             return values.step_seconds
-        task, mesh = synthetic.task_of(config), experiments.mesh_of(config)
+        assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
         with jax.set_mesh(mesh):
-            return step_speed.measure(config, task, mesh, min(values.num_steps, 5))["step_seconds"]
+            found = step_speed.measure(config, assumed, mesh, min(values.num_steps, 5))
+        return found["step_seconds"]
 
     return scale_data.measure(config, values.num_steps, step_seconds)
 
@@ -86,18 +78,17 @@ def sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str,
     return overhead | {"depths": by_depth["depths"], "depth_ratio": by_depth["ratio"]}
 
 
-def _load(values: argparse.Namespace, overrides: flags.Overrides) -> ml_collections.ConfigDict:
+def _load(values: argparse.Namespace, overrides: flags.Overrides) -> Any:
     text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
     return configuration.load(text, overrides)
 
 
-def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any]:
-    spec, space = sections.read(config, "sampler"), task.space
-    state = jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(jax.random.key(0))
-    plan = resgen_sampler.plan(spec, space.num_tokens)
-    sampler = resgen_sampler.Sampler(task.network, space, spec.choices)
+def _bench_sampling(config: Any, assumed: experiments.Assumed, mesh: Any) -> dict[str, Any]:
+    spec, model = config.sampler, assumed.model
+    state = programs.initial_state(assumed.task, mesh, 0)
+    plan, sampler = model.plan(spec, model.space.num_tokens), model.sampler(spec)
     index = np.arange(config.data.batch_size, dtype=np.int32)
-    rows = trained.put_rows(mesh, {"index": index, "labels": index % space.num_classes})
+    rows = open_run.put_rows(mesh, {"index": index, "labels": index % model.space.num_classes})
     row_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(0), index))(rows["index"])
     inputs = (state.params, state.statistics["codebooks"], row_keys, rows["labels"], plan)
     seconds = []
@@ -109,5 +100,5 @@ def _bench_sampling(config, task: resgen_task.ResGenTask, mesh) -> dict[str, Any
         "sampling_first_call_seconds": seconds[0],
         "sampling_seconds": min(seconds[1:]),
         "samples_per_second": config.data.batch_size / min(seconds[1:]),
-        "sampling_steps": spec.num_steps,
+        **({"sampling_steps": spec.num_steps} if hasattr(spec, "num_steps") else {}),
     }

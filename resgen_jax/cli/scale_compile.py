@@ -1,19 +1,22 @@
 """`resgen scale compile`: a config's program on a TPU slice that need not be there, predicted."""
 
 import argparse
+import dataclasses
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import ml_collections
 from jax.sharding import Mesh
 
-from resgen_jax.cli import compile_jobs, compile_table, configuration, experiments, flags, sections
+from resgen_jax.cli import flags
 from resgen_jax.core import build, errors
 from resgen_jax.nn import flops
-from resgen_jax.scaling import chips, compile_ahead
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runs import experiments
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.study import compile_jobs, compile_table
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.scaling.compile import chips, compile_ahead
 
 TEMPORARIES = (
     "gradients, gathered weights, results of single operations and outputs, where they are the most"
@@ -45,9 +48,9 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
         hint = build.nearest(values.program, compile_jobs.PROGRAMS)
         raise errors.UserError(f"unknown program {values.program!r}; {hint}")
     found, config = chips.find(name), configuration.load(text, overrides)
-    task = experiments.task_of(config)
-    mesh = compile_ahead.make_mesh(sections.read(config, "mesh"), chips.devices(found))
-    num_microbatches = sections.read(config, "optimizer").num_microbatches
+    assumed = experiments.assumed(config)
+    mesh = compile_ahead.make_mesh(config.mesh, chips.devices(found))
+    num_microbatches = config.optimizer.num_microbatches
     meshes.check_batch_size(mesh, config.data.batch_size, num_microbatches)
     sizes = ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
     heading = {
@@ -62,13 +65,11 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
         ),
     }
     return heading | _figures(
-        config, found, mesh, compile_jobs.PROGRAMS[values.program](config, task, mesh)
+        config, found, mesh, compile_jobs.PROGRAMS[values.program](config, assumed, mesh)
     )
 
 
-def _figures(
-    config: ml_collections.ConfigDict, found: chips.Slice, mesh: Mesh, job: compile_jobs.Job
-) -> dict[str, Any]:
+def _figures(config: Any, found: chips.Slice, mesh: Mesh, job: compile_jobs.Job) -> dict[str, Any]:
     passes = flops.count_passes(job.jitted, *job.arguments)
     figures = {
         "model_flops_per_step": job.model_flops,
@@ -137,7 +138,7 @@ def _whole(parameters: Mapping[str, int]) -> str:
 
 
 def _knobs(
-    config: ml_collections.ConfigDict,
+    config: Any,
     found: chips.Slice,
     mesh: Mesh,
     parts: Mapping[str, int],
@@ -148,8 +149,8 @@ def _knobs(
     of_state = []
     if mesh.shape["fsdp"] < found.num_chips // mesh.shape["tensor"]:
         of_state.append(f"--config.mesh.fsdp={min(4 * mesh.shape['fsdp'], shards)}")
-    of_rest, model = [], config.model.to_dict()
-    trunk = model.get("trunk", {})
+    of_rest, model = [], dataclasses.asdict(config.model)
+    trunk = model.get("trunk", model)
     if trunk.get("remat", "full") != "full":
         of_rest.append("--config.model.trunk.remat=full")
     if trunk.get("compute_dtype") == "float32":

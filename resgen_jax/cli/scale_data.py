@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import ml_collections
 
-from resgen_jax.cli import experiments, flags, progress
+from resgen_jax.cli import flags
 from resgen_jax.core import errors
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runs import experiments, progress
+from resgen_jax.runtime import mesh as meshes
 
 SECONDS_AT_MOST = 20.0  # of one number of threads
 NUM_BEFORE = 3  # what is done once, and what threads have read ahead
@@ -32,9 +32,7 @@ def thread_counts(own: int, num_cores: int) -> list[int]:
     return sorted({own, 0, *powers})
 
 
-def measure(
-    config: ml_collections.ConfigDict, num_steps: int, step_seconds: Callable[[], float]
-) -> dict[str, Any]:
+def measure(config: Any, num_steps: int, step_seconds: Callable[[], float]) -> dict[str, Any]:
     """Examples a second of this process, for some numbers of threads, and whether they suffice.
 
     Up to `num_steps` batches are drawn for each, after the first ones, as training draws, and put

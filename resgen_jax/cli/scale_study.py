@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resgen_jax.cli import flags, progress, run_directory, studies, train
-from resgen_jax.core import build, errors
-from resgen_jax.data import json_files, paths
-from resgen_jax.scaling import plot, report, study
-from resgen_jax.training import flops
+from resgen_jax.cli import flags
+from resgen_jax.core import build, errors, shell
+from resgen_jax.io import json_files, paths
+from resgen_jax.runs import progress, run_directory, train
+from resgen_jax.runs.configs import studies
+from resgen_jax.scaling.laws import plot, report, study
+from resgen_jax.training.telemetry import flops
 
 Rate = Callable[[study.Run], float | None]
 
@@ -89,7 +91,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
     return {
         "finished_runs": num_done,
         "all_runs": len(found.runs),
-        "next": f"resgen scale fit {flags.written('workdir', workdir)}",
+        "next": f"resgen scale fit {shell.written('workdir', workdir)}",
     }
 
 
@@ -129,10 +131,8 @@ def _status(values: argparse.Namespace, found: studies.Study, run: study.Run) ->
     place = studies.folder(values.workdir, run)
     state = study.status(place, run.num_steps)
     if state != study.NEW:
-        there, here = (
-            run_directory.to_json(config)
-            for config in (run_directory.read(place), found.configs[run.name])
-        )
+        there = run_directory.read_fields(place)
+        here = run_directory.to_json(found.configs[run.name])
         run_directory.refuse_other(place, there, here, is_same_data=True)  # told when it runs
     return state
 

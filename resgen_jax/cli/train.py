@@ -1,49 +1,18 @@
 """`resgen train`: a tokenizer on images or a generator on codes, from the start or going on."""
 
 import argparse
-import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-import jax
-import ml_collections
-
-from resgen_jax.cli import (
-    agreeing,
-    configuration,
-    experiments,
-    flags,
-    noise,
-    online_evaluation,
-    places,
-    progress,
-    remarks,
-    schedules,
-    sections,
-    synthetic,
-)
-from resgen_jax.core import trees
-from resgen_jax.training import flops, inspection, interruption, loop, processes
-from resgen_jax.training.state import TrainState
+from resgen_jax import recipes
+from resgen_jax.cli import flags
+from resgen_jax.core import shell
+from resgen_jax.runs import noise, progress, train
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runtime import interruption
+from resgen_jax.training import loop
+from resgen_jax.training.telemetry import inspection
 
 STOPPED = 3
-SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
-NAMES = {"rq_vae": "tokenizer", "resgen": "generator"}
-NEXT = {
-    "rq_vae": "encode",
-    "resgen": "sample",
-}
-TFLOPS = "tflops_per_device"
-# What stands beside the bar, where the task measures it.
-SHOWN = {
-    "loss": "loss",
-    "code_loss": "code loss",
-    "held_out/loss": "held-out loss",
-    "examples_per_second": "images/s",
-    TFLOPS: "TFLOP/s/device",
-    "mfu": "MFU",
-}
 IMPORTED = time.perf_counter()
 
 
@@ -79,12 +48,12 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     workdir = flags.require(values, "workdir", "where the run is kept", "runs/tokenizer")
     config = configuration.load(text, overrides)
     if values.synthetic_data:
-        noise.mark(config)
+        config = noise.marked(config)
     steps = inspection.steps(values.profile_steps) if values.profile_steps else inspection.NO_STEPS
     inspect = inspection.Spec(steps, dumps_programs=values.dump_hlo)
     try:
         with interruption.Interruption() as early, early.cutting():
-            state = train(config, workdir, inspect=inspect, began=IMPORTED)
+            state = train.train(config, workdir, inspect=inspect, began=IMPORTED)
     except interruption.Cut:  # while modules and data were opened
         progress.say("resgen train: stopped before training began: nothing to save")
         progress.say(f"go on with: {values.command}")
@@ -95,107 +64,6 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         return STOPPED
     progress.result(f"done: {int(state.step)} steps in {workdir}")
     if not noise.is_marked(config):
-        progress.result(f"next: resgen {NEXT[config.task]} {flags.written('workdir', workdir)}")
+        next_verb = recipes.find(config.task).role.next_verb
+        progress.result(f"next: resgen {next_verb} {shell.written('workdir', workdir)}")
     return 0
-
-
-def train(
-    config: ml_collections.ConfigDict,
-    workdir: str | os.PathLike,
-    evaluators: Sequence[loop.Evaluator] = (),
-    *,
-    inspect: inspection.Spec = inspection.NOTHING,
-    began: float | None = None,
-) -> TrainState:
-    """The state after the config's last step; raises loop.Stopped after a signal.
-
-    The run directory is this run's alone meanwhile: UserError where another one trains in it.
-
-    `began`: when that was asked for, by time.perf_counter; now, unless it is given.
-    """
-    began = time.perf_counter() if began is None else began
-    agreeing.on_run(config, workdir)
-    with agreeing.alone(workdir, progress.say):
-        return _train(config, workdir, evaluators, inspect, began)
-
-
-def _train(
-    config: ml_collections.ConfigDict,
-    workdir: str | os.PathLike,
-    evaluators: Sequence[loop.Evaluator],
-    inspect: inspection.Spec,
-    began: float,
-) -> TrainState:
-    notes = progress.Notes()
-    spec = sections.read(config, "train")
-    if noise.is_marked(config):
-        experiment, more = synthetic.open_experiment(config, workdir), ()
-        progress.say("synthetic data: what this trains is of no use but to measure speed")
-    else:
-        places.settle_missing(config, workdir, notes)
-        new_rates = schedules.change(config, workdir)
-        experiment = experiments.open_experiment(config, workdir, notes)
-        if new_rates:
-            progress.say(new_rates)
-        # Who cannot read its data says so here, before the others wait for it on their devices.
-        processes.meet("the data opened", SECONDS_TO_OPEN)
-        more = online_evaluation.evaluators(config, workdir, experiment, notes)
-    if machines := agreeing.machines():
-        progress.say(f"{machines}: {_axes(experiment)}")
-    if experiment.found:
-        progress.say(experiment.found)
-    progress.say(_sizes(experiment))
-    with progress.phase(NAMES[config.task], spec.num_steps) as report:
-        notes.target = report.note
-        has_no_data = noise.is_marked(config)
-        remark = remarks.Remarks(_codebook_size(experiment.task), report.note)
-
-        def show(event: loop.Progress) -> None:
-            if event.message:
-                report.note(event.message)
-                return
-            report(event.step, shown(event.metrics))
-            if not has_no_data:
-                remark(event.metrics)
-
-        return loop.run(
-            experiment.task,
-            spec,
-            mesh=experiment.mesh,
-            iterator=experiment.iterator,
-            held_out=experiment.held_out,
-            workdir=workdir,
-            seed=config.seed,
-            progress=show,
-            evaluators=(*evaluators, *more),
-            inspect=inspect,
-            began=began,
-            begin=experiment.begin,
-        )
-
-
-def shown(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What stands beside the bar, by the words it has there."""
-    found = {name: metrics[name] for name in SHOWN if name in metrics}
-    if found.get(TFLOPS, 0.0) < flops.TELLING:
-        found.pop(TFLOPS, None)
-    return {SHOWN[name]: value for name, value in found.items()}
-
-
-def _codebook_size(task: Any) -> int:
-    return (task.tokenizer if task.name == "rq_vae" else task.space).codebook_size
-
-
-def _sizes(experiment: experiments.Experiment) -> str:
-    """One line: what is trained, on which mesh."""
-    task = experiment.task
-    params = jax.eval_shape(task.init, jax.random.key(0)).params
-    auxiliary = trees.num_parameters(params.get("codes", {}))
-    count = f"{trees.num_parameters(params) - auxiliary:,} parameters"
-    if auxiliary:
-        count += f" (and {auxiliary:,} of the code head)"
-    return f"{NAMES[task.name]}: {count}; {_axes(experiment)}"
-
-
-def _axes(experiment: experiments.Experiment) -> str:
-    return f"mesh {', '.join(f'{axis} {size}' for axis, size in experiment.mesh.shape.items())}"

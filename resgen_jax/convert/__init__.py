@@ -1,1 +1,1 @@
-"""Floor 6: weights of other people's models in, ours out: complete or refused."""
+"""Floor 5: weights of other people's models in, ours out: complete or refused."""

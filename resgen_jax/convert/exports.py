@@ -15,18 +15,16 @@ import numpy as np
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
-from resgen_jax.data import disks, json_files, paths
 from resgen_jax.generators import interface as generators
-from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
+from resgen_jax.generators import rq_transformer
+from resgen_jax.io import disks, json_files, paths
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import rq_vae
-from resgen_jax.training import rq_vae_loss
 
 PyTree = Any
 
 CONFIG, WEIGHTS, CODES = "config.json", "model.safetensors", "codes.json"
-STATISTICS = ("quantizer", "codebooks")
 CODEBOOKS = "statistics/codebooks"  # of a generator, by path
 ORIGIN = ("format", "file", "file_sha256", "published", "licence")  # of published weights
 SECTION = "export"  # of config.json; the rest of it is the run's config, for the verbs
@@ -81,33 +79,22 @@ def of_rq_transformer(
     return Export("rq_transformer", fields, {"params": params}, {"task": "rq_transformer"})
 
 
-def of_resgen(
-    model: resgen.Spec,
+def of_generator(
+    kind: str,
+    model: Any,
     space: generators.CodeSpace,
-    sampler: resgen_sampler.Spec,
-    params: PyTree,
-    codebooks: Any,
+    sampler: Any,
+    tree: PyTree,
     config: Mapping[str, Any],
     codes: Mapping[str, Any],
 ) -> Export:
-    """A ResGen generator, with the codebooks that its codes point into."""
+    """A generator of a kind of `pretrained.KINDS`, with the codebooks that its codes point into."""
     fields = {
         "model": dataclasses.asdict(model),
         "space": dataclasses.asdict(space),
         "sampler": dataclasses.asdict(sampler),
     }
-    tree = {"params": params, "statistics": {"codebooks": codebooks}}
-    return Export("resgen", fields, tree, dict(config), dict(codes))
-
-
-def essence(params: PyTree, statistics: PyTree) -> PyTree:
-    """What of a run's state is needed to use it: no discriminator, no frozen networks."""
-    return {
-        "params": {
-            name: part for name, part in params.items() if name != rq_vae_loss.DISCRIMINATOR
-        },
-        "statistics": {name: part for name, part in statistics.items() if name in STATISTICS},
-    }
+    return Export(kind, fields, tree, dict(config), dict(codes))
 
 
 def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -> pathlib.Path:

@@ -7,8 +7,8 @@ import numpy as np
 
 from resgen_jax.convert import exports
 from resgen_jax.core import errors
-from resgen_jax.data import json_files, paths
-from resgen_jax.training import resgen_task
+from resgen_jax.io import json_files, paths
+from resgen_jax.quantizers import unit
 
 FOLDER = "tokenizer"  # in the generator's directory
 
@@ -45,7 +45,7 @@ def check(of_tokenizer: Any, of_generator: Any) -> None:
             f"of {wanted.shape} (depth, codebook_size, code_dim); pass the tokenizer that made them"
         )
     # A generator keeps them scaled as a whole, and quotients may have been rounded otherwise.
-    found, wanted = resgen_task.unit_codebooks(found), resgen_task.unit_codebooks(wanted)
+    found, wanted = unit.unit_codebooks(found), unit.unit_codebooks(wanted)
     if not np.allclose(found, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise errors.UserError(
             "the tokenizer's codebooks hold other vectors than those of the generator's codes; "

@@ -15,7 +15,14 @@ from resgen_jax.core import build, checked, errors, keys
 from resgen_jax.data import class_names as names_of_classes
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
-from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
+from resgen_jax.generators import (
+    resgen,
+    resgen_model,
+    resgen_sampler,
+    rq_transformer,
+    rq_transformer_model,
+    rq_transformer_sampler,
+)
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale, rvq
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
@@ -79,21 +86,20 @@ class Generator:
 
     def __init__(
         self,
-        model: resgen.Spec,
-        space: generators.CodeSpace,
-        sampler: resgen_sampler.Spec,
+        model: generators.Generator,
+        sampler: Any,
         tree: PyTree,
         class_names: Sequence[str],
         description: Mapping[str, Any],
         open_tokenizer: Callable[[], Tokenizer],
     ):
-        self.space, self.spec, self.class_names = space, sampler, tuple(class_names)
+        self.space, self.spec, self.class_names = model.space, sampler, tuple(class_names)
         self.description = dict(description)
         self._open_tokenizer, self._tokenizer = open_tokenizer, None
         self.codebooks: Float[Array, "q v c"] = jnp.asarray(tree["statistics"]["codebooks"])
         self._params = tree["params"]
-        self._network = resgen.make(model, space)
-        self._samplers: dict[Any, resgen_sampler.Sampler] = {}
+        self._model = model
+        self._samplers: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return one_line.of_generator(self.space, self.class_names, self.description)
@@ -114,24 +120,23 @@ class Generator:
     def sample(self, labels: Any, key: int | PRNGKeyArray, **knobs: Any) -> Int[Array, "b l q"]:
         """Codes for each label; example i depends on the key, i and its label alone.
 
-        A label is a class's number or name, `key` may be a seed; `knobs` are fields of
-        `resgen_sampler.Spec`, in place of the run's own. Raises UserError for labels of no class.
+        A label is a class's number or name, `key` may be a seed; `knobs` are fields of its
+        sampler's spec, in place of the run's own. Raises UserError for labels of no class.
         """
         labels, key = names_of_classes.labels_of(labels, self.class_names), keys.of(key)
-        unknown = set(knobs) - {field.name for field in dataclasses.fields(resgen_sampler.Spec)}
-        if unknown:
+        fields = [field.name for field in dataclasses.fields(self.spec)]
+        if unknown := set(knobs) - set(fields):
             name = min(unknown)
-            fields = [field.name for field in dataclasses.fields(resgen_sampler.Spec)]
             raise errors.UserError(f"no knob {name!r}; {build.nearest(name, fields)}")
         spec = dataclasses.replace(self.spec, **knobs)
-        plan = resgen_sampler.plan(spec, self.space.num_tokens)
+        plan = self._model.plan(spec, self.space.num_tokens)
         if not len(labels):
             return jnp.zeros((0, self.space.length, self.space.depth), jnp.int32)
-        if spec.choices not in self._samplers:
-            made = resgen_sampler.Sampler(self._network, self.space, spec.choices)
-            self._samplers[spec.choices] = made
+        choices = getattr(spec, "choices", None)  # what alone asks for another program
+        if choices not in self._samplers:
+            self._samplers[choices] = self._model.sampler(spec)
         index = jnp.arange(len(labels), dtype=jnp.int32)
-        return self._samplers[spec.choices].sample(
+        return self._samplers[choices].sample(
             self._params,
             self.codebooks,
             keys.example_keys(key, index),
@@ -266,29 +271,47 @@ def _open_multi_scale_vae(path: str | os.PathLike, description: Mapping[str, Any
 
 
 def _open_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Generator:
-    model = _part(resgen.Spec, "model", description, path)
-    space = _part(generators.CodeSpace, "space", description, path)
+    spec, space = _specs(path, description, resgen.Spec)
     sampler = _part(resgen_sampler.Spec, "sampler", description, path)
-    shape = (space.depth, space.codebook_size, space.code_dim)
-    abstract = {
-        "params": jax.eval_shape(resgen.make(model, space).init, jax.random.key(0)),
-        "statistics": {"codebooks": jax.ShapeDtypeStruct(shape, jnp.float32)},
-    }
-    tree = _on_device(exports.read(path, abstract))
-    names = _class_names(path, description, space.num_classes)
+    # What was trained is not told: a code head that is there is taken for one.
+    model = resgen_model.make(spec, space, masks=sampler.masks, has_code_head=spec.has_code_head)
+    return _generator(path, description, model, sampler)
+
+
+def _open_rq_transformer(
+    path: str | os.PathLike, description: Mapping[str, Any]
+) -> CodePredictor | Generator:
+    """A generator with its codebooks, or published weights, which come without any."""
+    spec, space = _specs(path, description, rq_transformer.Spec)
+    if "sampler" in description:
+        sampler = _part(rq_transformer_sampler.Spec, "sampler", description, path)
+        return _generator(path, description, rq_transformer_model.make(spec, space), sampler)
+    abstract = jax.eval_shape(rq_transformer.make(spec, space).init, jax.random.key(0))
+    tree = _on_device(exports.read(path, {"params": abstract}))
+    return CodePredictor(spec, space, tree, description)
+
+
+def _specs(
+    path: str | os.PathLike, description: Mapping[str, Any], cls: type
+) -> tuple[Any, generators.CodeSpace]:
+    """The network's spec and the sizes of its codes."""
+    spec = _part(cls, "model", description, path)
+    return spec, _part(generators.CodeSpace, "space", description, path)
+
+
+def _generator(
+    path: str | os.PathLike,
+    description: Mapping[str, Any],
+    model: generators.Generator,
+    sampler: Any,
+) -> Generator:
+    tree = _on_device(exports.read(path, jax.eval_shape(model.init, jax.random.key(0))))
+    names = _class_names(path, description, model.space.num_classes)
 
     def open_tokenizer() -> Tokenizer:
         return from_pretrained(own_tokenizer.find(path))
 
-    return Generator(model, space, sampler, tree, names, description, open_tokenizer)
-
-
-def _open_rq_transformer(path: str | os.PathLike, description: Mapping[str, Any]) -> CodePredictor:
-    spec = _part(rq_transformer.Spec, "model", description, path)
-    space = _part(generators.CodeSpace, "space", description, path)
-    abstract = jax.eval_shape(rq_transformer.make(spec, space).init, jax.random.key(0))
-    tree = _on_device(exports.read(path, {"params": abstract}))
-    return CodePredictor(spec, space, tree, description)
+    return Generator(model, sampler, tree, names, description, open_tokenizer)
 
 
 def _each_row(function: Callable[..., Any], tree: PyTree, *batch: Array) -> Array:

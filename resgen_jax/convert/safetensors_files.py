@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import json_files
+from resgen_jax.io import json_files
 
 DTYPES: dict[str, Any] = {
     "F64": np.float64,

@@ -15,7 +15,7 @@ import numpy as np
 
 from resgen_jax.convert import pickles, safetensors_files
 from resgen_jax.core import errors
-from resgen_jax.data import zips
+from resgen_jax.io import zips
 
 Arrays = dict[str, np.ndarray]
 

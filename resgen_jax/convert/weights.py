@@ -16,8 +16,8 @@ from resgen_jax.convert import lpips as lpips_files
 from resgen_jax.convert import mobilenet as mobilenet_files
 from resgen_jax.convert import rules, safetensors_files, torch_files, wrappers
 from resgen_jax.core import errors, trees
-from resgen_jax.data import paths
 from resgen_jax.features import inception, interface, lpips, mobilenet
+from resgen_jax.io import paths
 
 PyTree = Any
 Directory = str | os.PathLike | None  # None: $RESGEN_WEIGHTS, or the default

@@ -10,7 +10,8 @@ import struct
 from collections.abc import Sequence
 
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, images, json_files, patterns, records, shards
+from resgen_jax.data import fingerprints, images, patterns, records, shards
+from resgen_jax.io import json_files
 
 MAGIC = b"RGI1"
 DESCRIPTION = "images.json"

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Int32
 
 from resgen_jax.core import checked, errors
-from resgen_jax.data import paths, walk
+from resgen_jax.data import walk
+from resgen_jax.io import paths
 
 MOST_NAMED = 10  # classes in a message
 

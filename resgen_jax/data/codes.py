@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import json_files, paths, shards, zips
+from resgen_jax.data import shards
 from resgen_jax.data.sources import Element
+from resgen_jax.io import json_files, paths, zips
 
 DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files

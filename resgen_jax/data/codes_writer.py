@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, disks, json_files, locks, paths, shards
+from resgen_jax.data import codes, shards
+from resgen_jax.io import disks, json_files, locks, paths
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16

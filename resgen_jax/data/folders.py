@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from resgen_jax.core import build, errors
-from resgen_jax.data import fingerprints, images, paths, patterns, records, walk
+from resgen_jax.data import fingerprints, images, patterns, records, walk
+from resgen_jax.io import paths
 
 Files = dict[str, list[pathlib.Path]]
 

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, images, json_files, labels, patterns, records, zips
+from resgen_jax.data import fingerprints, images, labels, patterns, records
+from resgen_jax.io import json_files, zips
 
 SUFFIXES = (".parquet",)
 IMAGE_COLUMNS = ("image", "img", "jpg")

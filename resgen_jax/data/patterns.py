@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from resgen_jax.core import errors
-from resgen_jax.data import paths, walk
+from resgen_jax.data import walk
+from resgen_jax.io import paths
 
 TRAIN_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("val", "valid", "validation", "test", "testing")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from array_record.python import array_record_module
 
 from resgen_jax.core import errors
-from resgen_jax.data import handles
+from resgen_jax.io import file_cache
 
 SUFFIX = ".array_record"
 # One record a group: any record is read alone. Codes and JPEGs do not get smaller by packing.
@@ -97,7 +97,7 @@ class Records(Sequence):
 
     def __init__(self, paths: Iterable[str | os.PathLike]):
         self.paths = tuple(str(path) for path in paths)
-        self._readers = handles.Handles(open_reader)
+        self._readers = file_cache.Handles(open_reader)
         self.counts = tuple(self._readers(path).num_records() for path in self.paths)
         self._starts = (0, *itertools.accumulate(self.counts))
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import fingerprints, handles, images, json_files, labels, patterns, records
+from resgen_jax.data import fingerprints, images, labels, patterns, records
+from resgen_jax.io import file_cache, json_files
 
 SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of both the first counts, whichever comes first in the tar
@@ -47,7 +48,7 @@ class TarImages:
         class_names: Sequence[str],
     ):
         self.paths = tuple(str(path) for path in paths)
-        self._files = handles.Handles(handles.Bytes)
+        self._files = file_cache.Handles(file_cache.Bytes)
         by_name = {name: number for number, name in enumerate(class_names)}
         # Arrays, because a list of a million tuples takes hundreds of megabytes.
         self._tars = np.repeat(np.arange(len(paths)), [len(found) for found in members])

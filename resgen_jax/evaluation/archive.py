@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.data import disks, paths, zips
+from resgen_jax.io import disks, paths, zips
 
 LOCAL_HEADER = 30  # bytes before a member's name; the lengths of name and extra field end it
 Append = Callable[[np.ndarray], None]

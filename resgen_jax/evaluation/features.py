@@ -15,7 +15,7 @@ from resgen_jax.data import pipeline
 from resgen_jax.data.sources import Source
 from resgen_jax.features import interface
 from resgen_jax.metrics import frechet
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 PyTree = Any
 

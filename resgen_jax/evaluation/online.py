@@ -4,6 +4,8 @@ import dataclasses
 
 from resgen_jax.core import checked, errors
 
+NO_NETWORK = "none"
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:

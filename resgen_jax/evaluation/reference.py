@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from resgen_jax.core import errors
-from resgen_jax.data import json_files, paths, pipeline, sources, spread
+from resgen_jax.data import pipeline, sources, spread
 from resgen_jax.evaluation import archive, features, samples
+from resgen_jax.io import json_files, paths
 from resgen_jax.metrics import frechet
 
 NUM_KEPT = 10_000  # reference images that precision and recall take, as in the ADM evaluator

@@ -10,9 +10,10 @@ from jaxtyping import UInt8
 
 from resgen_jax.core import errors
 from resgen_jax.data import images as image_data
-from resgen_jax.data import json_files, paths, walk
+from resgen_jax.data import walk
 from resgen_jax.data.sources import Element, Source
 from resgen_jax.evaluation import archive
+from resgen_jax.io import json_files, paths
 
 KEYS = ("arr_0", "images")  # of the ADM evaluator, and of `resgen sample`
 SAMPLER = "sampler"  # JSON: the settings by which the images were drawn

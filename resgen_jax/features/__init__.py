@@ -1,4 +1,4 @@
-"""Floor 4: frozen networks whose features measure images; loaded, never trained here."""
+"""Floor 3: frozen networks whose features measure images; loaded, never trained here."""
 
 from resgen_jax.features import inception, inception_blocks, interface, layers, lpips, mobilenet
 

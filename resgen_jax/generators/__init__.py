@@ -1,4 +1,4 @@
-"""Floor 4: networks that generate codes from codes and codebook vectors, never from images."""
+"""Floor 3: networks that generate codes from codes and codebook vectors, never from images."""
 
 from resgen_jax.generators import (
     choices,
@@ -10,6 +10,7 @@ from resgen_jax.generators import (
     resgen,
     resgen_sampler,
     rq_transformer,
+    rq_transformer_sampler,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "resgen",
     "resgen_sampler",
     "rq_transformer",
+    "rq_transformer_sampler",
 ]

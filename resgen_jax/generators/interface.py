@@ -1,9 +1,14 @@
-"""What every generator knows of the codes it generates."""
+"""What the rest of the library knows of a generator, and what it knows of its codes."""
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Int
 
 from resgen_jax.core import build, errors
+from resgen_jax.nn import functional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,3 +40,29 @@ class CodeSpace:
     def num_tokens(self) -> int:
         """Number of codes in one example: positions times levels."""
         return self.length * self.depth
+
+
+class Known(NamedTuple):
+    """Codes of which some are kept; where `is_masked` they are never read."""
+
+    codes: Int[Array, "b l q"]
+    is_masked: Bool[Array, "b l q"]
+
+
+class Generator(NamedTuple):
+    """Codes of new examples, as pure functions of parameters and codebooks.
+
+    A sampler has `sample(params, codebooks, keys, labels, plan, known=None)`, jitted, which gives
+    codes "b l q", and `program`, the function behind it with its abstract arguments; `known` are
+    codes of which some are kept. There is no optimizer and no loss in it.
+    """
+
+    space: CodeSpace
+    network: functional.Network
+    init: Callable[[Any], dict[str, Any]]  # key -> {"params", "statistics": {"codebooks"}}
+    axes: dict[str, Any]  # the same tree, with the logical axes of each array
+    check: Callable[[Any], None]  # raises UserError for a sampler's spec that it cannot follow
+    plan: Callable[[Any, int], Any]  # that spec, and how many codes to draw -> arrays
+    sampler: Callable[[Any], Any]  # that spec -> a sampler
+    # That spec -> a sampler that gives the codes, and codes and masks after each step.
+    watched_sampler: Callable[[Any], Any] | None = None

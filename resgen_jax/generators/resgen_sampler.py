@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import errors
 from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
@@ -106,13 +106,6 @@ def plan(spec: Spec, num_tokens: int) -> Plan:
     )
 
 
-class Known(NamedTuple):
-    """Codes of which some are kept; where `is_masked` they are never read."""
-
-    codes: Int[Array, "b l q"]
-    is_masked: Bool[Array, "b l q"]
-
-
 class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
@@ -164,7 +157,7 @@ class Sampler:
         keys: Key[Array, "b"],
         labels: Int[Array, "b"],
         plan: Plan,
-        known: Known | None = None,
+        known: interface.Known | None = None,
     ) -> Any:
         """What `fill` returns, with one key and one label for each example.
 
@@ -173,7 +166,7 @@ class Sampler:
         """
         if known is None:
             shape = (len(labels), self.space.length, self.space.depth)
-            known = Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+            known = interface.Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
         return self._run(params, codebooks, keys, labels, known, plan)
 
     def program(
@@ -189,7 +182,7 @@ class Sampler:
         All are abstract; the batch lies where the labels do.
         """
         shape = (*labels.shape, self.space.length, self.space.depth)
-        known = Known(
+        known = interface.Known(
             *(
                 jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding)
                 for kind in (jnp.int32, jnp.bool_)

@@ -1,20 +1,19 @@
 """RQ-Transformer (arXiv 2203.01941): codes one by one, along the positions and down the levels."""
 
 import dataclasses
-import math
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import build, errors
+from resgen_jax.core import keys as random_keys
 from resgen_jax.generators import interface
-from resgen_jax.nn import dropout, functional, linear, modulation, transformer
+from resgen_jax.nn import causal, dropout, flops, functional, linear, transformer
 from resgen_jax.quantizers import rvq
-
-EPSILON = 1e-5
-MLP_RATIO = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +25,15 @@ class Spec:
     (2560, 42, 6) with 3,822.5 M.
     """
 
-    width: int = 128
-    num_heads: int = 4
+    width: int = 128  # channels of a position and of a level
+    num_heads: int = 4  # of attention
     num_body_layers: int = 4  # along the positions
     num_head_layers: int = 2  # down the levels of one position
-    dropout_rate: float = 0.0
-    remat: str = "full"
-    compute_dtype: str = "float32"
+    dropout_rate: float = 0.0  # of what blocks add, and of what goes into the body
+    remat: str = "full"  # what is computed again for the gradient to save memory
+    compute_dtype: str = "float32"  # of matmuls
+    # For guidance: one more class, label `num_classes`. The published networks have none.
+    has_null_class: bool = False
 
     def __post_init__(self):
         build.check_sizes(self, ("width", "num_heads", "num_body_layers", "num_head_layers"))
@@ -51,89 +52,16 @@ class Spec:
             if value not in known:
                 raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
 
-
-class LayerNorm(nnx.Module):
-    """Zero mean and unit variance per position, then a scale and a bias; all in float32."""
-
-    def __init__(self, width: int, rngs: nnx.Rngs):
-        self.scale = linear.table((width,), ("embed",), nnx.initializers.ones, rngs)
-        self.bias = linear.table((width,), ("embed",), linear.zeros, rngs)
-
-    def __call__(self, values: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        normed = modulation.layer_norm(values.astype(jnp.float32), EPSILON)
-        shape = (1,) * (values.ndim - 1) + (-1,)
-        normed = normed * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
-        return normed.astype(values.dtype)
-
-
-def attend_causally(
-    query: Float[Array, "b l a k"], key: Float[Array, "b l a k"], value: Float[Array, "b l a k"]
-) -> Float[Array, "b l a k"]:
-    """Attention of each position to itself and those before; logits and softmax in float32."""
-    logits = jnp.einsum("blak,bmak->balm", query, key, preferred_element_type=jnp.float32)
-    logits = logits / math.sqrt(query.shape[-1])
-    may_attend = jnp.tri(query.shape[1], dtype=bool)[None, None]
-    share = jax.nn.softmax(logits, axis=-1, where=may_attend)
-    return jnp.einsum("balm,bmak->blak", share.astype(value.dtype), value)
-
-
-class Block(nnx.Module):
-    """Causal attention and a feed-forward layer, each normalised before and added to its input."""
-
-    def __init__(self, spec: Spec, rngs: nnx.Rngs):
-        self.spec = spec
-        width, hidden = spec.width, MLP_RATIO * spec.width
-        dtype = jnp.dtype(spec.compute_dtype)
-        self.norm_attention, self.norm_mlp = LayerNorm(width, rngs), LayerNorm(width, rngs)
-        self.query, self.key, self.value = (
-            linear.dense(width, width, ("embed", "heads"), dtype, rngs) for _ in range(3)
+    def stack(self, num_layers: int) -> causal.Spec:
+        """The layers of the body or of the head."""
+        return causal.Spec(
+            num_layers,
+            self.width,
+            self.num_heads,
+            self.dropout_rate,
+            self.remat,
+            self.compute_dtype,
         )
-        self.out = linear.dense(width, width, ("heads", "embed"), dtype, rngs)
-        self.up = linear.dense(width, hidden, ("embed", "mlp"), dtype, rngs)
-        self.down = linear.dense(hidden, width, ("mlp", "embed"), dtype, rngs)
-
-    def __call__(
-        self, values: Float[Array, "b l d"], key: PRNGKeyArray | None
-    ) -> Float[Array, "b l d"]:
-        rate = self.spec.dropout_rate
-        use = (None, None) if key is None else jax.random.split(key)
-        normed = self.norm_attention(values)
-
-        def heads(project):
-            return project(normed).reshape(*values.shape[:2], self.spec.num_heads, -1)
-
-        mixed = attend_causally(heads(self.query), heads(self.key), heads(self.value))
-        mixed = self.out(mixed.reshape(values.shape))
-        values = values + dropout.dropout(use[0], mixed, rate)
-        hidden = jax.nn.gelu(self.up(self.norm_mlp(values)), approximate=False)
-        return values + dropout.dropout(use[1], self.down(hidden), rate)
-
-
-class Stack(nnx.Module):
-    """Blocks one after the other, without a normalisation at the end; the layers are one scan."""
-
-    def __init__(self, spec: Spec, num_layers: int, rngs: nnx.Rngs):
-        self.spec, self.num_layers = spec, num_layers
-        make_block = nnx.vmap(
-            lambda layer_rngs: Block(spec, layer_rngs),
-            in_axes=0,
-            out_axes=0,
-            transform_metadata={nnx.PARTITION_NAME: "layers"},
-        )
-        self.blocks = make_block(rngs.split(num_layers))
-
-    def __call__(
-        self, values: Float[Array, "b l d"], key: PRNGKeyArray | None
-    ) -> Float[Array, "b l d"]:
-        graph, weights = nnx.split(self.blocks)
-        layer_keys = None if key is None else jax.random.split(key, self.num_layers)
-
-        def layer(values, weights_and_key):
-            weights, layer_key = weights_and_key
-            return nnx.merge(graph, weights)(values, layer_key), None
-
-        remat = transformer.REMAT[self.spec.remat]
-        return jax.lax.scan(remat(layer), values, (weights, layer_keys))[0]
 
 
 class RqTransformer(nnx.Module):
@@ -147,16 +75,16 @@ class RqTransformer(nnx.Module):
             axes = (*(None,) * (len(shape) - 1), "embed")
             return linear.table(shape, axes, linear.normal(0.02), rngs)
 
-        self.classes = table(space.num_classes, width)
+        self.classes = table(space.num_classes + spec.has_null_class, width)
         self.class_position = table(width)
         # The last is never read: what follows the last position is not asked for.
         self.positions = table(space.length, width)
         self.levels = table(space.depth, width)
         self.body_in = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
         self.head_in = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
-        self.body = Stack(spec, spec.num_body_layers, rngs)
-        self.head = Stack(spec, spec.num_head_layers, rngs)
-        self.norm = LayerNorm(width, rngs)
+        self.body = causal.Stack(spec.stack(spec.num_body_layers), rngs)
+        self.head = causal.Stack(spec.stack(spec.num_head_layers), rngs)
+        self.norm = causal.LayerNorm(width, rngs)
         self.out = linear.dense_to_float32(
             width, space.codebook_size, ("embed", "vocab"), dtype, rngs
         )
@@ -166,12 +94,12 @@ class RqTransformer(nnx.Module):
         codes: Int[Array, "b l q"],
         labels: Int[Array, "b"],
         codebooks: Float[Array, "q v c"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l q v"]:
-        """Logits of every code, given those before it; float32. A key turns dropout on."""
+        """Logits of every code, given those before it; float32. Keys of rows turn dropout on."""
         use = {"body": None, "head": None}
-        if key is not None:
-            use = keys.named_keys(key, "body", "head")
+        if keys is not None:
+            use = jax.vmap(lambda key: random_keys.named_keys(key, "body", "head"))(keys)
         sums = rvq.partial_sums(codes, codebooks)
         context = self.contexts(sums[..., -1, :], labels, use["body"])
         return self.logits(context, sums[..., :-1, :], use["head"])
@@ -180,25 +108,21 @@ class RqTransformer(nnx.Module):
         self,
         quantized: Float[Array, "b l c"],
         labels: Int[Array, "b"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
         """What the body tells the head of each position, from the class and the positions before.
 
         `quantized` holds the vectors' sums; those of the last position are not read.
         """
-        # Each level's vector passes the layer by itself, so its bias counts once for each.
-        bias = self.body_in.bias[...].astype(jnp.float32) * (self.space.depth - 1)
-        seen = self.body_in(quantized[:, :-1]).astype(jnp.float32) + bias[None, None]
-        seen = seen + self.positions[...][None, : seen.shape[1]]
-        start = self.classes[...][labels] + self.class_position[...][None]
-        values = jnp.concatenate([start[:, None], seen], axis=1)
-        return self.body(self._drop(values, key), key)
+        seen = self._seen(quantized[:, :-1], self.positions[...][: quantized.shape[1] - 1])
+        values = jnp.concatenate([self._start(labels)[:, None], seen], axis=1)
+        return self.body(self._drop(values, keys), keys)
 
     def logits(
         self,
         context: Float[Array, "b l d"],
         sums: Float[Array, "b l p c"],
-        key: PRNGKeyArray | None = None,
+        keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l p2 v"]:
         """Logits of the first p + 1 levels, from the sums of the first 1 to p levels' vectors."""
         dtype = jnp.dtype(self.spec.compute_dtype)
@@ -206,16 +130,94 @@ class RqTransformer(nnx.Module):
         values = jnp.concatenate([first, self.head_in(sums)], axis=2)
         values = values.reshape(-1, *values.shape[2:])
         levels = self.levels[...].astype(dtype)[None, : values.shape[1]]
-        hidden = self.norm(self.head(values + levels, key))
-        logits = self.out(hidden).astype(jnp.float32)
+        if keys is not None:  # one for each position
+            keys = transformer.split_rows(keys, context.shape[1]).T.reshape(-1)
+        logits = self._scores(self.head(values + levels, keys))
         return logits.reshape(*context.shape[:2], *logits.shape[1:])
 
-    def _drop(self, values, key):
-        embedding_key = None if key is None else keys.named_keys(key, "embedding")["embedding"]
+    def context_step(
+        self,
+        quantized: Float[Array, "b c"],
+        labels: Int[Array, "b"],
+        cache: causal.Cache,
+        position: Int[Array, ""],
+    ) -> tuple[Float[Array, "b d"], causal.Cache]:
+        """`contexts` of one position, from the sum of the one before it and the body's cache."""
+        place = jax.lax.dynamic_slice_in_dim(self.positions[...], position - 1, 1)
+        seen = self._seen(quantized[:, None], place)[:, 0]
+        value = jnp.where(position == 0, self._start(labels), seen)
+        return self.body.step(value.astype(jnp.dtype(self.spec.compute_dtype)), cache, position)
+
+    def logits_step(
+        self,
+        context: Float[Array, "b d"],
+        total: Float[Array, "b c"],
+        cache: causal.Cache,
+        level: Int[Array, ""],
+    ) -> tuple[Float[Array, "b v"], causal.Cache]:
+        """`logits` of one level, from the sum of the levels above it and the head's cache."""
         dtype = jnp.dtype(self.spec.compute_dtype)
-        return dropout.dropout(embedding_key, values, self.spec.dropout_rate).astype(dtype)
+        value = jnp.where(level == 0, context.astype(dtype), self.head_in(total))
+        place = jax.lax.dynamic_slice_in_dim(self.levels[...], level, 1).astype(dtype)
+        hidden, cache = self.head.step(value + place, cache, level)
+        return self._scores(hidden), cache
+
+    def _start(self, labels):
+        """What the body reads at the first position: the class."""
+        return self.classes[...][labels] + self.class_position[...][None]
+
+    def _seen(self, quantized, positions):
+        """What it reads after positions of these sums."""
+        # Each level's vector passes the layer by itself, so its bias counts once for each.
+        bias = self.body_in.bias[...].astype(jnp.float32) * (self.space.depth - 1)
+        return self.body_in(quantized).astype(jnp.float32) + bias[None, None] + positions[None]
+
+    def _scores(self, hidden):
+        return self.out(self.norm(hidden)).astype(jnp.float32)
+
+    def _drop(self, values, keys):
+        if keys is not None:
+            keys = jax.vmap(lambda key: random_keys.named_keys(key, "embedding"))(keys)["embedding"]
+        dtype = jnp.dtype(self.spec.compute_dtype)
+        return dropout.of_rows(keys, values, self.spec.dropout_rate).astype(dtype)
 
 
 def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
-    """`init` and `apply` of the network; methods `contexts` and `logits` for sampling."""
+    """`init` and `apply` of the network; methods `context_step` and `logits_step` for sampling."""
     return functional.from_module(lambda rngs: RqTransformer(spec, space, rngs))
+
+
+def empty_caches(
+    spec: Spec, space: interface.CodeSpace, batch_size: int
+) -> tuple[causal.Cache, causal.Cache]:
+    """Those of body and head before the first position and the first level."""
+    return (
+        causal.empty_cache(spec.stack(spec.num_body_layers), batch_size, space.length),
+        causal.empty_cache(spec.stack(spec.num_head_layers), batch_size, space.depth),
+    )
+
+
+def forward_program(
+    spec: Spec, space: interface.CodeSpace, batch_size: int
+) -> tuple[Callable, tuple]:
+    """A forward pass over a batch, and its abstract arguments."""
+    network = make(spec, space)
+    tables = (space.depth, space.codebook_size, space.code_dim)
+    return network.apply, (
+        jax.eval_shape(network.init, jax.random.key(0)),
+        jax.ShapeDtypeStruct((batch_size, space.length, space.depth), jnp.int32),
+        jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+        jax.ShapeDtypeStruct(tables, jnp.float32),
+    )
+
+
+@functools.cache
+def forward_flops(spec: Spec, space: interface.CodeSpace) -> float:
+    """Matmul operations of one forward pass over one example."""
+
+    def of_batch(batch_size: int) -> float:
+        program = forward_program(spec, space, batch_size)
+        return flops.count(program[0], *program[1])
+
+    # Of two examples and one, the difference: what is done once a batch does not count.
+    return of_batch(2) - of_batch(1)

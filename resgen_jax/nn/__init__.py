@@ -1,7 +1,8 @@
-"""Floor 3: building blocks of networks, and networks as pure functions (`functional`)."""
+"""Floor 2: building blocks of networks, and networks as pure functions (`functional`)."""
 
 from resgen_jax.nn import (
     attention,
+    causal,
     conv2d,
     dropout,
     flops,
@@ -14,6 +15,7 @@ from resgen_jax.nn import (
 
 __all__ = [
     "attention",
+    "causal",
     "conv2d",
     "dropout",
     "flops",

@@ -1,4 +1,4 @@
-"""Floor 3: sampling loops that know no network, only a `predict`."""
+"""Floor 2: sampling loops that know no network, only a `predict`."""
 
 from resgen_jax.samplers import guidance, interface, mask_predict, order
 

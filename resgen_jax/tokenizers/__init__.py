@@ -1,4 +1,4 @@
-"""Floor 4: networks that turn data into codes and back."""
+"""Floor 3: networks that turn data into codes and back."""
 
 from resgen_jax.tokenizers import discriminators, interface, multi_scale_vae, rq_vae
 

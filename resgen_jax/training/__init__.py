@@ -1,5 +1,5 @@
-"""Floor 5: mesh, state, optimizer, checkpoints, metrics out, and the loop that runs a task.
+"""Floor 4: state, tasks, optimizer, and the loop that runs a task.
 
-`loop.run` trains; `mesh`, `optimizer` and `state` are what a task is made of; `checkpoint` and
-`writer` read a run directory back.
+`loop.run` trains; `state` says what a task is, `placement` where its arrays lie; `checkpoints` save
+and restore, `telemetry` is what a run says of itself.
 """

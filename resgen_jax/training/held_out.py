@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from resgen_jax.core import errors, keys
-from resgen_jax.training import interruption
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import interruption
+from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training.state import Batch, Metrics, TrainState
 
 

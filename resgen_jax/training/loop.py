@@ -9,26 +9,15 @@ import jax
 from jax.sharding import Mesh
 
 from resgen_jax.core import keys
-from resgen_jax.training import (
-    beginning,
-    finite,
-    flops,
-    held_out,
-    inspection,
-    instruments,
-    interruption,
-    local_checkpoints,
-    programs,
-    reporting,
-    run_spec,
-    timeline,
-    writer,
-)
-from resgen_jax.training import mesh as meshes
-from resgen_jax.training.finite import LossNotFinite
-from resgen_jax.training.reporting import Progress
+from resgen_jax.runtime import interruption
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import held_out, loss_guard, placement, programs, run_spec
+from resgen_jax.training.checkpoints import beginning, local_checkpoints
+from resgen_jax.training.loss_guard import LossNotFinite
 from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
+from resgen_jax.training.telemetry import flops, inspection, observers, reporting, timeline, writer
+from resgen_jax.training.telemetry.reporting import Progress
 
 __all__ = ["LossNotFinite", "Progress", "Spec", "Stopped", "run"]
 
@@ -78,7 +67,7 @@ def run(
     with (
         interruption.Interruption(lambda: warn("stopping after this step, saving")) as stop,
         jax.set_mesh(mesh),
-        instruments.Instruments(
+        observers.Instruments(
             workdir,
             spec,
             inspect=inspect,
@@ -90,7 +79,7 @@ def run(
         ) as checkpoints,
     ):
         with tools.line.phase("restore"):
-            state = checkpoints.restore(meshes.abstract_state(mesh, task), iterator, warn)
+            state = checkpoints.restore(placement.abstract_state(mesh, task), iterator, warn)
         if state is None:
             with tools.line.phase("compile"):
                 state = begin(task, mesh, seed)
@@ -214,11 +203,11 @@ class _Training:
         if pending is None:
             return
         is_logged = self.reporter.is_logged(pending.step)
-        names = [name for name in pending.metrics if is_logged or name in finite.CHECKED]
+        names = [name for name in pending.metrics if is_logged or name in loss_guard.CHECKED]
         with self.line.phase(timeline.STEP):
             values = jax.device_get({name: pending.metrics[name] for name in names})
         self.tools.finished(pending.step)
-        finite.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
+        loss_guard.check(pending.step, values, pending.index, lambda: self.checkpoints.newest)
         self.reporter.stepped(pending.step, values)
 
     @contextlib.contextmanager

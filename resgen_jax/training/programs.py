@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from resgen_jax.core import keys
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import placement
 from resgen_jax.training.state import Batch, Metrics, Task, TrainState
 
 CACHE_EVENTS = ("compile_requests_use_cache", "cache_hits")
@@ -28,7 +29,7 @@ class Step(NamedTuple):
 def initial_state(task: Task, mesh: Mesh, seed: int) -> TrainState:
     """The state before the first step, born sharded."""
     key = keys.named_keys(jax.random.key(seed), "init")["init"]
-    return jax.jit(task.init, out_shardings=meshes.state_shardings(mesh, task))(key)
+    return jax.jit(task.init, out_shardings=placement.state_shardings(mesh, task))(key)
 
 
 def step_program(task: Task, mesh: Mesh) -> Any:
@@ -42,7 +43,7 @@ def step_program(task: Task, mesh: Mesh) -> Any:
         return task.step(state, batch, keys.step_key(key, state.step))
 
     # Without output shardings gradients and state would lose the fsdp axis.
-    places = (meshes.state_shardings(mesh, task), meshes.replicated(mesh))
+    places = (placement.state_shardings(mesh, task), meshes.replicated(mesh))
     return jax.jit(step, out_shardings=places, donate_argnums=0)
 
 

@@ -14,23 +14,10 @@ from resgen_jax.generators import code_likelihood, interface, resgen
 from resgen_jax.losses import masked
 from resgen_jax.nn import functional
 from resgen_jax.processes import rvq_masking
-from resgen_jax.quantizers import rvq
+from resgen_jax.quantizers import unit
 from resgen_jax.training import microbatches, optimizer, resgen_loss
 from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
-
-
-def unit_codebooks(codebooks: Float[np.ndarray, "q v c"]) -> Float[np.ndarray, "q v c"]:
-    """Codebooks scaled together, so that a sum of random codes has unit variance a channel.
-
-    The codes of a vector stay the same, and the mixture starts at the scale of its targets. What
-    `rvq.stack` fills a codebook up with does not count, and stays as far away.
-    """
-    is_code = ~rvq.is_padding(codebooks)[..., None]
-    squares = np.square(np.where(is_code, codebooks, 0), dtype=np.float64)
-    energy = np.sum(np.mean(squares, axis=(1, 2), where=is_code))
-    scaled = codebooks / np.sqrt(max(energy, 1e-12))
-    return np.where(is_code, scaled, rvq.FAR).astype(np.float32)
 
 
 class ResGenTask:
@@ -60,7 +47,7 @@ class ResGenTask:
         self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
         self._optimizer_spec = optimizer_spec
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self._codebooks = unit_codebooks(codebooks)
+        self._codebooks = unit.unit_codebooks(codebooks)
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         """Fresh parameters; the codebooks are frozen statistics."""

@@ -17,7 +17,7 @@ from resgen_jax.losses import reconstruction
 from resgen_jax.metrics import pixels
 from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.quantizers import interface as quantizer_interface
-from resgen_jax.tokenizers import interface, rq_vae
+from resgen_jax.tokenizers import quantized, rq_vae
 from resgen_jax.training import adversary, average, optimizer, rq_vae_gradients, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -54,13 +54,9 @@ class RqVaeTask:
         perceptual_params: PyTree = None,
         start_step: int | None = None,
     ):
-        if quantizer.code_dim != model.code_dim:
-            raise errors.UserError(
-                f"quantizer.code_dim is {quantizer.code_dim} but model.code_dim is "
-                f"{model.code_dim}; give both the same"
-            )
         self.model, self.quantizer, self.learner, self.loss = model, quantizer, learner, loss
-        self.network = rq_vae.make(model)
+        self.tokenizer = quantized.make(model, quantizer, learner)
+        self.network = self.tokenizer.network
         self.adversary = (
             adversary.Adversary(adversarial, model.image_size, model.channels)
             if adversarial
@@ -81,17 +77,6 @@ class RqVaeTask:
         )
         self.optimizer = _optimizer(optimizer_spec, adversarial, num_steps)
         self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self.tokenizer = interface.Tokenizer(
-            encode=self._encode,
-            decode=self._decode,
-            codebooks=lambda statistics: learner.codebooks(statistics["quantizer"]),
-            grid=model.grid,
-            depth=quantizer.depth,
-            codebook_size=quantizer.codebook_size,
-            code_dim=model.code_dim,
-            image_size=model.image_size,
-            channels=model.channels,
-        )
 
     def init(self, key: PRNGKeyArray) -> TrainState:
         """Fresh networks and random codebooks."""
@@ -159,7 +144,7 @@ class RqVaeTask:
             return jnp.sum(values, where=is_valid) / num_examples
 
         params, depth = state.average_params, self.quantizer.depth
-        codes = self._encode(params, state.statistics, images)
+        codes = self.tokenizer.encode(params, state.statistics, images)
         sums = rvq.partial_sums(codes, self.tokenizer.codebooks(state.statistics))
         decoded = self._decode_every_depth(params, sums)
         metrics = {
@@ -228,12 +213,6 @@ class RqVaeTask:
             f"perplexity/level_{i}": perplexity[i] for i in levels
         }
 
-    def _encode(
-        self, params: PyTree, statistics: PyTree, images: Float[Array, "b h w c"]
-    ) -> Int[Array, "b l q"]:
-        latents = self.network.apply(params, images, method="encode")
-        return self.learner.quantize(statistics["quantizer"], latents).codes
-
     def _decode_every_depth(
         self, params: PyTree, sums: Float[Array, "b l q c"]
     ) -> Float[Array, "q b h w d"]:
@@ -248,12 +227,6 @@ class RqVaeTask:
             return jax.lax.map(decode, jnp.moveaxis(sums, -2, 0))
         decoded = decode(jnp.moveaxis(sums, -2, 1).reshape(-1, length, code_dim))
         return jnp.moveaxis(decoded.reshape(batch_size, depth, *decoded.shape[1:]), 1, 0)
-
-    def _decode(
-        self, params: PyTree, statistics: PyTree, codes: Int[Array, "b l p"]
-    ) -> Float[Array, "b h w c"]:
-        codebooks = self.learner.codebooks(statistics["quantizer"])
-        return self.network.apply(params, rvq.decode(codes, codebooks), method="decode")
 
 
 def _optimizer(

@@ -3,7 +3,7 @@
 import dataclasses
 
 from resgen_jax.core import errors
-from resgen_jax.training import sinks
+from resgen_jax.training.telemetry import sinks
 
 AT_LEAST_ONE = ("num_steps", "log_every", "keep_last")
 MOST = 2**31 - 1  # what a state's counter of steps holds

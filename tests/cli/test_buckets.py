@@ -19,10 +19,13 @@ import jax
 import numpy as np
 import pytest
 
-from resgen_jax.cli import configuration, experiments, trained
 from resgen_jax.core import errors, trees
-from resgen_jax.data import codes, paths
-from resgen_jax.training import mirror, restoring, writer
+from resgen_jax.data import codes
+from resgen_jax.io import paths
+from resgen_jax.runs import experiments, open_run
+from resgen_jax.runs.configs import configuration
+from resgen_jax.training.checkpoints import bucket_copy, restoring
+from resgen_jax.training.telemetry import writer
 
 HELPER = pathlib.Path(__file__).parents[1] / "helpers" / "run_toy.py"
 # gcsfs and s3fs are not ours to warn about.
@@ -213,11 +216,11 @@ def test_several_processes_are_refused_where_they_cannot_write(bucket, url, monk
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     if bucket[0] == "s3":
         with pytest.raises(errors.UserError, match="2 processes cannot save in s3://"):
-            mirror.Mirror(restoring.place_of(url), lambda there: set(there))
-    from resgen_jax.cli import encode
+            bucket_copy.Mirror(restoring.place_of(url), lambda there: set(there))
+    from resgen_jax.runs import encode
 
     with pytest.raises(errors.UserError, match="2 processes cannot write codes into"):
-        encode._check_output(url)
+        encode.check_output(url)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,7 @@ def test_a_run_begins_from_one_in_a_bucket(bucket, url, runs, place, form):
     config = config_of(**{"train.init_from": origin, "seed": "9"})
     experiment = experiments.open_experiment(config, place.folder / "new", notes.append)
     state = experiment.begin(experiment.task, experiment.mesh, config.seed)
-    there = trained.open_generator(origin, notes.append)
+    there = open_run.open_generator(origin, notes.append)
     found, expected = trees.named_leaves(state.params), trees.named_leaves(there.params)
     assert found.keys() == expected.keys()
     assert all((found[name] == expected[name]).all() for name in expected)

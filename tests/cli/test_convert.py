@@ -11,9 +11,9 @@ import pytest
 import torch_format
 
 import resgen_jax
-from resgen_jax.cli import trained
 from resgen_jax.core import errors
 from resgen_jax.data import codes
+from resgen_jax.runs import open_run
 
 
 def quiet(text):
@@ -32,11 +32,11 @@ def exported(runs, tmp_path_factory):
 
 
 def test_the_exported_tokenizer_is_the_runs(runs, exported):
-    run = trained.open_tokenizer(runs.tokenizer, quiet)
+    run = open_run.open_tokenizer(runs.tokenizer, quiet)
     tokenizer = resgen_jax.from_pretrained(exported / "tokenizer")
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
     pixels = jnp.asarray(images, jnp.float32) / 127.5 - 1
-    door = run.task.tokenizer
+    door = run.model
     expected = jax.jit(door.encode)(run.params, run.statistics, pixels)
     np.testing.assert_array_equal(tokenizer.encode(images), expected)
     np.testing.assert_array_equal(tokenizer.encode(pixels), expected)
@@ -144,8 +144,8 @@ def test_published_weights_are_converted_and_their_licence_is_told(place):
     assert tokenizer.description["file"] == "model.pt"
     again = (f"--workdir={place.folder / 'out'}", f"--output={place.folder / 'again'}")
     assert "no commercial use" in place.succeed("convert", *again, "--to=safetensors")
-    run = trained.open_tokenizer(place.folder / "again", quiet)
-    assert run.task.tokenizer.image_size == 8
+    run = open_run.open_tokenizer(place.folder / "again", quiet)
+    assert run.model.image_size == 8
     code, _, err = place.resgen("convert", "--from=taming", *arguments)
     assert code == 2
     assert "has no array quantize.embedding.weight" in err

@@ -1,6 +1,5 @@
 """Demo: from images to the report in one command, and nothing is done twice."""
 
-import copy
 import dataclasses
 import json
 import re
@@ -9,8 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import comparison, configuration, demo, flags
+from resgen_jax.cli import flags
 from resgen_jax.core import errors
+from resgen_jax.recipes import configs
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.demo import comparison, demo, plans
+from resgen_jax.runs.demo import demo as runs_demo
 
 PICTURES = (
     "reconstructions",
@@ -34,7 +37,7 @@ def plan(place):
             pixels = rng.integers(0, 100, (20, 24, 3), dtype=np.uint8) + np.uint8(150 * label)
             Image.fromarray(pixels).save(photos / name / f"{number:02d}.jpg")
     (photos / "dark" / "01.jpg").write_bytes(b"\xff\xd8\xff")
-    return demo.Plan(
+    return plans.Plan(
         workdir=workdir,
         tokenizer=configuration.load(
             str(place.tokenizer_config),
@@ -57,7 +60,7 @@ def plan(place):
 
 @pytest.mark.slow
 def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, capsys, monkeypatch):
-    page = demo.demo(plan)
+    page = runs_demo.demo(plan)
     shown = capsys.readouterr()
     assert "01.jpg cannot be read" in shown.err
     assert "Class agreement" in shown.out
@@ -88,14 +91,15 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     with np.load(plan.workdir / "samples.npz") as arrays:
         assert arrays["images"].shape == (40, 8, 8, 1)
 
-    demo.demo(plan)
+    runs_demo.demo(plan)
     assert capsys.readouterr().err.count("done before") == len(names)
     again = json.loads((plan.workdir / "metrics.json").read_text())
     assert again["phases"] == metrics["phases"]
     moved = plan.workdir.rename(plan.workdir.with_name("moved"))
-    plan = dataclasses.replace(plan, workdir=moved, generator=copy.deepcopy(plan.generator))
-    plan.generator.data.codes = str(plan.codes_dir)
-    demo.demo(plan)
+    plan = dataclasses.replace(plan, workdir=moved)
+    generator = configs.change(plan.generator, {"data.codes": str(plan.codes_dir)})
+    plan = dataclasses.replace(plan, generator=generator)
+    runs_demo.demo(plan)
     assert capsys.readouterr().err.count("done before") == len(names)
 
     few = ("mixture, component", "codes, random order")
@@ -107,9 +111,9 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
     assert len({cell["frechet_distance"] for cell in cells}) == 4  # each drew in its own way
     assert json.loads((plan.workdir / comparison.SAMPLERS_TABLE).read_text()) == table
 
-    plan.tokenizer.model.width = 16
+    wider = configs.change(plan.tokenizer, {"model.width": 16})
     with pytest.raises(errors.UserError, match="another config: model.width is 8 there and 16"):
-        demo.demo(plan)
+        runs_demo.demo(dataclasses.replace(plan, tokenizer=wider))
 
 
 def test_flags_choose_configs_and_places(place):

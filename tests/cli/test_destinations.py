@@ -5,10 +5,13 @@ import shlex
 
 import pytest
 
+from resgen_jax import recipes
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import convert, demo, flags, measuring, scale, train, trained
+from resgen_jax.cli import flags, scale
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
+from resgen_jax.runs import convert, measuring, open_run
+from resgen_jax.runs.demo import demo
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def no_work(monkeypatch):
         pytest.fail("the work began")
 
     for module, name in (
-        *((trained, "open_tokenizer"), (trained, "open_generator"), (demo, "demo")),
+        *((open_run, "open_tokenizer"), (open_run, "open_generator"), (demo, "demo")),
         *((measuring, "open_extractor"), (convert, "of_run"), (convert, "of_file")),
         (weights, "load"),
     ):
@@ -111,4 +114,4 @@ def test_commands_to_go_on_with_can_be_pasted_into_a_shell(place):
     out = place.succeed(*words[1:])
     shown = next(line for line in out.splitlines() if line.startswith("next: "))
     assert f"--config.data.codes={workdir / 'codes'}" in shlex.split(shown)
-    assert set(train.NEXT.values()) <= set(cli.VERBS)
+    assert {recipe.role.next_verb for recipe in recipes.RECIPES.values()} <= set(cli.VERBS)

@@ -1,15 +1,16 @@
 """Encode: the codes on disk are the tokenizer's, image by image, whatever batch and shards."""
 
-import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import encode, sections, trained
 from resgen_jax.core import errors
 from resgen_jax.data import array_records, codes, folders, images, sources, views
+from resgen_jax.recipes import configs
+from resgen_jax.runs import encode, open_run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def one_tokenizer():
 def tokenizer(runs, one_tokenizer):
     """The tokenizer, opened once."""
     if not one_tokenizer:
-        one_tokenizer["it"] = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+        one_tokenizer["it"] = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     return one_tokenizer["it"]
 
 
@@ -38,7 +39,7 @@ def test_codes_on_disk_are_those_of_each_image(runs, tokenizer):
     for source, encoded in ((dataset.train, written.train), (dataset.held_out, written.held_out)):
         elements = [source[index] for index in (0, 7, len(source) - 1)]
         pixels = images.to_unit(np.stack([element["images"] for element in elements]))
-        door = tokenizer.task.tokenizer
+        door = tokenizer.model
         expected = door.encode(tokenizer.params, tokenizer.statistics, jnp.asarray(pixels))
         for row, element in enumerate(elements):
             found = encoded[int(element["index"])]
@@ -75,7 +76,7 @@ def test_views_follow_each_other_and_held_out_images_have_one(runs, run, tokeniz
     plain_pixels, cropped = source.views(9, [views.PLAIN, crop])[0]
     assert (plain_pixels != cropped).any()
     seen = np.stack([plain_pixels, plain_pixels[:, ::-1], cropped, cropped[:, ::-1]])
-    door = tokenizer.task.tokenizer
+    door = tokenizer.model
     expected = door.encode(
         tokenizer.params, tokenizer.statistics, jnp.asarray(images.to_unit(seen))
     )
@@ -109,17 +110,10 @@ def test_other_images_are_encoded_and_a_broken_held_out_one_is_an_error(run, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes", "photos"]
 
 
-def test_unreadable_images_are_named_and_counted_over_all_shards(
-    run, tmp_path, monkeypatch, capsys
-):
+def test_unreadable_images_are_named_and_counted_over_all_shards(runs, tokenizer, tmp_path, capsys):
     photos, output = make_photos(tmp_path / "photos", num=12), tmp_path / "codes"
-    read = sections.read
-
-    def allow_two(config, section):
-        found = read(config, section)
-        return dataclasses.replace(found, max_unreadable=2) if section == "data" else found
-
-    monkeypatch.setattr(sections, "read", allow_two)
+    config = configs.change(tokenizer.config, {"data.max_unreadable": 2})
+    run = functools.partial(encode.encode, tokenizer._replace(config=config), runs.tokenizer)
     fields = {"images": str(photos), "records_per_shard": 4, "batch_size": 3}
     (photos / "a" / "3.png").write_bytes(b"")
     (photos / "b" / "5.png").write_text("<html>not found</html>")

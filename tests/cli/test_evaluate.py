@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tiny_features
 
-from resgen_jax.cli import trained
 from resgen_jax.convert import weights
 from resgen_jax.data import images, sources
 from resgen_jax.evaluation import probe
 from resgen_jax.metrics import frechet
+from resgen_jax.runs import open_run
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
 PARAMS = NETWORK.init(jax.random.key(0))
@@ -89,10 +89,10 @@ def test_reconstructions_by_depth(runs, tmp_path):
     command = ("evaluate", f"--workdir={runs.tokenizer}", f"--output={output}")
     out = runs.succeed(*command, "--features=mobilenet", "--depths=1,3", "--batch_size=100")
     found = record(tmp_path)
-    tokenizer = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+    tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     held_out = sources.open_images(sources.Spec("digits", 8, 1, 16)).held_out
     pixels = np.stack([held_out[index]["images"] for index in range(360)])
-    door, variables = tokenizer.task.tokenizer, (tokenizer.params, tokenizer.statistics)
+    door, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
     codes = door.encode(*variables, images.to_unit(jnp.asarray(pixels)))
     for place, depth in enumerate((1, 3)):
         made = images.to_bytes(np.asarray(door.decode(*variables, codes[..., :depth])))

@@ -7,18 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from resgen_jax.cli import reconstruct, trained
 from resgen_jax.data import images, sources
 from resgen_jax.evaluation import reconstruction
+from resgen_jax.runs import open_run, reconstruct
 
 
 def test_figures_are_those_of_every_held_out_image(runs):
     out = runs.succeed("reconstruct", f"--workdir={runs.tokenizer}", "--batch_size=100")
     figures = json.loads((runs.tokenizer / "reconstruct.json").read_text())
-    tokenizer = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+    tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     held_out = sources.open_images(sources.Spec("digits", 8, 1, 16)).held_out
     pixels = images.to_unit(np.stack([held_out[index]["images"] for index in range(360)]))
-    door, variables = tokenizer.task.tokenizer, (tokenizer.params, tokenizer.statistics)
+    door, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
     codes = door.encode(*variables, jnp.asarray(pixels))
     for depth in (1, 2, 3):
         decoded = np.clip(door.decode(*variables, codes[..., :depth]), -1, 1)
@@ -40,7 +40,7 @@ def test_distances_are_bounded_by_what_a_device_holds(runs, tmp_path, monkeypatc
         return evaluate(*arguments, **named)
 
     monkeypatch.setattr(reconstruction, "evaluate", look)
-    tokenizer = trained.open_tokenizer(runs.tokenizer, note=lambda text: None)
+    tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     reconstruct.reconstruct(tokenizer, tmp_path)
     assert seen == [dict(tokenizer.mesh.shape)]
 
@@ -48,7 +48,7 @@ def test_distances_are_bounded_by_what_a_device_holds(runs, tmp_path, monkeypatc
 def test_what_is_not_a_tokenizers_run_is_told(runs, tmp_path):
     for workdir, message in (
         (tmp_path, "is not a run directory"),
-        (runs.generator, "is a run of the task 'resgen', but this needs one of 'rq_vae'"),
+        (runs.generator, "is a run of the task 'resgen', a generator; this needs a tokenizer"),
     ):
         code, _, err = runs.resgen("reconstruct", f"--workdir={workdir}")
         assert code == 2

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import inpainting, sampling
 from resgen_jax.core import errors
 from resgen_jax.data import codes, spread
 from resgen_jax.evaluation import samples
 from resgen_jax.metrics import seams
+from resgen_jax.runs import inpainting, sampling
 
 
 def sample(runs, output, *arguments):

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import train
+from resgen_jax.recipes import configs
+from resgen_jax.runs import train
 from resgen_jax.training import loop
 
 STUDY = '''"""A study for tests."""
@@ -45,7 +46,7 @@ def trained(monkeypatch):
         workdir, steps = pathlib.Path(workdir), config.train.num_steps
         width = config.model.trunk.width
         (workdir / "checkpoints" / str(steps)).mkdir(parents=True)
-        (workdir / "config.json").write_text(json.dumps(config.to_dict()))
+        (workdir / "config.json").write_text(json.dumps(configs.thaw(config)))
         speed = {"step": 1, "split": "speed", "model_flops_per_second": 1e9}
         held_out = {"step": steps, "split": "held_out", "loss": 1 + 1 / width + 1 / steps}
         lines = [json.dumps(line) + "\n" for line in (speed, held_out)]

@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
-from resgen_jax.cli import agreeing, sections, train
 from resgen_jax.core import errors
+from resgen_jax.runs import consensus, train
+from resgen_jax.runs.configs import configuration, sections
 from resgen_jax.training import loop
 
 
@@ -43,7 +44,7 @@ def test_stopped_run_goes_on_with_the_same_command_and_the_same_losses(place):
 
 @pytest.mark.parametrize("verb", ["train", "demo"])
 def test_what_another_run_writes_is_refused_and_stays_as_it_is(place, verb):
-    with agreeing.alone(place.tokenizer, print):
+    with consensus.alone(place.tokenizer, print):
         there = sorted(place.tokenizer.rglob("*"))
         arguments = command(place, "tokenizer") if verb == "train" else ("demo", "--fast")
         code, _, said = place.resgen(*arguments, f"--workdir={place.tokenizer}")
@@ -167,26 +168,23 @@ def test_a_sampler_that_cannot_be_is_refused_before_training(runs, place, argume
 
 
 def test_every_field_has_a_default_in_the_config_and_can_be_set(place):
-    from resgen_jax.cli import configuration
-
     config = configuration.load(
         str(place.generator_config),
         [("model.trunk.dropout_rate", "0.5"), ("sampler.top_p", "0.9"), ("optimizer.b2", "0.9")],
     )
-    assert sections.read(config, "model").trunk.dropout_rate == 0.5
-    assert sections.read(config, "sampler").top_p == 0.9
+    assert config.model.trunk.dropout_rate == 0.5
+    assert config.sampler.top_p == 0.9
     assert config.train.keep_last == loop.Spec(num_steps=1).keep_last
-    assert set(train.NAMES) == set(sections.SECTIONS)
 
 
 def test_fields_that_follow_from_others_and_unknown_sections_are_refused(place):
     import ml_collections
 
-    config = ml_collections.ConfigDict({"task": "rq_vae", "data": {"image_size": 8, "channels": 1}})
-    config.model = {"channels": 1}
-    sections.complete(config)
+    config = configuration.load_fields(str(place.tokenizer_config))
+    with config.unlocked():
+        config.model.channels = 1
     with pytest.raises(errors.UserError, match=r"model.channels is taken from data.channels"):
-        sections.read(config, "model")
+        sections.freeze(config)
     with pytest.raises(errors.UserError, match="section 'modle'; did you mean 'model'"):
         sections.complete(ml_collections.ConfigDict({"task": "rq_vae", "modle": {}}))
     with pytest.raises(errors.UserError, match="is 'resgn'; expected one of 'rq_vae', 'resgen'"):

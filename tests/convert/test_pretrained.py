@@ -108,7 +108,15 @@ def generator(tmp_path_factory):
     tables = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     sampler = resgen_sampler.Spec(num_steps=2)
     place = tmp_path_factory.mktemp("generator") / "x"
-    made = exports.of_resgen(model, SPACE, sampler, params, tables, {"task": "resgen"}, {})
+    made = exports.of_generator(
+        "resgen",
+        model,
+        SPACE,
+        sampler,
+        {"params": params, "statistics": {"codebooks": tables}},
+        {"task": "resgen"},
+        {},
+    )
     exports.write(place, made, {"class_names": ["ant", "bee"]})
     return resgen_jax.from_pretrained(place)
 

@@ -9,7 +9,8 @@ import pytest
 from tiny_codes import CODEBOOKS, META, records
 
 from resgen_jax.core import errors
-from resgen_jax.data import codes, codes_writer, paths, shards
+from resgen_jax.data import codes, codes_writer, shards
+from resgen_jax.io import paths
 
 FIRST = "codes_train-00000-of-00001.array_record"
 

@@ -7,7 +7,7 @@ import tiny_features
 
 from resgen_jax.evaluation import distances, features, protocol, reference, samples
 from resgen_jax.metrics import frechet, inception_score, precision_recall
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import tiny_features
 from resgen_jax.core import errors
 from resgen_jax.evaluation import features, samples
 from resgen_jax.metrics import frechet
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 NUM_IMAGES = 67
 

@@ -7,7 +7,7 @@ import pytest
 
 from resgen_jax.core import errors
 from resgen_jax.evaluation import reconstruction
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 DEPTH, SIZE, BATCH = 3, 5, 4
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from resgen_jax.core import errors
 from resgen_jax.evaluation import archive, features, reference, samples
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.cli import configuration
-from resgen_jax.core import build
 from resgen_jax.generators import interface, resgen
+from resgen_jax.runs.configs import configuration
 
 CONFIGS = sorted(pathlib.Path("configs/generators").glob("resgen_*.py"))
 SPACE = interface.CodeSpace((3, 4), depth=2, codebook_size=5, code_dim=4, num_classes=3)
@@ -18,8 +17,7 @@ SPACE = interface.CodeSpace((3, 4), depth=2, codebook_size=5, code_dim=4, num_cl
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_network_tells_positions_apart_when_all_is_masked(path):
     config = configuration.load(f"{path}:tiny")
-    spec = build.build(resgen.Spec, config.model.to_dict(), "model")
-    network = resgen.make(spec, SPACE)
+    network = resgen.make(config.model, SPACE)
     params = network.init(jax.random.key(0))
     # Gates open: the rotary angles have their say, too.
     params["trunk"]["blocks"]["offset"] = jnp.ones_like(params["trunk"]["blocks"]["offset"])

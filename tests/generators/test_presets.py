@@ -5,9 +5,9 @@ import math
 import jax
 import pytest
 
-from resgen_jax.cli import configuration
-from resgen_jax.core import build, trees
-from resgen_jax.generators import interface, resgen
+from resgen_jax.core import trees
+from resgen_jax.generators import resgen
+from resgen_jax.runs.configs import configuration
 
 PRESETS = {
     "depth16,576m": 576.4e6,
@@ -25,9 +25,7 @@ def shapes_of():
     def make(words):
         if words not in made:
             config = configuration.load(f"configs/generators/resgen_imagenet256.py:{words}")
-            space = build.build(interface.CodeSpace, config.space.to_dict(), "space")
-            spec = build.build(resgen.Spec, config.model.to_dict(), "model")
-            network = resgen.make(spec, space)
+            network = resgen.make(config.model, config.space)
             made[words] = jax.eval_shape(network.init, jax.random.key(0)), network.axes
         return made[words]
 

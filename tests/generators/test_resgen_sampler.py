@@ -10,6 +10,7 @@ import pytest
 from resgen_jax.core import errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import confidence, resgen, resgen_sampler
+from resgen_jax.generators import interface as generators
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.quantizers import rvq
 from resgen_jax.samplers import mask_predict
@@ -198,12 +199,12 @@ def test_known_codes_stay(tiny, sampler, row_keys):
     is_masked = rvq_masking.mask_from_num_hidden(jnp.array([[0, 3, 1, 3, 2, 3]] * 4), 3)
     plan = resgen_sampler.plan(SPEC, 12)
     arguments = tiny.params, tiny.codebooks, row_keys, tiny.labels
-    filled = sampler.sample(*arguments, plan, resgen_sampler.Known(tiny.codes, is_masked))
+    filled = sampler.sample(*arguments, plan, generators.Known(tiny.codes, is_masked))
     np.testing.assert_array_equal(filled[~is_masked], tiny.codes[~is_masked])
     assert np.any(filled[is_masked] != tiny.codes[is_masked])
     # What stood in the masked cells before is never read.
     scrambled = jnp.where(is_masked, (tiny.codes + 3) % 7, tiny.codes)
-    again = sampler.sample(*arguments, plan, resgen_sampler.Known(scrambled, is_masked))
+    again = sampler.sample(*arguments, plan, generators.Known(scrambled, is_masked))
     np.testing.assert_array_equal(again, filled)
 
 
@@ -211,7 +212,7 @@ def test_completing_nothing_known_is_sampling(tiny, sampler, row_keys, samples):
     plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
     everything = jnp.ones((4, 6, 3), bool)
     arguments = tiny.params, tiny.codebooks, row_keys, tiny.labels
-    filled = sampler.sample(*arguments, plan, resgen_sampler.Known(tiny.codes, everything))
+    filled = sampler.sample(*arguments, plan, generators.Known(tiny.codes, everything))
     np.testing.assert_array_equal(filled, samples)
 
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_rq_transformer as tiny
 
-from resgen_jax.core import errors, trees
+from resgen_jax.core import errors, keys, trees
 from resgen_jax.generators import interface, rq_transformer
 from resgen_jax.quantizers import rvq
 
-SPEC = rq_transformer.Spec(width=12, num_heads=3, num_body_layers=2, num_head_layers=2)
-SPACE = interface.CodeSpace(grid=(2, 3), depth=4, codebook_size=7, code_dim=5, num_classes=3)
+SPEC, SPACE = tiny.SPEC, tiny.SPACE
 
 
 @pytest.fixture(scope="module")
@@ -22,26 +22,17 @@ def network():
 
 @pytest.fixture(scope="module")
 def params(network):
-    return random_params(network)
-
-
-def random_params(network):
-    """Parameters with no zeros or ones among them, so that each of them matters."""
-    generator = np.random.default_rng(1)
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype),
-        jax.eval_shape(network.init, jax.random.key(0)),
-    )
+    return tiny.random_params(network)
 
 
 @pytest.fixture(scope="module")
 def run(network, params):
     """Logits of codes and labels, by one compiled program."""
-    codebooks = jax.random.normal(jax.random.key(2), (4, 7, 5))
+    codebooks = tiny.codebooks()
     return jax.jit(functools.partial(network.apply, params), static_argnames="method"), codebooks
 
 
-CODES = jnp.asarray(np.random.default_rng(0).integers(0, 7, (2, 6, 4), dtype=np.int32))
+CODES = tiny.codes()
 LABELS = jnp.array([2, 0])
 OTHER_LABELS = jnp.array([2, 1])
 
@@ -57,6 +48,24 @@ def test_a_logit_depends_on_the_codes_before_it_and_on_no_other(run):
         later = order > order[position, level]
         assert np.all(moved[~later] < 1e-6)
         assert np.all(moved[later] > 1e-5)
+
+
+def test_the_gradient_of_a_logit_reaches_the_vectors_before_it_and_no_other(network, params):
+    """Of the logits at position 2 and level 1, by each of the vectors that are read."""
+    vectors = jax.random.normal(jax.random.key(0), (1, 6, 4, 5))
+
+    @jax.jit
+    @jax.grad
+    def gradient(vectors):
+        sums = jnp.cumsum(vectors, axis=2)
+        context = network.apply(params, sums[..., -1, :], LABELS[:1], method="contexts")
+        logits = network.apply(params, context, sums[..., :-1, :], method="logits")
+        return jnp.sum(logits[:, 2, 1] ** 2)
+
+    size = np.abs(gradient(vectors)).max(axis=(0, 3)).reshape(-1)
+    is_before = np.arange(24) < 2 * 4 + 1
+    assert np.all(size[~is_before] == 0)
+    assert np.all(size[is_before] > 1e-6)
 
 
 def test_the_class_is_seen_by_all_and_examples_are_apart(run):
@@ -92,12 +101,13 @@ def test_dropout_needs_a_key_and_changes_the_logits():
         width=12, num_heads=3, num_body_layers=1, num_head_layers=1, dropout_rate=0.5
     )
     network = rq_transformer.make(spec, SPACE)
-    params = random_params(network)
+    params = tiny.random_params(network)
     apply = jax.jit(network.apply)
     codebooks = jnp.ones((4, 7, 5))
     plain = apply(params, CODES, LABELS, codebooks)
     np.testing.assert_array_equal(plain, apply(params, CODES, LABELS, codebooks, None))
-    dropped = [apply(params, CODES, LABELS, codebooks, jax.random.key(i)) for i in (0, 0, 1)]
+    rows = [keys.example_keys(jax.random.key(i), jnp.arange(2)) for i in (0, 0, 1)]
+    dropped = [apply(params, CODES, LABELS, codebooks, row_keys) for row_keys in rows]
     np.testing.assert_array_equal(dropped[0], dropped[1])
     assert np.abs(dropped[0] - plain).max() > 1e-3
     assert np.abs(dropped[0] - dropped[2]).max() > 1e-3

@@ -30,7 +30,7 @@ def fake(patch):
     """The fake in place of s3fs."""
     from etils.epath import backend
 
-    from resgen_jax.data import paths
+    from resgen_jax.io import paths
 
     Fake.store, Fake.pseudo_dirs = {}, [""]
     files = Fake()

@@ -31,11 +31,10 @@ import jax  # noqa: E402
 import toy_task  # noqa: E402
 
 from resgen_jax.cli import __main__ as cli  # noqa: E402
-from resgen_jax.cli import experiments, train  # noqa: E402, F401  (imported before the fork)
 from resgen_jax.core import errors  # noqa: E402
 from resgen_jax.data import pipeline  # noqa: E402
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
 from resgen_jax.training import loop  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
 
 SPEC = loop.Spec(num_steps=40, log_every=1, evaluate_every=10, checkpoint_every=5)
 DEADLINE = 240.0

@@ -9,7 +9,7 @@ import fault_kinds
 import fault_runs
 import fault_surroundings
 
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 
 def two_at_once(bench, count):

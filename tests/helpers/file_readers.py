@@ -13,13 +13,18 @@ import tiny_features
 import valid_files
 
 import resgen_jax
-from resgen_jax.cli import configuration, experiments, phases, trained
 from resgen_jax.convert import torch_files
 from resgen_jax.core import errors
-from resgen_jax.data import codes, images, locks, paths, sources
+from resgen_jax.data import codes, images, sources
 from resgen_jax.evaluation import reference, samples
-from resgen_jax.training import checkpoint, heartbeat, local_checkpoints, sinks, writer
-from resgen_jax.training import mesh as meshes
+from resgen_jax.io import locks, paths
+from resgen_jax.runs import experiments, open_run
+from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.demo import phases
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import placement
+from resgen_jax.training.checkpoints import checkpoint, local_checkpoints
+from resgen_jax.training.telemetry import heartbeat, sinks, writer
 
 SPEC = sources.Spec("folder", image_size=64, channels=3, batch_size=2, min_classes=1)
 
@@ -87,16 +92,16 @@ def codes_directory(path):
 
 def tokenizer(path):
     """As `resgen encode`, `reconstruct` and `evaluate` open a run or an export."""
-    return _noted(lambda note: trained.open_tokenizer(path, note))
+    return _noted(lambda note: open_run.open_tokenizer(path, note))
 
 
 def generator(path):
     """As `resgen sample` opens one, with the codes it names."""
 
     def read(note):
-        found = trained.open_generator(path, note)
+        found = open_run.open_generator(path, note)
         if not (path / "model.safetensors").is_file():
-            trained.codes_of(found, None)
+            open_run.codes_of(found, None)
 
     return _noted(read)
 
@@ -117,7 +122,7 @@ def resumed(path):
         local_checkpoints._folder(os.fspath(local), path)
         experiment = experiments.open_experiment(config, path, note)
         facts = {"task": experiment.task.name, "seed": config.seed}
-        abstract = meshes.abstract_state(experiment.mesh, experiment.task)
+        abstract = placement.abstract_state(experiment.mesh, experiment.task)
         with checkpoint.Checkpoints(path, facts=facts) as checkpoints:
             state = checkpoints.restore(abstract, experiment.iterator, note)
         next(experiment.iterator)

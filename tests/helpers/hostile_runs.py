@@ -10,7 +10,7 @@ import hostile_codes
 import mutations
 
 from resgen_jax.data import shards
-from resgen_jax.training import record
+from resgen_jax.training.checkpoints import manifest
 
 LARGE = 10**6  # of a width: nothing of it may be allocated, traced or drawn
 
@@ -52,7 +52,7 @@ def resealed(folder, change):
     """The record of the checkpoint after `change` of its content, with a digest that fits."""
     path = folder / "checkpoints/2/record/data.json"
     found = json.loads(path.read_text())
-    sealed = record.seal(change(found["content"]), found["format"], found["written_by"])
+    sealed = manifest.seal(change(found["content"]), found["format"], found["written_by"])
     path.write_text(json.dumps(sealed))
 
 

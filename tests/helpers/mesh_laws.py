@@ -4,12 +4,13 @@ import jax
 import numpy as np
 
 from resgen_jax.core import keys
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import placement
 
 
 def run_steps(task, mesh, batches, seed=0):
     """Take one step per host batch on `mesh`; the last state and each step's metrics."""
-    shardings = meshes.state_shardings(mesh, task)
+    shardings = placement.state_shardings(mesh, task)
     key = jax.random.key(seed)
     with jax.set_mesh(mesh):
         state = jax.jit(task.init, out_shardings=shardings)(key)

@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 import tiny_features  # noqa: E402
 
 from resgen_jax.evaluation import distances, features, reference, samples  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
 
 NUM_IMAGES, BATCH_SIZE = 45, 8  # the last batch has rows of padding
 

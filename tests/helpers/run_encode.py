@@ -15,7 +15,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 1)
 
 from resgen_jax.cli import __main__ as cli  # noqa: E402
-from resgen_jax.cli import encoding  # noqa: E402
+from resgen_jax.runs import encoding  # noqa: E402
 
 read = encoding.Work._read
 

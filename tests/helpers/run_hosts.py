@@ -15,7 +15,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 1)
 
 from resgen_jax.cli import __main__ as cli  # noqa: E402
-from resgen_jax.training import work_directory  # noqa: E402
+from resgen_jax.runtime import work_directory  # noqa: E402
 
 if __name__ == "__main__":
     work_directory.SECONDS_TO_SEE = float(sys.argv[1])

@@ -18,8 +18,9 @@ jax.config.update("jax_num_cpu_devices", 1)
 
 import toy_task  # noqa: E402
 
-from resgen_jax.training import inspection, loop, watchdog  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
+from resgen_jax.training import loop  # noqa: E402
+from resgen_jax.training.telemetry import inspection, watchdog  # noqa: E402
 
 HANGS_AT, STALL_SECONDS, DEADLINE = 5, 3.0, 120.0
 

@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 from jax.experimental import multihost_utils  # noqa: E402
 
 from resgen_jax.core import trees  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
 
 
 def rows_of(batch, process, num_processes):

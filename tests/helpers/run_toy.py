@@ -20,8 +20,8 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 import toy_task  # noqa: E402
 
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
 from resgen_jax.training import loop  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
 
 
 def main(workdir, kill_at=0):

@@ -24,8 +24,8 @@ jax.config.update("jax_num_cpu_devices", 1)
 import toy_task  # noqa: E402
 
 from resgen_jax.data import pipeline  # noqa: E402
+from resgen_jax.runtime import mesh as meshes  # noqa: E402
 from resgen_jax.training import loop  # noqa: E402
-from resgen_jax.training import mesh as meshes  # noqa: E402
 
 BATCH_SIZE = 16
 

@@ -7,9 +7,12 @@ import signal
 
 import jax
 import numpy as np
+import pytest
 import toy_task
 
-from resgen_jax.training import loop, programs, restoring, writer
+from resgen_jax.training import loop, programs
+from resgen_jax.training.checkpoints import restoring
+from resgen_jax.training.telemetry import writer
 
 SPEC = {"num_steps": 20, "log_every": 3, "evaluate_every": 8, "checkpoint_every": 6}
 
@@ -69,3 +72,9 @@ def at_step(step, act):
 
 def interrupt():
     signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def uninterrupted(tmp_path, single):
+    """The folder and the state of a run that nothing disturbed."""
+    return tmp_path / "uninterrupted", train(tmp_path / "uninterrupted", single)

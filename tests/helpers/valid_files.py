@@ -13,17 +13,19 @@ import tiny_configs
 import torch_format
 from PIL import Image
 
-from resgen_jax.cli import configuration, convert, experiments
 from resgen_jax.convert import exports, safetensors_files
 from resgen_jax.data import codes_writer, tars
 from resgen_jax.evaluation import archive
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import rq_transformer
 from resgen_jax.quantizers import multi_scale
+from resgen_jax.runs import convert, experiments
+from resgen_jax.runs.configs import configuration
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
-from resgen_jax.training import checkpoint, sinks, writer
-from resgen_jax.training import mesh as meshes
+from resgen_jax.training import placement
+from resgen_jax.training.checkpoints import checkpoint
 from resgen_jax.training.state import TrainState
+from resgen_jax.training.telemetry import sinks, writer
 
 NUM_FEATURES = 4  # of the statistics
 # Networks of few blocks: to trace them is most of what opening a run takes.
@@ -149,7 +151,7 @@ def _run(path: pathlib.Path, text: str, overrides: list[tuple[str, str]]) -> pat
     file.write_text(text)
     config = configuration.load(os.fspath(file), overrides)
     experiment = experiments.open_experiment(config, path, lambda text: None)
-    abstract = meshes.abstract_state(experiment.mesh, experiment.task)
+    abstract = placement.abstract_state(experiment.mesh, experiment.task)
     state: TrainState = jax.tree.map(
         lambda leaf: jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding), abstract
     )

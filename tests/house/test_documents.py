@@ -4,8 +4,10 @@ import dataclasses
 import pathlib
 import re
 
+from resgen_jax import recipes
 from resgen_jax.cli import __main__ as cli
-from resgen_jax.cli import config_files, run_directory, sections
+from resgen_jax.runs import run_directory
+from resgen_jax.runs.configs import config_files
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCUMENTS = (
@@ -68,8 +70,8 @@ def test_the_table_of_what_may_change_is_the_one_that_runs_follow():
     assert told == sections_of | fields
     known = {
         f"{section}.{field.name}"
-        for task in sections.SECTIONS.values()
-        for section, cls in task.items()
+        for recipe in recipes.RECIPES.values()
+        for section, cls in recipe.sections.items()
         for field in dataclasses.fields(cls)
     }
     assert fields - {"source", "adversarial.optimizer.rewarm_at"} <= known

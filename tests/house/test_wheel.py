@@ -91,7 +91,8 @@ def test_installed_wheel_runs_from_another_folder(wheel, tmp_path):
 
 SITE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
 LOAD_CONFIGS = """
-from resgen_jax.cli import config_files, configuration, studies
+from resgen_jax.runs.configs import config_files, configuration
+from resgen_jax.runs.configs import studies
 folder = config_files.shipped_folder()
 print(folder)
 for path in sorted(folder.rglob("*.py")):

@@ -150,7 +150,7 @@ def test_two_real_processes_join(tmp_path):
     """As the command line joins them, but without a run to compile."""
     lines = [
         "import sys",
-        "from resgen_jax.cli import joining",
+        "from resgen_jax.runtime import joining",
         "joining.join(sys.argv[-1].removeprefix('--distributed='))",
         "import jax",
         "print(jax.process_index(), jax.process_count(), jax.device_count(), sys.argv[1:-1])",

@@ -7,7 +7,7 @@ import scipy.spatial.distance
 
 from resgen_jax.core import errors
 from resgen_jax.metrics import precision_recall
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 
 @pytest.fixture(scope="module")

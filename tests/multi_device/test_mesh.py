@@ -4,8 +4,8 @@ import mesh_laws
 import numpy as np
 import toy_task
 
-from resgen_jax.training import mesh as meshes
-from resgen_jax.training import optimizer
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import optimizer, placement
 
 
 def batches(num_batches=3, batch_size=16):
@@ -29,7 +29,7 @@ def test_accumulation_on_a_mesh_equals_one_device(mesh, single):
 def test_the_state_stays_where_the_rules_put_it(mesh):
     task = toy_task.ToyTask()
     state, _ = mesh_laws.run_steps(task, mesh, batches(2))
-    mesh_laws.assert_sharded(state, meshes.state_shardings(mesh, task))
+    mesh_laws.assert_sharded(state, placement.state_shardings(mesh, task))
 
 
 def test_rows_go_to_the_devices_in_order(mesh):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mesh_tasks import TASKS
 
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import placement
 
 MESHES = ((8, 1, 1), (2, 4, 1), (2, 2, 2))
 
@@ -64,7 +65,7 @@ def test_the_parameters_are_those_of_one_device(together, alone):
 
 def test_the_parameters_are_really_split(together):
     name, task, mesh, state, _ = together
-    mesh_laws.assert_sharded(state, meshes.state_shardings(mesh, task))
+    mesh_laws.assert_sharded(state, placement.state_shardings(mesh, task))
     kernels = {
         "tokenizer": ("encoder", "conv_in", "kernel"),
         "generator": ("trunk", "blocks", "up", "kernel"),

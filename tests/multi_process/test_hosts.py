@@ -9,8 +9,8 @@ import processes
 import pytest
 import toy_task
 
-from resgen_jax.cli import run_directory
-from resgen_jax.training import writer
+from resgen_jax.runs import run_directory
+from resgen_jax.training.telemetry import writer
 
 SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_hosts.py")
 TINY = (

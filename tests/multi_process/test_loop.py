@@ -10,7 +10,8 @@ import pytest
 import toy_task
 
 from resgen_jax.data import pipeline
-from resgen_jax.training import loop, writer
+from resgen_jax.training import loop
+from resgen_jax.training.telemetry import writer
 
 SCRIPT = pathlib.Path(toy_task.__file__).with_name("run_toy_process.py")
 

@@ -5,7 +5,7 @@ import pathlib
 import processes
 import pytest
 
-from resgen_jax.training import heartbeat
+from resgen_jax.training.telemetry import heartbeat
 
 SCRIPT = pathlib.Path(processes.__file__).with_name("run_stall_process.py")
 

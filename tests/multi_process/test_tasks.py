@@ -6,7 +6,7 @@ import processes
 import pytest
 import run_tasks_process
 
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import run_resgen
 from tiny_configs import GENERATOR, TOKENIZER
 
 from resgen_jax.data import codes
-from resgen_jax.training import writer
+from resgen_jax.training.telemetry import writer
 
 MEASURED = ("--features=mobilenet", "--batch_size=20")
 TRAINED = (

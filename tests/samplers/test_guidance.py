@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors
+from resgen_jax.runtime import mesh as meshes
 from resgen_jax.samplers import guidance
-from resgen_jax.scaling import collectives, hlo
-from resgen_jax.training import mesh as meshes
+from resgen_jax.scaling.compile import collectives, hlo
 
 
 @pytest.fixture

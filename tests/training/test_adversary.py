@@ -12,8 +12,8 @@ from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.data import images as image_data
 from resgen_jax.features import lpips
 from resgen_jax.losses import adversarial
-from resgen_jax.training import adversary, checkpoint, optimizer, rq_vae_loss
-from resgen_jax.training import mesh as meshes
+from resgen_jax.training import adversary, optimizer, placement, rq_vae_loss
+from resgen_jax.training.checkpoints import checkpoint
 
 START = 2
 SPEC = adversary.Spec(
@@ -273,7 +273,7 @@ def test_what_is_saved_in_the_middle_goes_on_bit_for_bit(run, task, batch, singl
     states, _ = run
     with checkpoint.Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, states[3])
-        state = checkpoints.restore(meshes.abstract_state(single, task))
+        state = checkpoints.restore(placement.abstract_state(single, task))
     moments = [name for name in trees.named_leaves(state.opt_state) if "/mu/" in name]
     assert {rq_vae_loss.DISCRIMINATOR in name for name in moments} == {True, False}
     with jax.set_mesh(single):

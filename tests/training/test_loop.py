@@ -12,8 +12,10 @@ import toy_task
 from toy_runs import assert_equal, at_step, interrupt, lines, steps_saved, train
 
 from resgen_jax.core import errors
-from resgen_jax.training import loop, restoring, writer
-from resgen_jax.training import mesh as meshes
+from resgen_jax.runtime import mesh as meshes
+from resgen_jax.training import loop, placement
+from resgen_jax.training.checkpoints import restoring
+from resgen_jax.training.telemetry import writer
 
 
 def test_a_damaged_checkpoint_is_named_and_made_up_for(tmp_path, single, uninterrupted):
@@ -118,9 +120,8 @@ def test_a_bad_loss_names_step_records_and_checkpoint_and_is_not_saved(tmp_path,
     assert str(tmp_path / restoring.FOLDER / str(bad_step - 1)) in message
     assert "\n" not in message
     assert steps_saved(tmp_path)[-1] == bad_step - 1
-    kernel = restoring.restore_params(
-        tmp_path, meshes.abstract_state(single, clean), names=("params",)
-    )[1]["params"]["up"]["kernel"]
+    wanted = {"params": placement.abstract_state(single, clean).params}
+    kernel = restoring.restore_fields(tmp_path, wanted)[1]["params"]["up"]["kernel"]
     assert np.all(np.isfinite(kernel))
 
 

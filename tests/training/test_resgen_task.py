@@ -12,6 +12,7 @@ import tiny_tasks
 from resgen_jax.core import errors, keys
 from resgen_jax.generators import code_likelihood
 from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.quantizers import unit
 from resgen_jax.training import resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
@@ -74,7 +75,7 @@ def test_it_is_a_task_and_learns(task, step, batch):
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert int(state.step) == 10
     np.testing.assert_array_equal(
-        state.statistics["codebooks"], resgen_task.unit_codebooks(tiny_tasks.codebooks())
+        state.statistics["codebooks"], unit.unit_codebooks(tiny_tasks.codebooks())
     )
 
 

@@ -10,8 +10,7 @@ import tiny_tasks
 
 from resgen_jax.core import keys
 from resgen_jax.quantizers import interface as quantizers
-from resgen_jax.training import adversary, rq_vae_loss
-from resgen_jax.training import mesh as meshes
+from resgen_jax.training import adversary, placement, rq_vae_loss
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_microbatches_are_one_batch(batch, adversarial):
 @pytest.mark.parametrize("learner", quantizers.LEARNERS)
 def test_a_step_keeps_the_state_of_every_learner(learner, batch, single):
     task = tiny_tasks.tokenizer(learner=learner, codebook_size=16, num_beams=2)
-    state = meshes.abstract_state(single, task)  # with the axes of every array
+    state = placement.abstract_state(single, task)  # with the axes of every array
     after, _ = jax.eval_shape(task.step, state, batch, jax.random.key(0))
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), each) for each in (state, after)]
     assert shapes[0] == shapes[1]

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import tiny_tasks
 
-from resgen_jax.quantizers import rvq
-from resgen_jax.training import resgen_task
+from resgen_jax.quantizers import rvq, unit
 
 
 def test_a_sum_of_random_codes_has_unit_variance():
-    scaled = resgen_task.unit_codebooks(tiny_tasks.codebooks())
+    scaled = unit.unit_codebooks(tiny_tasks.codebooks())
     random = np.random.default_rng(0)
     codes = random.integers(0, 8, (20_000, 3))
     sums = sum(scaled[level][codes[:, level]] for level in range(3))
@@ -23,7 +22,7 @@ def test_what_fills_a_codebook_up_does_not_count_and_stays_far_away():
     books, sizes = tiny_tasks.codebooks(), (8, 3, 5)
     tables = [jnp.asarray(books[level, :size]) for level, size in enumerate(sizes)]
     with np.errstate(over="raise"):
-        scaled = resgen_task.unit_codebooks(np.asarray(rvq.stack(tables)))
+        scaled = unit.unit_codebooks(np.asarray(rvq.stack(tables)))
     energy = sum(np.mean(np.square(table, dtype=np.float64)) for table in tables)
     for level, size in enumerate(sizes):
         np.testing.assert_allclose(scaled[level, :size], tables[level] / energy**0.5, rtol=1e-5)

@@ -1,0 +1,68 @@
+"""The settings of samplers as flags: those of all generators, out of the fields of their specs."""
+
+import argparse
+import dataclasses
+import functools
+import typing
+from typing import Any
+
+from resgen_jax import recipes
+from resgen_jax.cli import flags
+from resgen_jax.core import fields
+from resgen_jax.runs import sampling
+
+LISTS = {float: flags.numbers, int: flags.whole_numbers}
+
+
+def add_labels(parser: flags.Parser) -> None:
+    """--labels."""
+    parser.add_argument(
+        "--labels",
+        choices=sampling.LABELS,
+        default="balanced",
+        help="balanced: the classes in turn; random: each drawn by itself (%(default)s)",
+    )
+
+
+def add(parser: flags.Parser) -> None:
+    """A flag for each setting that some generator's sampler has."""
+    group = parser.add_argument_group(
+        "the sampler, as in the run's config where not given",
+        "A list like 1,1.5,2 gives each step its own value. A generator has some of them.",
+    )
+    for name, (hint, meaning) in _settings().items():
+        group.add_argument(f"--{name}", type=_parser_of(hint), help=meaning.replace("%", "%%"))
+
+
+def _parser_of(hint: Any) -> Any:
+    """What reads a flag of this type: one value, one for each step, or a tuple of numbers."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        return flags.numbers
+    return LISTS[options[0]] if options else hint
+
+
+def names() -> tuple[str, ...]:
+    """Of all the flags that `add` adds."""
+    return tuple(_settings())
+
+
+def read(values: argparse.Namespace) -> dict[str, Any]:
+    """What was given; None where nothing was."""
+    return {name: getattr(values, name) for name in names()}
+
+
+@functools.cache
+def _settings() -> dict[str, tuple[Any, str]]:
+    """Type and meaning of each, of the samplers of all generators; the first that has it says."""
+    found: dict[str, tuple[Any, str]] = {}
+    for recipe in recipes.RECIPES.values():
+        if recipe.sampler is None:
+            continue
+        hints, meanings = typing.get_type_hints(recipe.sampler), fields.meanings(recipe.sampler)
+        for field in dataclasses.fields(recipe.sampler):
+            meaning = meanings.get(field.name, "")
+            if kinds := recipe.choices.get(f"sampler.{field.name}"):
+                meaning = f"{meaning}: {', '.join(kinds)}"
+            found.setdefault(field.name, (hints[field.name], meaning))
+    return found

@@ -1,0 +1,167 @@
+"""Causal layers, run on a whole sequence, or place by place with what they keep of the past."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from resgen_jax.nn import dropout, linear, modulation, transformer
+
+EPSILON = 1e-5
+MLP_RATIO = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Sizes and choices of a stack of layers; the hidden width of an MLP is four times `width`."""
+
+    num_layers: int
+    width: int
+    num_heads: int
+    dropout_rate: float = 0.0
+    remat: str = "full"
+    compute_dtype: str = "float32"
+
+
+class Cache(NamedTuple):
+    """Attention's keys and values at the places so far; those of later places are not read."""
+
+    keys: Float[Array, "*n b l a k"]  # n layers, or one
+    values: Float[Array, "*n b l a k"]
+
+
+def empty_cache(spec: Spec, batch_size: int, length: int) -> Cache:
+    """The cache of a stack before its first place; `length` places fit in."""
+    head_width = spec.width // spec.num_heads
+    shape = (spec.num_layers, batch_size, length, spec.num_heads, head_width)
+    zeros = jnp.zeros(shape, jnp.dtype(spec.compute_dtype))
+    return Cache(zeros, zeros)
+
+
+def put(cache: Cache, new: Cache, place: Int[Array, ""]) -> Cache:
+    """The cache with the keys and values of one more place."""
+    axis = cache.keys.ndim - 3
+    return jax.tree.map(
+        lambda old, one: jax.lax.dynamic_update_slice_in_dim(old, one, place, axis), cache, new
+    )
+
+
+def attend(
+    query: Float[Array, "b m a k"],
+    key: Float[Array, "b l a k"],
+    value: Float[Array, "b l a k"],
+    may_attend: Bool[Array, "m l"],
+) -> Float[Array, "b m a k"]:
+    """Attention of each query to the places it may see; logits and softmax in float32."""
+    logits = jnp.einsum("bmak,blak->baml", query, key, preferred_element_type=jnp.float32)
+    logits = logits / math.sqrt(query.shape[-1])
+    share = jax.nn.softmax(logits, axis=-1, where=may_attend[None, None])
+    return jnp.einsum("baml,blak->bmak", share.astype(value.dtype), value)
+
+
+class LayerNorm(nnx.Module):
+    """Zero mean and unit variance per position, then a scale and a bias; all in float32."""
+
+    def __init__(self, width: int, rngs: nnx.Rngs):
+        self.scale = linear.table((width,), ("embed",), nnx.initializers.ones, rngs)
+        self.bias = linear.table((width,), ("embed",), linear.zeros, rngs)
+
+    def __call__(self, values: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        normed = modulation.layer_norm(values.astype(jnp.float32), EPSILON)
+        shape = (1,) * (values.ndim - 1) + (-1,)
+        normed = normed * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
+        return normed.astype(values.dtype)
+
+
+class Block(nnx.Module):
+    """Causal attention and a feed-forward layer, each normalised before and added to its input."""
+
+    def __init__(self, spec: Spec, rngs: nnx.Rngs):
+        self.spec = spec
+        width, hidden = spec.width, MLP_RATIO * spec.width
+        dtype = jnp.dtype(spec.compute_dtype)
+        self.norm_attention, self.norm_mlp = LayerNorm(width, rngs), LayerNorm(width, rngs)
+        self.query, self.key, self.value = (
+            linear.dense(width, width, ("embed", "heads"), dtype, rngs) for _ in range(3)
+        )
+        self.out = linear.dense(width, width, ("heads", "embed"), dtype, rngs)
+        self.up = linear.dense(width, hidden, ("embed", "mlp"), dtype, rngs)
+        self.down = linear.dense(hidden, width, ("mlp", "embed"), dtype, rngs)
+
+    def __call__(
+        self, values: Float[Array, "b l d"], keys: Key[Array, "b"] | None
+    ) -> Float[Array, "b l d"]:
+        """Keys, one for each row, turn dropout on."""
+        query, key, value = self._heads(values)
+        may_attend = jnp.tri(values.shape[1], dtype=bool)
+        return self._add(values, attend(query, key, value, may_attend), keys)
+
+    def step(
+        self, values: Float[Array, "b one d"], cache: Cache, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "b one d"], Cache]:
+        """A call's values at one place, those before it in this layer's cache; key and value."""
+        query, *own = self._heads(values)
+        new = Cache(*own)
+        key, value = put(cache, new, place)
+        may_attend = (jnp.arange(key.shape[1]) <= place)[None]
+        return self._add(values, attend(query, key, value, may_attend), None), new
+
+    def _heads(self, values):
+        """Query, key and value of every head."""
+        normed = self.norm_attention(values)
+        shape = (*values.shape[:2], self.spec.num_heads, -1)
+        return [project(normed).reshape(shape) for project in (self.query, self.key, self.value)]
+
+    def _add(self, values, mixed, keys):
+        """The input, what attention found, and what the feed-forward layer makes of both."""
+        rate = self.spec.dropout_rate
+        first, second = (None, None) if keys is None else transformer.split_rows(keys, 2)
+        values = values + dropout.of_rows(first, self.out(mixed.reshape(values.shape)), rate)
+        hidden = jax.nn.gelu(self.up(self.norm_mlp(values)), approximate=False)
+        return values + dropout.of_rows(second, self.down(hidden), rate)
+
+
+class Stack(nnx.Module):
+    """Blocks one after the other, without a normalisation at the end; the layers are one scan."""
+
+    def __init__(self, spec: Spec, rngs: nnx.Rngs):
+        self.spec = spec
+        make_block = nnx.vmap(
+            lambda layer_rngs: Block(spec, layer_rngs),
+            in_axes=0,
+            out_axes=0,
+            transform_metadata={nnx.PARTITION_NAME: "layers"},
+        )
+        self.blocks = make_block(rngs.split(spec.num_layers))
+
+    def __call__(
+        self, values: Float[Array, "b l d"], keys: Key[Array, "b"] | None
+    ) -> Float[Array, "b l d"]:
+        """Keys, one for each row, turn dropout on."""
+        graph, weights = nnx.split(self.blocks)
+        layer_keys = None if keys is None else transformer.split_rows(keys, self.spec.num_layers)
+
+        def layer(values, weights_and_keys):
+            weights, row_keys = weights_and_keys
+            return nnx.merge(graph, weights)(values, row_keys), None
+
+        remat = transformer.REMAT[self.spec.remat]
+        return jax.lax.scan(remat(layer), values, (weights, layer_keys))[0]
+
+    def step(
+        self, values: Float[Array, "b d"], cache: Cache, place: Int[Array, ""]
+    ) -> tuple[Float[Array, "b d"], Cache]:
+        """A call's values at one place, from its input and the cache of those before."""
+        graph, weights = nnx.split(self.blocks)
+
+        def layer(values, weights_and_cache):
+            weights, seen = weights_and_cache
+            return nnx.merge(graph, weights).step(values, seen, place)
+
+        values, new = jax.lax.scan(layer, values[:, None], (weights, cache))
+        # Written after the scan and not in it, where all of the cache would be copied.
+        return values[:, 0], put(cache, new, place)

@@ -1,0 +1,84 @@
+"""ResGen: stacks of codes by masking and predicting their sums, as the recipe `resgen`."""
+
+from typing import Any
+
+from resgen_jax.convert import exports
+from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler
+from resgen_jax.generators import interface as generators
+from resgen_jax.nn import transformer
+from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.recipes import interface, on_codes, shared
+from resgen_jax.samplers import guidance, order
+from resgen_jax.training import resgen_loss, resgen_task
+
+
+def model(config: Any, data: interface.Data) -> generators.Generator:
+    """The generator of a config, for codes of these sizes.
+
+    Raises UserError for a sampler that asks what the task does not teach.
+    """
+    generator = resgen_model.make(
+        config.model,
+        data.space,
+        masks=config.loss.masks,
+        has_code_head=config.loss.code_loss_weight > 0,
+    )
+    # Refused now rather than after training.
+    generator.plan(config.sampler, data.space.num_tokens)
+    generator.check(config.sampler)
+    return generator
+
+
+def task(
+    config: Any, data: interface.Data, pretrained: Any = None, *, has_begun: bool = False
+) -> resgen_task.ResGenTask:
+    """The task of a config."""
+    del pretrained, has_begun
+    return resgen_task.ResGenTask(
+        config.model,
+        config.loss,
+        config.optimizer,
+        config.train.num_steps,
+        data.space,
+        on_codes.codebooks_of(data),
+    )
+
+
+def export(config: Any, data: interface.Data, tree: Any, fields: Any, codes: Any) -> exports.Export:
+    """What `resgen convert` writes of a run."""
+    return exports.of_generator(
+        "resgen", config.model, data.space, config.sampler, tree, fields, codes
+    )
+
+
+RECIPE = interface.Recipe(
+    name="resgen",
+    role=on_codes.ROLE,
+    sections={
+        **on_codes.SECTIONS,
+        "model": resgen.Spec,
+        "loss": resgen_loss.LossSpec,
+        "sampler": resgen_sampler.Spec,
+        **shared.SECTIONS,
+    },
+    optional=on_codes.OPTIONAL,
+    choices={
+        "model.trunk.activation": transformer.ACTIVATIONS,
+        "model.trunk.remat": transformer.REMAT,
+        "model.trunk.compute_dtype": transformer.COMPUTE_DTYPES,
+        "loss.objective": resgen_loss.OBJECTIVES,
+        "loss.mask_schedule": mask_schedules.SCHEDULES,
+        "loss.masks": rvq_masking.MASKS,
+        "sampler.mask_schedule": mask_schedules.SCHEDULES,
+        "sampler.masks": choices.KINDS.masks,
+        "sampler.proposal": choices.KINDS.proposal,
+        "sampler.confidence": choices.KINDS.confidence,
+        "sampler.order_noise_decay": order.DECAYS,
+        "sampler.guidance_schedule": guidance.SCHEDULES,
+        **shared.CHOICES,
+    },
+    model=model,
+    task=task,
+    export=export,
+    auxiliary={"codes": "code head"},
+)

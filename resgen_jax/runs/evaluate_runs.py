@@ -1,0 +1,176 @@
+"""Measuring runs: a tokenizer's reconstructions by depth, a generator's samples."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from resgen_jax.runs import evaluation_request
+from resgen_jax.runs import evaluate_files
+from resgen_jax.runs import reconstruct
+from resgen_jax.runs import measuring, open_run, progress, sampling
+from resgen_jax.runs.configs import sections
+from resgen_jax.convert import weights
+from resgen_jax.data import sources, spread
+from resgen_jax.evaluation import distances, probe, protocol
+
+
+def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
+    """PSNR, SSIM, LPIPS and rFID by depth on held-out images, and the use of the codes."""
+    tokenizer = open_run.open_tokenizer(request.workdir, progress.say)
+    spec = tokenizer.config.data
+    crop = request.crop or spec.crop
+    dataset = reconstruct.measured_images(tokenizer, request.images, crop)
+    source: sources.Source = dataset.held_out
+    if request.num_images:
+        source = spread.Spread(source, request.num_images)
+    door, weights_of = tokenizer.model, {}
+    lpips = None
+    if measuring.has_lpips(request.weights, door.image_size):
+        lpips = measuring.lpips_measure(request.weights)
+        weights_of = weights.fingerprints(f"lpips_{measuring.LPIPS_BACKBONE}", request.weights)
+    elif request.weights:
+        progress.say("no LPIPS: its weights are not there, or the images are too small for it")
+    extractor, compared, described = None, None, None
+    if request.features != "none" and (request.features or request.weights):
+        extractor = evaluate_files.open_extractor(request)
+        if request.reference:
+            shape = (door.image_size, door.image_size, door.channels)
+            # Cropped as the images are: another crop alone is a distance.
+            compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
+        else:
+            compared = measuring.reference_of(
+                request.workdir,
+                "held_out",
+                dataset,
+                extractor,
+                num_images=request.num_images,
+                batch_size=request.batch_size,
+                num_threads=spec.num_threads,
+                crop=crop,
+            )
+            described = {"what": protocol.REFERENCE_OF_RECONSTRUCTIONS, **compared.facts}
+    measured = measuring.Reconstructions(
+        tokenizer,
+        source,
+        batch_size=request.batch_size,
+        depths=request.depths,
+        extractor=extractor,
+        compared=compared,
+        lpips=lpips,
+    )
+    with progress.phase("reconstruct", measured.num_batches) as report:
+        figures = measured.run(tokenizer, report, progress.say)
+    by_depth = {
+        measuring.NAMES.get(name, name): figures[f"{name}_by_depth"]
+        for name in (key.removesuffix("_by_depth") for key in figures if key.endswith("_by_depth"))
+    }
+    return {
+        "measured": "reconstructions",
+        "workdir": request.workdir,
+        "step": tokenizer.step,
+        "images": {
+            "num_images": figures["num_images"],
+            "image_size": [door.image_size, door.image_size],
+            "path": request.images or spec.path or spec.source,
+            "crop": crop,
+        },
+        "metrics": {name: column[-1] for name, column in by_depth.items()},
+        "depths": figures["depths"],
+        "by_depth": by_depth,
+        "usage_by_level": figures["usage_by_level"],
+        "perplexity_by_level": figures["perplexity_by_level"],
+        "codebook_size": figures["codebook_size"],
+        "reference": described,
+        "features": extractor and evaluate_files.describe(extractor),
+        "lpips": weights_of,
+    }
+
+
+def generated(request: evaluation_request.Request) -> dict[str, Any]:
+    """Metrics of new samples against the training images, or `--reference`.
+
+    Against images whose classes are known, a judge of these says how many samples are of the class
+    asked for, and how many held-out images it gets right.
+    """
+    generator = open_run.open_generator(request.workdir, progress.say)
+    spec = sampling.spec_with(generator.config, request.knobs)
+    num_classes = len(generator.meta.class_names)
+    labels = sampling.labels_for(request.labels, None, num_classes, request.num_samples, request.seed)
+    tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
+    drawer = sampling.Drawer(generator.model, spec, tokenizer)
+    extractor = evaluate_files.open_extractor(request)
+    order = np.random.default_rng(request.seed).permutation(len(labels))
+    batches = drawer.stream(
+        generator.mesh,
+        generator.params,
+        generator.codebooks,
+        labels,
+        request.seed,
+        request.batch_size,
+        order=order,
+    )
+    meta, judge, judge_accuracy = generator.meta, None, {}
+    if request.reference:
+        shape = (meta.image_size, meta.image_size, meta.channels)
+        crop = request.crop or evaluate_files.CROP
+        compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
+    else:
+        data = tokenizer.config.data
+        crop = request.crop or data.crop
+        dataset = reconstruct.measured_images(tokenizer, request.images, crop)
+        compared = measuring.reference_of(
+            request.workdir,
+            "train",
+            dataset,
+            extractor,
+            num_images=request.num_images,
+            batch_size=request.batch_size,
+            num_threads=data.num_threads,
+            crop=crop,
+        )
+        described = {"what": "the tokenizer's training images", **compared.facts}
+        if num_classes > 1:
+            judge, judge_accuracy = measuring.judge_of(
+                dataset,
+                compared,
+                extractor,
+                num_images=request.num_images,
+                batch_size=request.batch_size,
+                num_threads=data.num_threads,
+            )
+    with progress.phase("sample", len(labels)) as report:
+        collected = measuring.collect_samples(
+            extractor, batches, keeps_features=compared.features is not None, report=report
+        )
+    metrics = distances.measure(
+        extractor,
+        collected,
+        compared,
+        manifolds=evaluate_files.manifolds(request),
+        note=progress.say,
+        sharding=measuring.batch_sharding(extractor),
+    )
+    if judge is not None:
+        end = distances.suffix(extractor.network.distance_name)
+        agreement = probe.agreement(judge, collected.features, labels[order])
+        metrics |= {f"class_agreement{end}": agreement, **judge_accuracy}
+    return {
+        "measured": "samples of a generator",
+        "workdir": request.workdir,
+        "step": generator.step,
+        "tokenizer": {"step": tokenizer.step},
+        "samples": {
+            "num_images": request.num_samples,
+            "labels": request.labels,
+            "image_size": [meta.image_size, meta.image_size],
+        },
+        "sampler": dataclasses.asdict(spec),
+        "seed": request.seed,
+        "metrics": metrics,
+        "reference": described,
+        "features": evaluate_files.describe(extractor),
+    }
+
+
+FORMS = {"tokenizer": reconstructions, "generator": generated}  # by role

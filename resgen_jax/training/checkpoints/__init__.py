@@ -1,0 +1,1 @@
+"""Saving and restoring a run: orbax's files, checksums of our own, fast disks and buckets."""

@@ -1,0 +1,134 @@
+"""Training RQ-Transformer on cached codes, and the exact likelihood of those held out."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from resgen_jax.core import errors, keys
+from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.losses import masked
+from resgen_jax.nn import functional
+from resgen_jax.quantizers import unit
+from resgen_jax.training import microbatches, optimizer, rq_transformer_loss
+from resgen_jax.training.rq_transformer_loss import LossSpec
+from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
+
+
+class RqTransformerTask:
+    """RQ-Transformer as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b"."""
+
+    name = "rq_transformer"
+
+    def __init__(
+        self,
+        model: rq_transformer.Spec,
+        loss: LossSpec,
+        optimizer_spec: optimizer.Spec,
+        num_steps: int,
+        space: interface.CodeSpace,
+        codebooks: Float[np.ndarray, "q v c"],
+    ):
+        if model.has_null_class != (loss.condition_drop_rate > 0):
+            raise errors.UserError(
+                f"loss.condition_drop_rate is {loss.condition_drop_rate} but model.has_null_class "
+                f"is {model.has_null_class}; set one of them to match the other"
+            )
+        expected = (space.depth, space.codebook_size, space.code_dim)
+        if codebooks.shape != expected:
+            raise errors.UserError(f"codebooks are {codebooks.shape}; expected {expected}")
+        self.model, self.loss, self.space = model, loss, space
+        self.network: functional.Network = rq_transformer.make(model, space)
+        self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
+        self._optimizer_spec = optimizer_spec
+        self._rate = optimizer.schedule(optimizer_spec, num_steps)
+        self._codebooks = unit.unit_codebooks(codebooks)
+        self._temperature = rq_transformer_loss.unit_temperature(
+            loss.soft_target_temperature, codebooks, self._codebooks
+        )
+
+    def init(self, key: PRNGKeyArray) -> TrainState:
+        """Fresh parameters; the codebooks are frozen statistics."""
+        params = self.network.init(keys.named_keys(key, "params")["params"])
+        statistics = {"codebooks": jnp.asarray(self._codebooks)}
+        return optimizer.initial_state(params, self.optimizer, statistics)
+
+    def axes(self) -> PyTree:
+        """Logical axes of the parameters."""
+        return self.network.axes
+
+    def statistics_axes(self) -> PyTree:
+        """The codebooks are whole on every device."""
+        return {"codebooks": (None, None, None)}
+
+    def step(
+        self, state: TrainState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        """One optimizer step on all codes at once, each given those before it."""
+        codebooks = state.statistics["codebooks"]
+        drawn = self._draw(batch, codebooks, key)
+        num_codes = rq_transformer_loss.num_codes(drawn)
+
+        def loss_fn(params, rows):
+            sums = self._sums(params, codebooks, rows)
+            return sums.loss / num_codes, (sums, ())
+
+        (loss, (sums, _)), gradients = microbatches.value_and_grad(
+            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
+        )
+        state, more = optimizer.apply_gradients(
+            state,
+            gradients,
+            self.optimizer,
+            rate=self._rate,
+            average_decay=self.loss.average_decay,
+        )
+        return state, {"loss": loss, "code_loss": sums.code_nll / num_codes, **more}
+
+    def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """The likelihood of the codes held out; their mean is the loss of a code that is not soft.
+
+        "code_nll/level_j" are the exact nats of the true code of level j given the class, all
+        levels of the positions before and the coarser levels of its own. They add up to the
+        likelihood of an example. Those of ResGen under these names are given the coarser levels of
+        all positions, and not the finer ones of any: they are not to be compared level by level.
+        """
+        del key  # nothing is drawn
+        params, codebooks = state.average_params, state.statistics["codebooks"]
+        codes, is_valid = batch["codes"], batch["is_valid"]
+        logits = self.network.apply(params, codes, batch["labels"], codebooks)
+        nll = jnp.mean(masked.code_nll(logits, codes), axis=1)
+        num_examples = jnp.sum(is_valid).astype(jnp.float32)
+        by_level = jnp.sum(nll, axis=0, where=is_valid[:, None]) / num_examples
+        metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.depth)}
+        mean = jnp.mean(by_level)
+        return {"loss": mean, **metrics, "code_nll/mean": mean, "num_examples": num_examples}
+
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """None: all that its figures tell is told of every generator."""
+        del metrics
+        return {}
+
+    def flops_per_example(self) -> float:
+        """Forward, and twice as much for the backward pass."""
+        return 3 * rq_transformer.forward_flops(self.model, self.space)
+
+    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
+        """A forward pass and its abstract arguments, parameters first: to count by module."""
+        return rq_transformer.forward_program(self.model, self.space, batch_size)
+
+    def _draw(self, batch: Batch, codebooks: Float[Array, "q v c"], key: PRNGKeyArray) -> Batch:
+        row_keys = keys.example_keys(key, jnp.arange(len(batch["codes"])))
+        return rq_transformer_loss.draw(
+            batch, row_keys, self.loss, self.space, codebooks, self._temperature
+        )
+
+    def _sums(
+        self, params: PyTree, codebooks: Float[Array, "q v c"], rows: Batch
+    ) -> rq_transformer_loss.Sums:
+        logits = self.network.apply(
+            params, rows["seen"], rows["labels"], codebooks, rows["dropout"]
+        )
+        return rq_transformer_loss.sums(logits, rows, codebooks, self._temperature)
