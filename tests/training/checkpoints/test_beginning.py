@@ -9,6 +9,7 @@ import toy_task
 from toy_runs import assert_equal, at_step, interrupt, lines, train
 
 from resgen_jax.core import errors
+from resgen_jax.recipes import rq_vae
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import adversary, loop, placement, programs, rq_vae_loss
 from resgen_jax.training.checkpoints import beginning, checkpoint, restoring
@@ -19,6 +20,7 @@ SPEC = adversary.Spec(width=4, num_layers=1)
 
 
 def begin(workdir, task, mesh, **options):
+    options |= {"statistics": rq_vae.RECIPE.learnt, "auxiliary": rq_vae.RECIPE.auxiliary}
     step, fields = beginning.learnt(workdir, placement.abstract_state(mesh, task), **options)
     with jax.set_mesh(mesh):
         return step, beginning.taking_over(fields)(task, mesh, 0)
