@@ -1,0 +1,1 @@
+"""Config files: found, run, changed on the command line, and frozen at the border."""

@@ -1,0 +1,1 @@
+"""Programs compiled for slices that are not there, and the speed of a step here."""
