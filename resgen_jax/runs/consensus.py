@@ -10,13 +10,11 @@ from typing import Any
 
 import jax
 import jaxlib
-import ml_collections
 
 import resgen_jax
 from resgen_jax.core import shell
-from resgen_jax.runs.configs import configuration
-from resgen_jax.runs import run_directory
 from resgen_jax.io import locks, paths
+from resgen_jax.runs import run_directory
 from resgen_jax.runtime import agreement, processes, work_directory
 
 # Of this process alone.

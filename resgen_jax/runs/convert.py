@@ -85,5 +85,3 @@ OPENERS = {"tokenizer": _of_tokenizer, "generator": _of_generator}  # by role
 
 def _fetch(tree: Any) -> Any:
     return jax.tree.map(open_run.fetch, tree)
-
-

@@ -1,6 +1,5 @@
 """The codes of all images of a run, in a directory for a generator to train on."""
 
-import argparse
 import dataclasses
 import os
 
@@ -8,14 +7,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from resgen_jax.core import shell
-from resgen_jax.runs import consensus, encoding, open_run, progress, reconstruct
-from resgen_jax.runs.configs import configuration, sections
-from resgen_jax.core import errors
+from resgen_jax.core import errors, shell
 from resgen_jax.data import codes, codes_writer, sources
 from resgen_jax.io import disks, paths
-from resgen_jax.runs import encoding, open_run, progress
-from resgen_jax.runs.configs import configuration, sections
+from resgen_jax.runs import consensus, encoding, open_run, progress, reconstruct
+from resgen_jax.runs.configs import configuration
 from resgen_jax.runtime import processes
 
 SIZES = ("data.image_size", "data.channels")  # what the tokenizer was made for

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.runs import open_run, progress
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, pipeline, sources, views
 from resgen_jax.data import images as image_files
+from resgen_jax.runs import open_run, progress
 from resgen_jax.runtime import mesh as meshes
 
 SECONDS_BETWEEN_LOOKS = 1.0

@@ -4,12 +4,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from resgen_jax.runs import evaluation_request
-from resgen_jax.runs import measuring, open_run, progress, run_directory
 from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import archive, distances, features, reference, samples
 from resgen_jax.metrics import frechet
+from resgen_jax.runs import evaluation_request, measuring, open_run, progress, run_directory
 from resgen_jax.runtime import mesh as meshes
 
 CROP = "adm"  # of a folder of reference images
@@ -99,7 +98,10 @@ def manifolds(request: evaluation_request.Request) -> distances.Manifolds:
 
 
 def read_reference(
-    request: evaluation_request.Request, extractor: features.Extractor, shape: Sequence[int], crop: str
+    request: evaluation_request.Request,
+    extractor: features.Extractor,
+    shape: Sequence[int],
+    crop: str,
 ) -> tuple[reference.Reference, dict[str, Any]]:
     """What `--reference` names, and what the record says of it; `shape` is that of the samples.
 

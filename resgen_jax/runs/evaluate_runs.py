@@ -5,14 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from resgen_jax.runs import evaluation_request
-from resgen_jax.runs import evaluate_files
-from resgen_jax.runs import reconstruct
-from resgen_jax.runs import measuring, open_run, progress, sampling
-from resgen_jax.runs.configs import sections
 from resgen_jax.convert import weights
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import distances, probe, protocol
+from resgen_jax.runs import (
+    evaluate_files,
+    evaluation_request,
+    measuring,
+    open_run,
+    progress,
+    reconstruct,
+    sampling,
+)
 
 
 def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
@@ -96,7 +100,9 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
     generator = open_run.open_generator(request.workdir, progress.say)
     spec = sampling.spec_with(generator.config, request.knobs)
     num_classes = len(generator.meta.class_names)
-    labels = sampling.labels_for(request.labels, None, num_classes, request.num_samples, request.seed)
+    labels = sampling.labels_for(
+        request.labels, None, num_classes, request.num_samples, request.seed
+    )
     tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
     drawer = sampling.Drawer(generator.model, spec, tokenizer)
     extractor = evaluate_files.open_extractor(request)

@@ -9,12 +9,11 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.core import shell
-from resgen_jax.runs import open_run, sampling
-from resgen_jax.core import errors
+from resgen_jax.core import errors, shell
 from resgen_jax.data import images, spread
 from resgen_jax.evaluation import grid
 from resgen_jax.metrics import seams
+from resgen_jax.runs import open_run, sampling
 
 HELD_OUT = "held-out"
 MAX_ROWS = 20

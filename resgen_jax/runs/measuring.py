@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.runs import reconstruct
-from resgen_jax.runs import open_run, progress, sampling
 from resgen_jax.convert import weights
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import distances, features, probe, reconstruction, reference
 from resgen_jax.features import lpips
 from resgen_jax.io import paths
+from resgen_jax.runs import open_run, progress, reconstruct, sampling
 from resgen_jax.runtime import mesh as meshes
 
 LPIPS_BACKBONE = "squeeze"

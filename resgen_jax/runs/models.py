@@ -11,9 +11,7 @@ from resgen_jax.runs import open_run, progress, run_directory
 Model = pretrained.Tokenizer | pretrained.Generator | pretrained.CodePredictor
 
 
-def open_model(
-    path: str | os.PathLike, note: Callable[[str], None] = progress.say
-) -> Model:
+def open_model(path: str | os.PathLike, note: Callable[[str], None] = progress.say) -> Model:
     """The tokenizer or generator in a run directory, by its newest good checkpoint, or an export.
 
     A tokenizer has `encode(images)`, `decode(codes)` and `codebooks`; a generator `sample(labels,
@@ -48,9 +46,7 @@ def _tokenizer(run: open_run.TokenizerRun) -> pretrained.Tokenizer:
     )
 
 
-def _generator(
-    run: open_run.GeneratorRun, note: Callable[[str], None]
-) -> pretrained.Generator:
+def _generator(run: open_run.GeneratorRun, note: Callable[[str], None]) -> pretrained.Generator:
     tree = {"params": run.params, "statistics": {"codebooks": run.codebooks}}
     return pretrained.Generator(
         run.model,

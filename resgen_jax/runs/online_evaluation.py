@@ -8,19 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from resgen_jax import recipes
-from resgen_jax.runs import experiments, measuring, open_run, places, sampling
-from resgen_jax.runs.configs import sections
 from resgen_jax.core import errors
 from resgen_jax.data import codes, sources, spread
 from resgen_jax.evaluation import distances, features, grid, online
+from resgen_jax.runs import experiments, measuring, open_run, places, sampling
 from resgen_jax.runtime import interruption
 from resgen_jax.training import loop
 from resgen_jax.training.state import TrainState
-
 
 COLUMNS = 8  # of images shown
 Note = Callable[[str], None]

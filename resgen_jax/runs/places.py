@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from resgen_jax.runs import run_directory
 from resgen_jax.convert import exports, own_tokenizer
 from resgen_jax.core import errors
 from resgen_jax.data import codes, patterns
 from resgen_jax.io import json_files, paths
+from resgen_jax.runs import run_directory
 
 MOST_FOLDERS, MOST_PARTS = 3, 3  # how far above the run, and how much of the hint's end
 OF_IMAGES = ("path", "held_out_path", "class_names")

@@ -1,6 +1,5 @@
 """`resgen reconstruct`: held-out images through the tokenizer, as a picture and as figures."""
 
-import argparse
 import dataclasses
 import os
 import pathlib
@@ -16,8 +15,7 @@ from resgen_jax.data import patterns, pipeline, sources, spread
 from resgen_jax.evaluation import pictures, reconstruction
 from resgen_jax.io import paths
 from resgen_jax.quantizers import rvq
-from resgen_jax.runs import open_run, places, progress, remarks, run_directory
-from resgen_jax.runs.configs import sections
+from resgen_jax.runs import open_run, places, progress, run_directory
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.tokenizers import interface as tokenizers
 

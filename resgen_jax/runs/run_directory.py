@@ -12,8 +12,8 @@ from PIL import Image
 
 from resgen_jax import recipes
 from resgen_jax.core import errors
-from resgen_jax.recipes import configs, interface
 from resgen_jax.io import disks, json_files, paths
+from resgen_jax.recipes import configs, interface
 
 FILE = "config.json"
 EXPORT = "export"  # its section in the config.json of an export

@@ -6,17 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from resgen_jax.runs import experiments, open_run, progress
-from resgen_jax.runs.configs import sections
 from resgen_jax.core import build, errors, keys
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
 from resgen_jax.processes import rvq_masking
-from resgen_jax.samplers import mask_predict
+from resgen_jax.runs import open_run, progress
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 

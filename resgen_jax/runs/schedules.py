@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resgen_jax.runs import run_directory
-from resgen_jax.runs.configs import sections
 from resgen_jax.io import paths
+from resgen_jax.runs import run_directory
 from resgen_jax.training import optimizer
 from resgen_jax.training.checkpoints import restoring
 

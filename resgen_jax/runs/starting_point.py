@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from resgen_jax.runs import noise, places, run_data, run_directory
-from resgen_jax.runs.configs import sections
 from resgen_jax import recipes
 from resgen_jax.convert import exports
 from resgen_jax.core import errors
 from resgen_jax.data import codes
 from resgen_jax.io import paths
+from resgen_jax.runs import noise, places, run_data, run_directory
 from resgen_jax.training import placement, programs
 from resgen_jax.training.checkpoints import beginning
 from resgen_jax.training.state import Task

@@ -4,22 +4,18 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from resgen_jax import recipes
-from resgen_jax.runs import experiments, run_directory
 from resgen_jax.data import pipeline
-from resgen_jax.features import lpips
+from resgen_jax.runs import experiments, run_directory
 from resgen_jax.runtime import mesh as meshes
 
 NUM_BATCHES, NUM_HELD_OUT = 4, 2
 
 
-def open_experiment(
-    config: Any, workdir: str | os.PathLike
-) -> experiments.Experiment:
+def open_experiment(config: Any, workdir: str | os.PathLike) -> experiments.Experiment:
     """What `experiments.open_experiment` gives, with neither data nor weights on the disk.
 
     A generator's config needs the section `space`, or codes, to know the sizes.

@@ -1,13 +1,11 @@
 """`resgen train`: a tokenizer on images or a generator on codes, from the start or going on."""
 
-import argparse
 import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import ml_collections
 
 from resgen_jax import recipes
 from resgen_jax.core import trees
@@ -22,12 +20,10 @@ from resgen_jax.runs import (
     schedules,
     synthetic,
 )
-from resgen_jax.runs.configs import configuration, sections
-from resgen_jax.runtime import interruption, processes
+from resgen_jax.runtime import processes
 from resgen_jax.training import loop
-from resgen_jax.training.telemetry import flops, inspection
 from resgen_jax.training.state import TrainState
-from resgen_jax.training.telemetry import inspection
+from resgen_jax.training.telemetry import flops, inspection
 
 SECONDS_TO_OPEN = 3600.0  # the first process to come waits for the slowest disk
 TFLOPS = "tflops_per_device"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from resgen_jax.core import errors
 from resgen_jax.runs import consensus, experiments
 from resgen_jax.runs.configs import configuration
-from resgen_jax.core import errors
 from resgen_jax.runtime import processes
 
 

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from resgen_jax.runs import measuring
 from resgen_jax.convert import weights
 from resgen_jax.features import lpips
+from resgen_jax.runs import measuring
 
 
 def test_lpips_multiplies_in_full_precision_and_takes_gray_as_colour(monkeypatch, key):

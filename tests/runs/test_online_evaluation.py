@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny_features
 
-from resgen_jax.runs import online_evaluation, sampling
 from resgen_jax.convert import weights
+from resgen_jax.runs import online_evaluation, sampling
 from resgen_jax.training.telemetry import writer
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")

@@ -7,12 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from resgen_jax.recipes import configs
-from resgen_jax.runs.configs import configuration
-from resgen_jax.runs import experiments, reconstruct
-from resgen_jax.runs import open_run, places, run_directory
-from resgen_jax.runs.configs import configuration
 from resgen_jax.core import errors
+from resgen_jax.recipes import configs
+from resgen_jax.runs import experiments, open_run, places, reconstruct
+from resgen_jax.runs.configs import configuration
 
 
 def make(*files):

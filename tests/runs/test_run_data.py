@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.recipes import on_codes, on_images
-from resgen_jax.runs import experiments, run_data, run_directory
-from resgen_jax.runs.configs import configuration
 from resgen_jax.core import errors
+from resgen_jax.recipes import on_codes, on_images
+from resgen_jax.runs import experiments, run_directory
+from resgen_jax.runs.configs import configuration
 from resgen_jax.training.telemetry import writer
 
 

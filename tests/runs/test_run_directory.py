@@ -4,10 +4,10 @@ import copy
 
 import pytest
 
+from resgen_jax.core import errors
 from resgen_jax.recipes import configs
 from resgen_jax.runs import run_directory
 from resgen_jax.runs.configs import configuration
-from resgen_jax.core import errors
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ def test_how_long_and_where_may_change_but_not_what_is_learnt(tmp_path, config):
     other = configs.change(longer, {"model.multipliers": (2, 2), "seed": 3})
     with pytest.raises(errors.UserError) as info:
         run_directory.start_or_continue(tmp_path, other)
-    assert "model.multipliers is [1, 2] there and [2, 2] here; seed is 0 there" in str(
-        info.value
-    )
+    assert "model.multipliers is [1, 2] there and [2, 2] here; seed is 0 there" in str(info.value)
     assert run_directory.read(tmp_path).seed == 0
 
 

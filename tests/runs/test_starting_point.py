@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from resgen_jax.core import errors, trees
 from resgen_jax.runs import experiments, open_run, run_directory, starting_point
 from resgen_jax.runs.configs import configuration
-from resgen_jax.core import errors, trees
 from resgen_jax.training.telemetry import writer
 
 

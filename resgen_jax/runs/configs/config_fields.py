@@ -5,7 +5,6 @@ import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-
 from resgen_jax import recipes
 from resgen_jax.core import fields
 from resgen_jax.recipes import interface, shared

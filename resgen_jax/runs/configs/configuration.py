@@ -7,11 +7,11 @@ from typing import Any
 
 import ml_collections
 
-from resgen_jax.runs.configs import config_files, sections
 from resgen_jax.core import build, errors
 from resgen_jax.core.shell import CONFIG_FIELD, Overrides
 from resgen_jax.io import paths
 from resgen_jax.recipes import configs
+from resgen_jax.runs.configs import config_files, sections
 
 PATHS = (
     ("data", "path"),

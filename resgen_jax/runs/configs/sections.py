@@ -44,9 +44,7 @@ def number_per_step(config: ml_collections.ConfigDict, field: str) -> type | Non
     return options[0] if is_per_step else None
 
 
-def _sections_of(
-    recipe: interface.Recipe, config: ml_collections.ConfigDict
-) -> dict[str, type]:
+def _sections_of(recipe: interface.Recipe, config: ml_collections.ConfigDict) -> dict[str, type]:
     """The sections that a config has to have, and those of the others that it has."""
     known = [*recipe.sections, *recipe.optional, *configs.SCALARS]
     for field in config:

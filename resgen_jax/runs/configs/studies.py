@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from resgen_jax.core import shell
-from resgen_jax.runs import experiments
 from resgen_jax import recipes
-from resgen_jax.runs.configs import config_files, configuration, sections
-from resgen_jax.core.shell import Overrides
 from resgen_jax.core import build, errors, trees
+from resgen_jax.core.shell import Overrides
 from resgen_jax.io import paths
+from resgen_jax.runs import experiments
+from resgen_jax.runs.configs import config_files, configuration, sections
 from resgen_jax.scaling.laws import study
 
 RUNS, FILE = "runs", "study.json"

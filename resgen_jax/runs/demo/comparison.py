@@ -4,13 +4,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-
-from resgen_jax.runs.demo import plans
 from resgen_jax.recipes import configs
-from resgen_jax.runs import train
-from resgen_jax.recipes import configs
-from resgen_jax.runs import open_run, progress, run_directory, sampling
-from resgen_jax.runs.demo import sample_judge
+from resgen_jax.runs import open_run, progress, run_directory, sampling, train
+from resgen_jax.runs.demo import plans, sample_judge
 from resgen_jax.training.telemetry import writer
 
 TABLE, SAMPLERS_TABLE = "comparison.json", "samplers.json"
@@ -97,9 +93,7 @@ def _judged(
     return row
 
 
-def _config(
-    config: Any, loss: Mapping[str, Any]
-) -> Any:
+def _config(config: Any, loss: Mapping[str, Any]) -> Any:
     """The demo's generator with one training choice in place of its own, trained for less."""
     changes = {f"loss.{name}": value for name, value in loss.items()}
     changes |= {

@@ -1,20 +1,11 @@
 """`resgen demo`: both stages on digits or a folder of images, samples of them, and a report."""
 
-import argparse
-import dataclasses
 import pathlib
 from typing import Any
 
-import ml_collections
-
-from resgen_jax.runs import reconstruct
-from resgen_jax.runs import encode
-from resgen_jax.runs import train
 from resgen_jax.evaluation import images as image_measures
-from resgen_jax.runs import consensus, open_run, progress, run_directory, sampling
-from resgen_jax.runs.configs import configuration, sections
-from resgen_jax.runs.demo import plans, comparison, evidence, minutes, phases, report, sample_judge
-from resgen_jax.training import loop
+from resgen_jax.runs import encode, open_run, progress, reconstruct, run_directory, sampling, train
+from resgen_jax.runs.demo import evidence, phases, plans, report, sample_judge
 
 PHASES = "phases.json"
 NUM_UNMASKED = 10

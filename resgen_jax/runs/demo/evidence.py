@@ -1,14 +1,11 @@
 """Pictures of the demo beside its samples: real images, nearest ones, and halves filled in."""
 
-from typing import Any
-
 import numpy as np
 
-from resgen_jax.runs.demo import plans
-from resgen_jax.runs import inpainting, open_run, progress, run_directory
-from resgen_jax.runs.configs import sections
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import neighbours, pictures
+from resgen_jax.runs import inpainting, open_run, progress, run_directory
+from resgen_jax.runs.demo import plans
 
 REAL, NEIGHBOURS, FILLED_IN = "real.png", "neighbours.png", "filled_in.png"
 NUM_SHOWN, NUM_NEAREST, BATCH_SIZE = 8, 5, 500

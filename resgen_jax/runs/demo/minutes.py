@@ -7,14 +7,13 @@ from typing import Any
 
 import jax
 
-from resgen_jax.runs.demo import plans
-from resgen_jax.runs import experiments, progress, run_directory, synthetic
-from resgen_jax.runs.configs import sections
-from resgen_jax.runs.study import step_speed
 from resgen_jax.core import errors
-from resgen_jax.recipes import configs
 from resgen_jax.data import sources
 from resgen_jax.io import json_files
+from resgen_jax.recipes import configs
+from resgen_jax.runs import experiments, progress, run_directory, synthetic
+from resgen_jax.runs.demo import plans
+from resgen_jax.runs.study import step_speed
 
 FILE = "minutes.json"
 NUM_TIMED = 10  # steps

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax
 
-from resgen_jax.runs import run_directory
-from resgen_jax.io import json_files
 from resgen_jax.evaluation import report
+from resgen_jax.io import json_files
+from resgen_jax.runs import run_directory
 
 SECONDS = ("seconds", "compile_seconds", "cpu_seconds")
 COMPILING = "/jax/core/compile/"

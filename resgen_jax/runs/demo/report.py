@@ -10,11 +10,9 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.core import shell
-from resgen_jax.runs.demo import plans
-from resgen_jax.runs import reconstruct
-from resgen_jax.runs import progress, remarks, run_directory, sampling
-from resgen_jax.runs.demo import evidence
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
+from resgen_jax.runs import progress, reconstruct, remarks, run_directory, sampling
+from resgen_jax.runs.demo import evidence, plans
 from resgen_jax.training.telemetry import writer
 
 PAGE, METRICS, JUDGED = "report.html", "metrics.json", "judged.json"

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resgen_jax.runs.demo import plans
-from resgen_jax.runs import open_run, progress, sampling
-from resgen_jax.runs.configs import sections
 from resgen_jax.data import codes, pipeline, sources, spread
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge
+from resgen_jax.runs import open_run, progress, sampling
+from resgen_jax.runs.demo import plans
 
 MAX_JUDGED = 10_000  # real images that the judge sees; more would not fit every memory
 

@@ -8,15 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from resgen_jax.runs import encoding, experiments, sampling
-from resgen_jax.runs.configs import sections
 from resgen_jax.core import errors
 from resgen_jax.evaluation import features
 from resgen_jax.features import inception
 from resgen_jax.nn import flops
+from resgen_jax.recipes import on_images
+from resgen_jax.runs import encoding, experiments, sampling
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.scaling.compile import compile_ahead
-from resgen_jax.recipes import on_images
 from resgen_jax.tokenizers import interface as tokenizers
 from resgen_jax.training import placement
 

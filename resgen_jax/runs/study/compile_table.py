@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from resgen_jax.runs import progress
 from resgen_jax.core import errors
 from resgen_jax.io import paths
+from resgen_jax.runs import progress
 
 COLUMNS = {
     "row": lambda row: row["name"],

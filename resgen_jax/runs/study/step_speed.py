@@ -12,9 +12,7 @@ from resgen_jax.training import programs
 from resgen_jax.training.telemetry import flops
 
 
-def measure(
-    config: Any, found: experiments.Assumed, mesh: Mesh, num_steps: int
-) -> dict[str, Any]:
+def measure(config: Any, found: experiments.Assumed, mesh: Mesh, num_steps: int) -> dict[str, Any]:
     """Seconds of compiling and of a step, and rates, of `num_steps` steps on made-up data."""
     task = found.task
     state = programs.initial_state(task, mesh, 0)

@@ -6,8 +6,8 @@ import sys
 import ml_collections
 import pytest
 
-from resgen_jax.runs.configs import config_files, configuration, sections
 from resgen_jax.core import errors
+from resgen_jax.runs.configs import config_files, configuration, sections
 
 HEAD = "from resgen_jax.runs.configs import configuration\n"
 BODY = "    return configuration.read_file('tokenizers/rq_vae_digits.py:tiny')\n"

@@ -3,8 +3,8 @@
 import ml_collections
 import pytest
 
-from resgen_jax.runs.configs import config_files, configuration, sections
 from resgen_jax.core import errors
+from resgen_jax.runs.configs import config_files, configuration
 
 CONFIG = '''"""A config for tests."""
 import ml_collections

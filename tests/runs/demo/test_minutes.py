@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from resgen_jax.generators.interface import CodeSpace
-from resgen_jax.cli import flags
-from resgen_jax.cli import demo
-from resgen_jax.runs.demo import minutes
+from resgen_jax.cli import demo, flags
 from resgen_jax.core import errors
+from resgen_jax.generators.interface import CodeSpace
+from resgen_jax.runs.demo import minutes
 
 
 @pytest.fixture
@@ -65,11 +64,11 @@ def test_the_steps_are_measured_once_and_kept(plan_of, timed):
     assert not fitted.has_targets
     assert timed[1].space == CodeSpace(
         **{
-        "grid": (4, 4),
-        "depth": 8,
-        "codebook_size": 128,
-        "code_dim": 16,
-        "num_classes": 10,
+            "grid": (4, 4),
+            "depth": 8,
+            "codebook_size": 128,
+            "code_dim": 16,
+            "num_classes": 10,
         }
     )
     for length in (usual / 60 / 10, None):

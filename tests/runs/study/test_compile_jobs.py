@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resgen_jax.evaluation import features
+from resgen_jax.recipes import configs
 from resgen_jax.runs import experiments
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.study import compile_jobs
-from resgen_jax.evaluation import features
-from resgen_jax.recipes import configs
 from resgen_jax.runtime import mesh as meshes
 
 TINY = "tokenizers/rq_vae_imagenet256.py:tiny"
