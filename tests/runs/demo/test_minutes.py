@@ -58,8 +58,8 @@ def test_the_steps_are_measured_once_and_kept(plan_of, timed):
     ):
         before, after = getattr(plan, stage), getattr(fitted, stage)
         share = after.train.num_steps / before.train.num_steps
-        usual = getattr(getattr(before, section), name)
-        assert getattr(getattr(after, section), name) == round(share * usual)
+        steps = getattr(getattr(before, section), name)
+        assert getattr(getattr(after, section), name) == round(share * steps)
     assert fitted.generator.data.codes == plan.generator.data.codes
     assert not fitted.has_targets
     assert timed[1].space == CodeSpace(
