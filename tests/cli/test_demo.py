@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import flags
+from resgen_jax.cli import demo, flags
 from resgen_jax.core import errors
 from resgen_jax.recipes import configs
 from resgen_jax.runs.configs import configuration
-from resgen_jax.runs.demo import comparison, demo, plans
+from resgen_jax.runs.demo import comparison, plans
 from resgen_jax.runs.demo import demo as runs_demo
 
 PICTURES = (
