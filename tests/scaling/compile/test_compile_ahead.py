@@ -6,7 +6,7 @@ import pytest
 import tiny_tasks
 
 from resgen_jax.core import errors
-from resgen_jax.generators import resgen_sampler
+from resgen_jax.generators import resgen_model, resgen_sampler
 from resgen_jax.runtime import mesh as meshes
 from resgen_jax.scaling.compile import chips, compile_ahead
 from resgen_jax.training import placement
@@ -125,7 +125,8 @@ def test_sampling_compiles_for_a_slice_that_is_not_there(small_slice):
     found, devices = small_slice
     mesh, task = compile_ahead.make_mesh(meshes.Spec(), devices), tiny_tasks.generator()
     spec, state = resgen_sampler.Spec(num_steps=3), placement.abstract_state(mesh, task)
-    jitted, arguments = compile_ahead.sampling(task, spec, mesh, state, batch_size=8)
+    model = resgen_model.make(task.model, task.space, masks=task.loss.masks, has_code_head=False)
+    jitted, arguments = compile_ahead.sampling(model, spec, mesh, state, batch_size=8)
     program = compile_ahead.compile_program(mesh, jitted, arguments)
     moved = compile_ahead.moves(found, mesh, program, flops_per_chip=1e6)
     assert moved.unknown_loops == []
