@@ -128,7 +128,7 @@ class Generator:
         if unknown := set(knobs) - set(fields):
             name = min(unknown)
             raise errors.UserError(f"no knob {name!r}; {build.nearest(name, fields)}")
-        spec = dataclasses.replace(self.spec, **knobs)
+        spec = build.change(self.spec, knobs, "sampler")
         plan = self._model.plan(spec, self.space.num_tokens)
         if not len(labels):
             return jnp.zeros((0, self.space.length, self.space.depth), jnp.int32)

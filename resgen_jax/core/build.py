@@ -70,6 +70,11 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
     return made
 
 
+def change(spec: T, changes: Mapping[str, Any], where: str = "") -> T:
+    """The dataclass `spec` with other values of some fields, checked as those of a config are."""
+    return build(type(spec), dataclasses.asdict(spec) | dict(changes), where)
+
+
 def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LARGEST_SIZE) -> None:
     """Raises UserError unless these fields of a dataclass are from `least` to `most`."""
     for name in names:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from resgen_jax.core import build, errors
@@ -47,6 +49,19 @@ class Known(NamedTuple):
 
     codes: Int[Array, "b l q"]
     is_masked: Bool[Array, "b l q"]
+
+
+def nothing_known(space: CodeSpace, num_rows: int) -> Known:
+    """Of new examples: all is masked."""
+    shape = (num_rows, space.length, space.depth)
+    return Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+
+
+def abstract_known(space: CodeSpace, labels: jax.ShapeDtypeStruct) -> Known:
+    """The shapes and types of what may be known of a batch, which lies where its labels do."""
+    shape = (*labels.shape, space.length, space.depth)
+    kinds = (jnp.int32, jnp.bool_)
+    return Known(*(jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds))
 
 
 class Generator(NamedTuple):

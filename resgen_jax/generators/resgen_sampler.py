@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -165,8 +164,7 @@ class Sampler:
         `plan` counts as many as are masked.
         """
         if known is None:
-            shape = (len(labels), self.space.length, self.space.depth)
-            known = interface.Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+            known = interface.nothing_known(self.space, len(labels))
         return self._run(params, codebooks, keys, labels, known, plan)
 
     def program(
@@ -181,11 +179,5 @@ class Sampler:
 
         All are abstract; the batch lies where the labels do.
         """
-        shape = (*labels.shape, self.space.length, self.space.depth)
-        known = interface.Known(
-            *(
-                jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding)
-                for kind in (jnp.int32, jnp.bool_)
-            )
-        )
+        known = interface.abstract_known(self.space, labels)
         return self._run, (params, codebooks, keys, labels, known, plan)

@@ -145,8 +145,7 @@ class RqTransformerSampler:
         """
         self._check(plan)
         if known is None:
-            shape = (len(labels), self.space.length, self.space.depth)
-            known = Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+            known = interface.nothing_known(self.space, len(labels))
         return self._run(params, codebooks, keys, labels, known, plan)
 
     def program(
@@ -162,13 +161,7 @@ class RqTransformerSampler:
         All are abstract; the batch lies where the labels do.
         """
         self._check(plan)
-        shape = (*labels.shape, self.space.length, self.space.depth)
-        known = Known(
-            *(
-                jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding)
-                for kind in (jnp.int32, jnp.bool_)
-            )
-        )
+        known = interface.abstract_known(self.space, labels)
         return self._run, (params, codebooks, keys, labels, known, plan)
 
     def _check(self, plan: Plan) -> None:

@@ -55,7 +55,8 @@ class Recipe:
     choices: Mapping[str, Iterable[Any]]  # fields of few values, by dotted name
     # config, data -> a tokenizer's or generator's functions, without optimizer
     model: Callable[[Config, Data | None], Any]
-    # config, data, model, weights from elsewhere (None: of a state to be restored), has_begun
+    # config, data, weights from elsewhere (None: of a state to be restored), and has_begun: whether
+    # its codebooks come from another run
     task: Callable[..., Any]
     # config -> weights that losses take from elsewhere, or None; or random ones of their shapes
     pretrained: Callable[[Config], PyTree] = lambda config: None
@@ -64,7 +65,7 @@ class Recipe:
     num_blocks: Callable[[Config], int] = lambda config: 0
     # config, step -> why a state of that step is of no use yet, or ""
     not_yet: Callable[[Config, int], str] = lambda config, step: ""
-    # config, data, tree of arrays, what codes.json says -> what `convert` writes
+    # config, data, arrays, the fields of config.json, those of codes.json -> what `convert` writes
     export: Callable[..., Any] | None = None
     learnt: tuple[str, ...] = ()  # statistics of a state that a new run may begin with
     # The same out of a model's statistics, which are fewer.

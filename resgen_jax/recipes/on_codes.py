@@ -1,15 +1,18 @@
 """The role of generators: methods that train on cached codes."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from resgen_jax.convert import exports
 from resgen_jax.core import build, errors
 from resgen_jax.data import codes, sources
 from resgen_jax.generators import interface as generators
 from resgen_jax.recipes import interface
+from resgen_jax.training.state import Task
 
 RECORD_FILE = "codes.json"
 
@@ -81,6 +84,38 @@ def codebooks_of(data: interface.Data) -> np.ndarray:
         return data.codebooks
     space = data.space
     return np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
+
+
+def task_of(cls: Callable[..., Task]) -> Callable[..., Task]:
+    """A recipe's `task` out of a class of tasks on codes."""
+
+    def task(
+        config: Any, data: interface.Data, pretrained: Any = None, *, has_begun: bool = False
+    ) -> Task:
+        del pretrained, has_begun  # nothing is taken from elsewhere
+        return cls(
+            config.model,
+            config.loss,
+            config.optimizer,
+            config.train.num_steps,
+            data.space,
+            codebooks_of(data),
+        )
+
+    return task
+
+
+def export_as(kind: str) -> Callable[..., exports.Export]:
+    """A recipe's `export` of generators of a kind of `convert.pretrained`."""
+
+    def export(
+        config: Any, data: interface.Data, tree: Any, fields: Any, codes: Any
+    ) -> exports.Export:
+        return exports.of_generator(
+            kind, config.model, data.space, config.sampler, tree, fields, codes
+        )
+
+    return export
 
 
 def space_of(meta: codes.Meta) -> generators.CodeSpace:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from resgen_jax.convert import exports
 from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler
 from resgen_jax.generators import interface as generators
 from resgen_jax.nn import transformer
@@ -27,28 +26,6 @@ def model(config: Any, data: interface.Data) -> generators.Generator:
     generator.plan(config.sampler, data.space.num_tokens)
     generator.check(config.sampler)
     return generator
-
-
-def task(
-    config: Any, data: interface.Data, pretrained: Any = None, *, has_begun: bool = False
-) -> resgen_task.ResGenTask:
-    """The task of a config."""
-    del pretrained, has_begun
-    return resgen_task.ResGenTask(
-        config.model,
-        config.loss,
-        config.optimizer,
-        config.train.num_steps,
-        data.space,
-        on_codes.codebooks_of(data),
-    )
-
-
-def export(config: Any, data: interface.Data, tree: Any, fields: Any, codes: Any) -> exports.Export:
-    """What `resgen convert` writes of a run."""
-    return exports.of_generator(
-        "resgen", config.model, data.space, config.sampler, tree, fields, codes
-    )
 
 
 RECIPE = interface.Recipe(
@@ -78,7 +55,7 @@ RECIPE = interface.Recipe(
         **shared.CHOICES,
     },
     model=model,
-    task=task,
-    export=export,
+    task=on_codes.task_of(resgen_task.ResGenTask),
+    export=on_codes.export_as("resgen"),
     auxiliary={"codes": "code head"},
 )

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from resgen_jax.convert import exports
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import rq_transformer, rq_transformer_model, rq_transformer_sampler
 from resgen_jax.nn import transformer
@@ -15,28 +14,6 @@ def model(config: Any, data: interface.Data) -> generators.Generator:
     generator = rq_transformer_model.make(config.model, data.space)
     generator.check(config.sampler)
     return generator
-
-
-def task(
-    config: Any, data: interface.Data, pretrained: Any = None, *, has_begun: bool = False
-) -> rq_transformer_task.RqTransformerTask:
-    """The task of a config."""
-    del pretrained, has_begun
-    return rq_transformer_task.RqTransformerTask(
-        config.model,
-        config.loss,
-        config.optimizer,
-        config.train.num_steps,
-        data.space,
-        on_codes.codebooks_of(data),
-    )
-
-
-def export(config: Any, data: interface.Data, tree: Any, fields: Any, codes: Any) -> exports.Export:
-    """What `resgen convert` writes of a run."""
-    return exports.of_generator(
-        "rq_transformer", config.model, data.space, config.sampler, tree, fields, codes
-    )
 
 
 RECIPE = interface.Recipe(
@@ -56,6 +33,6 @@ RECIPE = interface.Recipe(
         **shared.CHOICES,
     },
     model=model,
-    task=task,
-    export=export,
+    task=on_codes.task_of(rq_transformer_task.RqTransformerTask),
+    export=on_codes.export_as("rq_transformer"),
 )

@@ -45,7 +45,7 @@ def spec_with(config: Any, knobs: Mapping[str, Any]) -> Any:
             raise errors.UserError(
                 f"--{name} is no setting of the sampler of {config.task!r}; {', '.join(known)} are"
             )
-    return dataclasses.replace(config.sampler, **given)
+    return build.change(config.sampler, given, "sampler")
 
 
 def parse_classes(text: str | None, class_names: Sequence[str]) -> tuple[int, ...] | None:

@@ -5,22 +5,19 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from resgen_jax.core import errors, keys
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import code_likelihood, interface, resgen
 from resgen_jax.losses import masked
-from resgen_jax.nn import functional
 from resgen_jax.processes import rvq_masking
-from resgen_jax.quantizers import unit
-from resgen_jax.training import microbatches, optimizer, resgen_loss
+from resgen_jax.training import codes_task, microbatches, optimizer, resgen_loss
 from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
-class ResGenTask:
+class ResGenTask(codes_task.CodesTask):
     """ResGen as a `Task`; batches hold "codes" Int "b l q", "labels" Int "b" and "index"."""
 
     name = "resgen"
@@ -39,29 +36,8 @@ class ResGenTask:
                 f"loss.code_loss_weight is {loss.code_loss_weight} but model.has_code_head is "
                 "False; set one of them to match the other"
             )
-        expected = (space.depth, space.codebook_size, space.code_dim)
-        if codebooks.shape != expected:
-            raise errors.UserError(f"codebooks are {codebooks.shape}; expected {expected}")
-        self.model, self.loss, self.space = model, loss, space
-        self.network: functional.Network = resgen.make(model, space)
-        self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
-        self._optimizer_spec = optimizer_spec
-        self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self._codebooks = unit.unit_codebooks(codebooks)
-
-    def init(self, key: PRNGKeyArray) -> TrainState:
-        """Fresh parameters; the codebooks are frozen statistics."""
-        params = self.network.init(keys.named_keys(key, "params")["params"])
-        statistics = {"codebooks": jnp.asarray(self._codebooks)}
-        return optimizer.initial_state(params, self.optimizer, statistics)
-
-    def axes(self) -> PyTree:
-        """Logical axes of the parameters."""
-        return self.network.axes
-
-    def statistics_axes(self) -> PyTree:
-        """The codebooks are whole on every device."""
-        return {"codebooks": (None, None, None)}
+        super().__init__(resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
+        self.model, self.loss = model, loss
 
     def step(
         self, state: TrainState, batch: Batch, key: PRNGKeyArray

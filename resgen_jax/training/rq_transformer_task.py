@@ -4,20 +4,17 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from resgen_jax.core import errors, keys
 from resgen_jax.generators import interface, rq_transformer
 from resgen_jax.losses import masked
-from resgen_jax.nn import functional
-from resgen_jax.quantizers import unit
-from resgen_jax.training import microbatches, optimizer, rq_transformer_loss
+from resgen_jax.training import codes_task, microbatches, optimizer, rq_transformer_loss
 from resgen_jax.training.rq_transformer_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
-class RqTransformerTask:
+class RqTransformerTask(codes_task.CodesTask):
     """RQ-Transformer as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b"."""
 
     name = "rq_transformer"
@@ -36,32 +33,13 @@ class RqTransformerTask:
                 f"loss.condition_drop_rate is {loss.condition_drop_rate} but model.has_null_class "
                 f"is {model.has_null_class}; set one of them to match the other"
             )
-        expected = (space.depth, space.codebook_size, space.code_dim)
-        if codebooks.shape != expected:
-            raise errors.UserError(f"codebooks are {codebooks.shape}; expected {expected}")
-        self.model, self.loss, self.space = model, loss, space
-        self.network: functional.Network = rq_transformer.make(model, space)
-        self.optimizer: optax.GradientTransformation = optimizer.make(optimizer_spec, num_steps)
-        self._optimizer_spec = optimizer_spec
-        self._rate = optimizer.schedule(optimizer_spec, num_steps)
-        self._codebooks = unit.unit_codebooks(codebooks)
+        super().__init__(
+            rq_transformer.make(model, space), optimizer_spec, num_steps, space, codebooks
+        )
+        self.model, self.loss = model, loss
         self._temperature = rq_transformer_loss.unit_temperature(
             loss.soft_target_temperature, codebooks, self._codebooks
         )
-
-    def init(self, key: PRNGKeyArray) -> TrainState:
-        """Fresh parameters; the codebooks are frozen statistics."""
-        params = self.network.init(keys.named_keys(key, "params")["params"])
-        statistics = {"codebooks": jnp.asarray(self._codebooks)}
-        return optimizer.initial_state(params, self.optimizer, statistics)
-
-    def axes(self) -> PyTree:
-        """Logical axes of the parameters."""
-        return self.network.axes
-
-    def statistics_axes(self) -> PyTree:
-        """The codebooks are whole on every device."""
-        return {"codebooks": (None, None, None)}
 
     def step(
         self, state: TrainState, batch: Batch, key: PRNGKeyArray

@@ -176,6 +176,8 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
     ("arguments", "message"),
     [
         (("--top_p=1.5",), "top_p is 1.5; expected 0 to 1"),
+        (("--guidance_interval=0.2",), "sampler.guidance_interval is 0.2 (float); expected tuple"),
+        (("--proposal=mix",), "sampler.proposal is 'mix'; did you mean 'mixture'?"),
         (("--top_p=0.9,0.8",), "sampler.top_p has 2 entries for 3 steps"),
         (("--top_k=1.5",), "invalid integer, or comma-separated integers value: '1.5'"),
         (("--proposal=codes",), "'codes' draws none; expected one of code_head, random"),

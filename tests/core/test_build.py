@@ -88,3 +88,12 @@ def test_numbers_that_nothing_can_have_are_refused_in_a_short_line(config, messa
         build.build(Bounded, config, "model.trunk")
     assert len(str(failure.value)) < 250
     assert build.build(Bounded, {"steps": (2**32 - 1, -(2**31))}).steps == (2**32 - 1, -(2**31))
+
+
+def test_a_change_is_checked_as_a_config_is():
+    before = Bounded(width=8, scale=2.0)
+    assert build.change(before, {"steps": [1, 2]}) == Bounded(width=8, scale=2.0, steps=(1, 2))
+    assert before.steps == ()
+    for wrong, message in (({"steps": 3}, "sampler.steps is 3"), ({"step": 3}, "no field 'step'")):
+        with pytest.raises(errors.UserError, match=message):
+            build.change(before, wrong, "sampler")
