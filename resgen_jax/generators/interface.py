@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, errors, keys
 from resgen_jax.nn import functional
 
 
@@ -81,3 +81,18 @@ class Generator(NamedTuple):
     sampler: Callable[[Any], Any]  # that spec -> a sampler
     # That spec -> a sampler that gives the codes, and codes and masks after each step.
     watched_sampler: Callable[[Any], Any] | None = None
+
+
+def of_network(network: functional.Network, space: CodeSpace, **functions: Any) -> Generator:
+    """A generator of a network's parameters, and codebooks that stay as they are.
+
+    `functions` are the rest of its fields: `check`, `plan`, `sampler`, `watched_sampler`.
+    """
+    shape = (space.depth, space.codebook_size, space.code_dim)
+
+    def init(key: PRNGKeyArray) -> dict[str, Any]:
+        params = network.init(keys.named_keys(key, "params")["params"])
+        return {"params": params, "statistics": {"codebooks": jnp.zeros(shape)}}
+
+    axes = {"params": network.axes, "statistics": {"codebooks": (None, None, None)}}
+    return Generator(space=space, network=network, init=init, axes=axes, **functions)

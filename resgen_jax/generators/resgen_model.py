@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
-
-from resgen_jax.core import errors, keys
+from resgen_jax.core import errors
 from resgen_jax.generators import choices, interface, resgen, resgen_sampler
 from resgen_jax.samplers import mask_predict
 
@@ -18,11 +15,6 @@ def make(
     `has_code_head` says whether its code head, if it has one, was trained.
     """
     network = resgen.make(model, space)
-    shape = (space.depth, space.codebook_size, space.code_dim)
-
-    def init(key: PRNGKeyArray) -> dict[str, Any]:
-        params = network.init(keys.named_keys(key, "params")["params"])
-        return {"params": params, "statistics": {"codebooks": jnp.zeros(shape)}}
 
     def check(spec: resgen_sampler.Spec) -> None:
         choices.check_heads(spec.choices, has_code_head=has_code_head)
@@ -36,11 +28,9 @@ def make(
         check(spec)
         return resgen_sampler.Sampler(network, space, spec.choices, **how)
 
-    return interface.Generator(
-        space=space,
-        network=network,
-        init=init,
-        axes={"params": network.axes, "statistics": {"codebooks": (None, None, None)}},
+    return interface.of_network(
+        network,
+        space,
         check=check,
         plan=resgen_sampler.plan,
         sampler=sampler,

@@ -1,22 +1,11 @@
 """RQ-Transformer as a generator: its network and its sampler."""
 
-from typing import Any
-
-import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
-
-from resgen_jax.core import keys
 from resgen_jax.generators import interface, rq_transformer, rq_transformer_sampler
 
 
 def make(model: rq_transformer.Spec, space: interface.CodeSpace) -> interface.Generator:
     """The functions of a generator of codes of these sizes."""
     network = rq_transformer.make(model, space)
-    shape = (space.depth, space.codebook_size, space.code_dim)
-
-    def init(key: PRNGKeyArray) -> dict[str, Any]:
-        params = network.init(keys.named_keys(key, "params")["params"])
-        return {"params": params, "statistics": {"codebooks": jnp.zeros(shape)}}
 
     def plan(spec: rq_transformer_sampler.Spec, num_tokens: int) -> rq_transformer_sampler.Plan:
         del num_tokens  # it draws one code after the other, however many there are
@@ -29,11 +18,9 @@ def make(model: rq_transformer.Spec, space: interface.CodeSpace) -> interface.Ge
         check(spec)
         return rq_transformer_sampler.RqTransformerSampler(network, model, space)
 
-    return interface.Generator(
-        space=space,
-        network=network,
-        init=init,
-        axes={"params": network.axes, "statistics": {"codebooks": (None, None, None)}},
+    return interface.of_network(
+        network,
+        space,
         check=check,
         plan=plan,
         sampler=sampler,

@@ -7,6 +7,7 @@ import struct
 import zipfile
 import zlib
 
+import hostile_pickles
 import numpy as np
 import pytest
 import torch_format as torch
@@ -89,18 +90,7 @@ def test_safetensors_of_too_many_dimensions_are_refused(tmp_path):
 
 
 def test_entries_of_an_archive_that_share_their_bytes_are_refused(tmp_path):
-    path = tmp_path / "weights.pth"
-    weights = torch.mapping({"w": torch.tensor("0", "Float", 2**12, (2**12,))})
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("model/data.pkl", b"\x80\x02" + weights + b".")
-        archive.writestr("model/data/0", bytes(2**14))
-        for number in range(1, 50):
-            entry = zipfile.ZipInfo(f"model/data/{number}")
-            held = archive.getinfo("model/data/0")
-            entry.header_offset, entry.CRC = held.header_offset, held.CRC
-            entry.file_size = entry.compress_size = held.file_size
-            archive.filelist.append(entry)
-    refused(path, "its entries overlap")
+    refused(hostile_pickles.overlapping(tmp_path, None), "its entries overlap")
 
 
 def test_arrays_that_would_swell_a_thousandfold_are_refused(tmp_path):

@@ -4,8 +4,6 @@ python check_faults.py [--num_faults=200] [--seed=0] [--output=DIR] [--kinds=fli
 """
 
 import argparse
-import dataclasses
-import json
 import os
 import pathlib
 import platform
@@ -17,6 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
 
+import check_results  # noqa: E402
 import fault_disks as disks  # noqa: E402
 import fault_kinds as kinds  # noqa: E402
 import fault_runs  # noqa: E402
@@ -91,27 +90,23 @@ def main(arguments=None):
         for name, (share, do) in chosen.items():
             count = max(1, round(share * values.num_faults + 0.4))
             at = time.monotonic()
-            results[name] = do(bench, count)
-            _say(f"{name}: {results[name]} in {time.monotonic() - at:.0f} s")
+            try:
+                results[name] = do(bench, count)
+            except TimeoutError as failure:  # a run that hangs is wrong; the other kinds go on
+                results[name] = kinds.Tally(wrong=[str(failure)])
+            check_results.say(f"{name}: {results[name]} in {time.monotonic() - at:.0f} s")
     seconds = time.monotonic() - began
     text = table(results)
-    _say(text)
+    check_results.say(text)
     stop = max(tally.longest_stop for tally in results.values())
-    _say(f"from a notice to the end, saved: {stop:.1f} s at most")
-    _say(f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}")
+    check_results.say(f"from a notice to the end, saved: {stop:.1f} s at most")
+    check_results.say(
+        f"seed {values.seed}, {seconds:.0f} s, {os.cpu_count()} cores, {_processor()}"
+    )
     if values.output:
-        output = pathlib.Path(values.output)
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "faults.md").write_text(text)
-        fields = {name: dataclasses.asdict(tally) for name, tally in results.items()}
-        facts = {"seed": values.seed, "seconds": seconds, "kinds": fields}
-        (output / "faults.json").write_text(json.dumps(facts, indent=2) + "\n")
+        facts = {"seed": values.seed, "seconds": seconds}
+        check_results.write(values.output, "faults", text, results, **facts)
     return int(any(tally.wrong for tally in results.values()))
-
-
-def _say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def _processor():

@@ -6,7 +6,6 @@ python check_files.py [--num_files=1000] [--seed=0] [--output=DIR] [--kinds=tar,
 import argparse
 import collections
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -17,6 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
 
+import check_results  # noqa: E402
 import file_kinds  # noqa: E402
 import file_trials  # noqa: E402
 
@@ -63,7 +63,7 @@ def main(arguments=None):
             outcome = reader(trial.reader, trial.make(whole, folder))
             tallies[trial.group].add(trial, outcome)
             if outcome.wrong:
-                _say(f"wrong: {trial.group}: {trial.name}: {outcome.wrong}")
+                check_results.say(f"wrong: {trial.group}: {trial.name}: {outcome.wrong}")
                 if values.keep:
                     shutil.copytree(
                         folder, pathlib.Path(values.keep) / f"{number}", dirs_exist_ok=True
@@ -71,21 +71,14 @@ def main(arguments=None):
             shutil.rmtree(folder)
         reader.close()
     seconds, text = time.monotonic() - began, table(tallies)
-    _say(text)
-    _say(f"seed {values.seed}, {len(trials)} files, {seconds:.0f} s, {os.cpu_count()} cores")
+    check_results.say(text)
+    check_results.say(
+        f"seed {values.seed}, {len(trials)} files, {seconds:.0f} s, {os.cpu_count()} cores"
+    )
     if values.output:
-        output = pathlib.Path(values.output)
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "files.md").write_text(text)
-        fields = {name: dataclasses.asdict(tally) for name, tally in tallies.items()}
-        facts = {"seed": values.seed, "seconds": seconds, "kinds": fields}
-        (output / "files.json").write_text(json.dumps(facts, indent=2) + "\n")
+        facts = {"seed": values.seed, "seconds": seconds}
+        check_results.write(values.output, "files", text, tallies, **facts)
     return int(any(tally.wrong for tally in tallies.values()))
-
-
-def _say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def table(tallies):
