@@ -1,4 +1,4 @@
-"""The work behind `resgen encode`: images in threads, batches on this process's own devices."""
+"""The work behind encoding: images in threads, batches on this process's own devices."""
 
 import hashlib
 import os

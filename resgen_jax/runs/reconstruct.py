@@ -1,4 +1,4 @@
-"""`resgen reconstruct`: held-out images through the tokenizer, as a picture and as figures."""
+"""Held-out images through a tokenizer, as a picture and as figures by depth."""
 
 import dataclasses
 import os

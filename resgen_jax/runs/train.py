@@ -1,4 +1,4 @@
-"""`resgen train`: a tokenizer on images or a generator on codes, from the start or going on."""
+"""Training a config from the start or going on: data opened, the loop run, figures told."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""`resgen demo`: both stages on digits or a folder of images, samples of them, and a report."""
+"""The phases of the demo: both stages on digits or a folder of images, samples, and a report."""
 
 import pathlib
 from typing import Any
