@@ -37,7 +37,7 @@ from resgen_jax.runtime import mesh as meshes  # noqa: E402
 from resgen_jax.training import loop  # noqa: E402
 
 SPEC = loop.Spec(num_steps=40, log_every=1, evaluate_every=10, checkpoint_every=5)
-DEADLINE = 240.0
+DEADLINE = 600.0  # seconds; on a busy machine a start alone takes a minute
 LOCAL = "-fast"  # behind the name of the work directory
 
 
