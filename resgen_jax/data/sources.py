@@ -1,6 +1,7 @@
 """Labelled images by record number: digits, folders, ArrayRecord, tar and parquet files."""
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import importlib.resources
@@ -214,6 +215,7 @@ class ArraySource:
         return f"ArraySource({len(self)} images)"
 
 
+@functools.lru_cache(maxsize=2)  # what a process opens more than once
 def _open_digits(spec: Spec) -> Dataset:
     """1,797 handwritten digits, 8x8: 1,437 to train on, 360 held out, classes in proportion."""
     from sklearn import datasets  # a second of import that only digits need
@@ -223,6 +225,7 @@ def _open_digits(spec: Spec) -> Dataset:
     return _in_memory(pixels, digits.target, spec, num_held_out=360)
 
 
+@functools.lru_cache(maxsize=2)  # what a process opens more than once
 def _open_mnist(spec: Spec) -> Dataset:
     """5,000 of MNIST's digits, 28x28 in a black border up to `image_size`; 500 are held out.
 

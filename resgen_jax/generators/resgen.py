@@ -79,6 +79,7 @@ class ResGen(nnx.Module):
         return self.codes(hidden)
 
 
+@functools.cache  # tracing a network is slow; it holds no state
 def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
     """`init` and `apply` of the network; methods `hidden`, `mixture` and `code_logits`."""
     return functional.from_module(lambda rngs: ResGen(spec, space, rngs))

@@ -182,6 +182,7 @@ class RqTransformer(nnx.Module):
         return dropout.of_rows(keys, values, self.spec.dropout_rate).astype(dtype)
 
 
+@functools.cache  # tracing a network is slow; it holds no state
 def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
     """`init` and `apply` of the network; methods `context_step` and `logits_step` for sampling."""
     return functional.from_module(lambda rngs: RqTransformer(spec, space, rngs))

@@ -1,6 +1,7 @@
 """Discriminators of images: PatchGAN's and StyleGAN's, without state beside their parameters."""
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -149,6 +150,7 @@ class DownBlock(nnx.Module):
 KINDS = {"patch_gan": PatchGan, "style_gan": StyleGan}
 
 
+@functools.cache  # tracing a network is slow; it holds no state
 def make(spec: Spec) -> functional.Network:
     """`init` and `apply` of the discriminator; images in [-1, 1] to scores."""
     return functional.from_module(lambda rngs: KINDS[spec.kind](spec, rngs))

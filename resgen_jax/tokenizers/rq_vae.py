@@ -254,6 +254,7 @@ def _attention(spec: Spec, channels: int, rngs: nnx.Rngs) -> nnx.Module:
     return conv2d.ATTENTIONS[spec.attention](channels, rngs, DTYPES[spec.dtype])
 
 
+@functools.cache  # tracing a network is slow; it holds no state
 def make(spec: Spec) -> functional.Network:
     """`init` and `apply` of the two networks; methods `encode`, `decode`, `features`, `finish`."""
     return functional.from_module(lambda rngs: RqVae(spec, rngs))
