@@ -5,17 +5,17 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import resgen_jax
-from resgen_jax.cli import outputs
+from resgen_jax.cli import actions, flags, outputs
 from resgen_jax.core import build, errors
 
 FAULT, USER_ERROR, STOPPED, INTERRUPTED = 1, 2, 3, 130
 
 
 class Verb(NamedTuple):
-    """What the help says of a verb; its code is imported only when it runs."""
+    """What the help says of a verb, and its file; its flags stand beside it, in *_flags.py."""
 
     module: str
     purpose: str
@@ -120,30 +120,41 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Parses the flags of the verb `name` and runs it."""
-    from resgen_jax.cli import actions, compiling, flags
+    """Parses the flags of the verb `name` and runs it.
+
+    The flags stand in a file of their own: what the verb does, and all that needs JAX, is imported
+    once it is known to be wanted.
+    """
+    page, values, overrides = _parse(name, arguments)
+    if values is None:
+        print(page)
+        return 0
+    module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
+    from resgen_jax.cli import compiling
     from resgen_jax.runs import consensus, progress
     from resgen_jax.runtime import compile_cache, joining
 
-    module = importlib.import_module(f"resgen_jax.cli.{VERBS[name].module}")
-    if known := getattr(module, "ACTIONS", None):
-        if actions.is_help(arguments, known):
-            print(actions.help_text(name, VERBS[name].purpose, known))
-            return 0
-        parser, arguments = actions.parser_of(name, known, arguments)
-    else:
-        parser = flags.Parser(name, VERBS[name].purpose, VERBS[name].example)
-        module.add_flags(parser)
-    values, overrides = parser.parse(arguments)
-    if values is None:
-        print(parser.format_help())
-        return 0
     _quiet_libraries()
     compile_cache.switch_on()
     joining.join(values.distributed, values.join_timeout, _say)
     consensus.on_command(name, values, overrides, _say)
     with compiling.told(progress.say):
         return module.run(values, overrides) or 0
+
+
+def _parse(name: str, arguments: Sequence[str]) -> tuple[str, Any, Any]:
+    """The page of help, and the flags' values and the config fields; None where help is asked."""
+    verb = VERBS[name]
+    module = importlib.import_module(f"resgen_jax.cli.{verb.module}_flags")
+    if known := getattr(module, "ACTIONS", None):
+        if actions.is_help(arguments, known):
+            return actions.help_text(name, verb.purpose, known), None, None
+        parser, arguments = actions.parser_of(name, known, arguments)
+    else:
+        parser = flags.Parser(name, verb.purpose, verb.example)
+        module.add_flags(parser)
+    values, overrides = parser.parse(arguments)
+    return parser.format_help(), values, overrides
 
 
 def help_text() -> str:

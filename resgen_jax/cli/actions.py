@@ -1,16 +1,15 @@
 """Verbs with actions (`resgen scale count`): each has a page of help and flags of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resgen_jax.cli import flags
 from resgen_jax.core import build, errors
 
 
 class Action(NamedTuple):
-    """What an action does and takes, as a verb does."""
+    """What the help says of an action, and its flags; the verb's own file says what it does."""
 
-    run: Callable[..., dict[str, Any]]
     add_flags: Callable[[flags.Parser], None]
     purpose: str
     example: str

@@ -12,12 +12,6 @@ from resgen_jax.runs.configs import config_fields, config_files, configuration
 WIDEST = 34  # columns of name=value, in front of the meaning
 
 
-def add_flags(parser: flags.Parser) -> None:
-    """FILE, or --config as of other verbs."""
-    parser.add_argument("file", nargs="?", metavar="FILE[:words]", help="a config file")
-    parser.add_argument("--config", metavar="FILE[:words]", help="the same")
-
-
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints a line for each field, as it would be set, or for each config of the package."""
     if values.file and values.config:

@@ -14,30 +14,6 @@ from resgen_jax.training import loop
 STOPPED = 3
 
 
-def add_flags(parser: flags.Parser) -> None:
-    """--images, --workdir, --image_size, --num_samples, how long, --compare, --samplers."""
-    flags.add_images(parser, "your images in place of the handwritten digits")
-    flags.add_workdir(parser, "run directory (%(default)s); run again to go on", "runs/demo")
-    parser.add_argument("--image_size", type=int, help="side in pixels, with --images (64)")
-    parser.add_argument("--num_samples", type=int, help="how many are judged (1000; images 400)")
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        help="train both stages for about as long together; the rest comes on top",
-    )
-    parser.add_argument(
-        "--fast", action="store_true", help="a few steps of small networks, to try the machinery"
-    )
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="then train the generator once for each training choice, and compare their samples",
-    )
-    parser.add_argument(
-        "--samplers", action="store_true", help="then draw in several ways, and compare the samples"
-    )
-
-
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     """Runs the phases that are not done yet; 3 if stopped, after saving."""
     del overrides

@@ -11,9 +11,8 @@ import numpy as np
 
 from resgen_jax import recipes
 from resgen_jax.cli import flags, sampler_flags
-from resgen_jax.convert import weights
+from resgen_jax.cli.evaluate_flags import RECORD
 from resgen_jax.core import errors, shell
-from resgen_jax.data import views
 from resgen_jax.evaluation import environment, protocol
 from resgen_jax.io import paths
 from resgen_jax.runs import (
@@ -24,8 +23,6 @@ from resgen_jax.runs import (
     run_directory,
 )
 
-RECORD = "evaluate.json"
-INCEPTION = "inception"
 FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FILE --images=DIR"
 # What is measured, and the flags that have a meaning there beside those of every form.
 USES = {
@@ -43,53 +40,6 @@ WHAT = {
     "tokenizer": "a tokenizer",
     "generator": "a generator",
 }
-
-
-def add_flags(parser: flags.Parser) -> None:
-    """What is measured, against what, by which network."""
-    files = parser.add_argument_group("samples in files")
-    files.add_argument("--samples", metavar="FILE", help="an NPZ file (arr_0) or a folder")
-    files.add_argument(
-        "--reference",
-        metavar="FILE",
-        help="statistics (mu, sigma), images in an NPZ file, or a folder of images",
-    )
-    runs = parser.add_argument_group("a run")
-    flags.add_workdir(parser, "of a tokenizer: reconstructions by depth; of a generator: samples")
-    parser.allow_buckets("workdir", "output", "tokenizer")
-    runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
-    runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
-    runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
-    runs.add_argument("--seed", type=flags.seed, default=0, help="of the samples (%(default)s)")
-    runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
-    sampler_flags.add_labels(parser)
-    sampler_flags.add(parser)
-    written = parser.add_argument_group("statistics for later")
-    written.add_argument("--write_reference", metavar="FILE", help="statistics of --images")
-    written.add_argument("--image_size", type=int, help="side they are cropped to (as they are)")
-    parser.add_argument(
-        "--images", metavar="DIR", help="a folder; with --workdir in place of the run's own"
-    )
-    parser.add_argument(
-        "--crop",
-        choices=sorted(views.CROPS),
-        help=f"of a folder ({evaluate_files.CROP}), and of a run's images (its config's)",
-    )
-    parser.add_argument(
-        "--features",
-        choices=[*sorted(weights.FEATURE_NETWORKS), "none"],
-        help=f"the network ({INCEPTION}; of a tokenizer none, unless --weights is given)",
-    )
-    parser.add_argument(
-        "--weights", metavar="DIR", help=f"folder of weights (${weights.VARIABLE}, or a cache)"
-    )
-    parser.add_argument(
-        "--adm_manifolds",
-        action="store_true",
-        help="precision and recall by ADM's distances too, which are in float16",
-    )
-    parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
-    parser.add_argument("--output", metavar="FILE", help=f"the record ({RECORD} beside the input)")
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Sequence
 from typing import NoReturn
 
-from resgen_jax.core import build, checked, errors
+from resgen_jax.cli import known
+from resgen_jax.core import build, errors, seeds
 from resgen_jax.core.shell import CONFIG_FIELD, Overrides
 from resgen_jax.io import paths
-from resgen_jax.runtime import joining
 
 PLACES = ("DIR", "FILE", "IMAGE")  # what a flag is called that names a place
 
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--distributed",
             nargs="?",
-            const=joining.ITSELF,
+            const=known.ITSELF,
             metavar="HOST:PORT,COUNT,NUMBER",
             help="where the first of several processes is, how many there are and which this is; "
             "on Cloud TPU, GKE, Slurm and Open MPI they find each other, `off` runs alone",
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--join_timeout",
             type=int,
-            default=joining.TIMEOUT,
+            default=known.JOIN_TIMEOUT,
             metavar="SECONDS",
             help="how long to wait for the other processes (%(default)s)",
         )
@@ -100,8 +100,8 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unexpected word {argument!r}; flags are written --name=value")
         name = argument.partition("=")[0].lstrip("-")
         root, dot, rest = name.partition(".")
-        known = [option[2:] for option in self._option_string_actions if option[:2] == "--"]
-        hint = build.nearest(root, known)
+        own = [option[2:] for option in self._option_string_actions if option[:2] == "--"]
+        hint = build.nearest(root, own)
         if hint.startswith("did you mean"):
             close = hint.split("'")[1]
             hint = f"did you mean --{close}{dot + rest if close == 'config' else ''}?"
@@ -134,7 +134,7 @@ def integers(text: str) -> tuple[int, ...]:
 def seed(text: str) -> int:
     """A flag's value that JAX uses in full."""
     try:
-        return checked.seed(int(text), "it")
+        return seeds.check(int(text), "it")
     except errors.UserError as failure:
         raise argparse.ArgumentTypeError(str(failure)) from failure
 

@@ -7,16 +7,6 @@ from resgen_jax.io import paths
 from resgen_jax.runs import open_run, progress, reconstruct, remarks
 
 
-def add_flags(parser: flags.Parser) -> None:
-    """--workdir, --images, --batch_size."""
-    flags.add_workdir(parser, "run directory of a tokenizer; the results go there too")
-    parser.allow_buckets("workdir")
-    flags.add_images(parser, "another image folder than the run's own")
-    parser.add_argument(
-        "--batch_size", type=int, default=256, help="images at a time (%(default)s)"
-    )
-
-
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     """Prints the figures and where the picture is."""
     del overrides

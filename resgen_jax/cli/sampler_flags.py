@@ -7,9 +7,8 @@ import typing
 from typing import Any
 
 from resgen_jax import recipes
-from resgen_jax.cli import flags
+from resgen_jax.cli import flags, known
 from resgen_jax.core import fields
-from resgen_jax.runs import sampling
 
 LISTS = {float: flags.numbers, int: flags.whole_numbers}
 
@@ -18,7 +17,7 @@ def add_labels(parser: flags.Parser) -> None:
     """--labels."""
     parser.add_argument(
         "--labels",
-        choices=sampling.LABELS,
+        choices=known.LABELS,
         default="balanced",
         help="balanced: the classes in turn; random: each drawn by itself (%(default)s)",
     )
@@ -56,13 +55,11 @@ def read(values: argparse.Namespace) -> dict[str, Any]:
 def _settings() -> dict[str, tuple[Any, str]]:
     """Type and meaning of each, of the samplers of all generators; the first that has it says."""
     found: dict[str, tuple[Any, str]] = {}
-    for recipe in recipes.RECIPES.values():
-        if recipe.sampler is None:
-            continue
-        hints, meanings = typing.get_type_hints(recipe.sampler), fields.meanings(recipe.sampler)
-        for field in dataclasses.fields(recipe.sampler):
+    for sampler in filter(None, recipes.SAMPLERS.values()):
+        hints, meanings = typing.get_type_hints(sampler.Spec), fields.meanings(sampler.Spec)
+        for field in dataclasses.fields(sampler.Spec):
             meaning = meanings.get(field.name, "")
-            if kinds := recipe.choices.get(f"sampler.{field.name}"):
+            if kinds := sampler.CHOICES.get(field.name):
                 meaning = f"{meaning}: {', '.join(kinds)}"
             found.setdefault(field.name, (hints[field.name], meaning))
     return found

@@ -23,18 +23,6 @@ TEMPORARIES = (
 )
 
 
-def add_flags(parser: flags.Parser) -> None:
-    """Where to compile for, and what."""
-    parser.add_argument(
-        "--topology", metavar="NAME", help="a TPU slice, v5e-256 or v5p-256 (cores), say"
-    )
-    named = ", ".join(compile_jobs.PROGRAMS)
-    parser.add_argument("--program", default="train", help=f"one of {named} (%(default)s)")
-    parser.add_argument(
-        "--table", metavar="DIR", help="only print what earlier ones wrote as DIR/*.json"
-    )
-
-
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Memory of a chip, collectives, and the least time a step can take, off the compiler."""
     # Nothing runs but a few scalars, and those not on a TPU that this machine might have.

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from resgen_jax.cli import flags
 from resgen_jax.core import errors
 from resgen_jax.runs import experiments, progress
 from resgen_jax.runtime import mesh as meshes
@@ -15,15 +14,6 @@ from resgen_jax.runtime import mesh as meshes
 SECONDS_AT_MOST = 20.0  # of one number of threads
 NUM_BEFORE = 3  # what is done once, and what threads have read ahead
 FIELD = "num_threads"
-
-
-def add_flags(parser: flags.Parser) -> None:
-    """What the pipeline is held against."""
-    parser.add_argument(
-        "--step_seconds",
-        type=float,
-        help="of a training step, from a run's metrics; measured here on noise if left out",
-    )
 
 
 def thread_counts(own: int, num_cores: int) -> list[int]:

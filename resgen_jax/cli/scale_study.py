@@ -17,35 +17,6 @@ from resgen_jax.training.telemetry import flops
 Rate = Callable[[study.Run], float | None]
 
 
-def add_plan_flags(parser: flags.Parser) -> None:
-    """Of which study, and how fast its chips are."""
-    _add_config(parser)
-    flags.add_workdir(parser, "of the study, where it has begun: how far its runs are, their rates")
-    parser.add_argument("--chip", metavar="KIND", help="predict hours on this chip, by --mfu")
-    parser.add_argument("--mfu", type=float, help="share of the chip's peak, say 0.4")
-    parser.add_argument("--flops_per_second", type=float, help="or this rate of one chip")
-
-
-def add_run_flags(parser: flags.Parser) -> None:
-    """Which runs of which study."""
-    _add_config(parser)
-    flags.add_workdir(parser, "of the study: made, or gone on with")
-    parser.add_argument("--only", metavar="PATTERN", help="runs with names such as 'w32_*' alone")
-
-
-def add_fit_flags(parser: flags.Parser) -> None:
-    """Which law, through which runs."""
-    flags.add_workdir(parser, "of the study; fit.json and fit.png go there too")
-    parser.add_argument(
-        "--law", default="joint", help=f"one of {', '.join(report.LAWS)} (%(default)s)"
-    )
-    parser.add_argument("--title", default="", help="above the plot")
-
-
-def _add_config(parser: flags.Parser) -> None:
-    parser.add_argument("--config", metavar="FILE[:words]", help="of a study")
-
-
 def plan(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """The runs with parameters, operations, predicted chip-hours and how far they are."""
     found = _open(values, overrides)

@@ -1,7 +1,6 @@
 """Exported models: a directory with model.safetensors and config.json, complete or refused."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -17,7 +16,7 @@ from resgen_jax.convert import rules, safetensors_files
 from resgen_jax.core import errors, trees
 from resgen_jax.generators import interface as generators
 from resgen_jax.generators import rq_transformer
-from resgen_jax.io import disks, json_files, paths
+from resgen_jax.io import disks, files, json_files, paths
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.tokenizers import rq_vae
@@ -112,7 +111,7 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
             )
     output = _place(output)
     unfinished = _unfinished(output)
-    try:
+    with disks.explained(output, "make room or name another --output"):
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(parents=True)
@@ -121,7 +120,7 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
             "kind": export.kind,
             "version": resgen_jax.__version__,
             **notes,
-            "sha256": _sha256(unfinished / WEIGHTS),
+            "sha256": files.sha256(unfinished / WEIGHTS),
             **export.fields,
         }
         _write_json(unfinished / CONFIG, {**export.config, SECTION: section})
@@ -133,10 +132,6 @@ def write(output: str | os.PathLike, export: Export, notes: Mapping[str, Any]) -
             unfinished.rmdir()
         else:
             unfinished.rename(output)
-    except OSError as failure:
-        raise errors.UserError(
-            f"cannot write {output} ({failure.strerror}); make room or name another --output"
-        ) from failure
     return output
 
 
@@ -198,7 +193,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
 def shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     """The shapes of an export's arrays by path, of which no number is read."""
     with paths.reading(paths.of(path) / WEIGHTS) as file:
-        return {name: array.shape for name, array in safetensors_files.read(file).items()}
+        return safetensors_files.shapes(file)
 
 
 def check_sizes(
@@ -239,7 +234,7 @@ def read(path: str | os.PathLike, abstract: PyTree) -> PyTree:
     names = trees.named_leaves(abstract)
     table = [rules.copy(name, name) for name in names]
     with paths.reading(path / WEIGHTS) as file:
-        if describe(path).get("sha256") not in (None, _sha256(file)):
+        if describe(path).get("sha256") not in (None, files.sha256(file)):
             raise errors.UserError(
                 f"{path / WEIGHTS} is not the file that {CONFIG} beside it was written with; copy "
                 "both again"
@@ -289,8 +284,3 @@ def _inside(path: pathlib.Path) -> list[pathlib.Path]:
 
 def _write_json(path: pathlib.Path, fields: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(fields, indent=2) + "\n")
-
-
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,104 +1,79 @@
-"""safetensors files in and out, as flat mappings of NumPy arrays; bfloat16 included."""
+"""safetensors files in and out by their own library, as flat mappings of NumPy arrays."""
 
-import json
-import math
+import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from resgen_jax.core import errors
-from resgen_jax.io import json_files
 
-DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
+MAX_RANK = 32
+# What the library does not make NumPy arrays of.
+FLOAT8: dict[str, Any] = {
     "F8_E4M3": ml_dtypes.float8_e4m3fn,
     "F8_E5M2": ml_dtypes.float8_e5m2,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U64": np.uint64,
-    "U32": np.uint32,
-    "U16": np.uint16,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-    "C64": np.complex64,
 }
-NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
-MAX_RANK = 32
-MAX_HEADER = 100_000_000  # bytes, as the format's own library has it
-METADATA = "__metadata__"
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays by name, read-only views of the file; UserError where it is damaged."""
-    return _read(pathlib.Path(path))[0]
+    """The arrays by name; UserError where the file is damaged."""
+    with _opened(path) as file:
+        kinds = {name: file.get_slice(name).get_dtype() for name in sorted(file.keys())}
+        raw = _raw(path) if FLOAT8.keys() & set(kinds.values()) else {}
+        return {
+            name: _float8(raw[name]) if kind in FLOAT8 else file.get_tensor(name)
+            for name, kind in kinds.items()
+        }
+
+
+def shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays, of which no number is read; UserError where it is damaged."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
 
 
 def metadata(path: str | os.PathLike) -> dict[str, str]:
     """The file's own notes."""
-    return _read(pathlib.Path(path))[1]
+    with _opened(path) as file:
+        return file.metadata() or {}
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]):
-    """Writes the arrays in the order of their names, so that equal contents are equal files."""
-    header: dict[str, Any] = {METADATA: dict(notes)} if notes else {}
-    end = 0
-    arrays = {
-        name: np.require(arrays[name], requirements="C")  # keeps the shape () of a scalar
-        for name in sorted(arrays)
-    }
-    for name, array in arrays.items():
-        header[name] = {
-            "dtype": NAMES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [end, end + array.nbytes],
-        }
-        end += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in arrays.values():
-            file.write(array.reshape(-1).view(np.uint8).data)  # no copy of large arrays
+    """Writes the arrays; equal contents are equal files. Raises OSError."""
+    whole = {name: np.require(array, requirements="C") for name, array in arrays.items()}
+    # Its own way to a file keeps that file from other users, and has its own errors of the disk.
+    pathlib.Path(path).write_bytes(safetensors.numpy.save(whole, dict(notes) or None))
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Any]:
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header_size = int.from_bytes(file.read(8), "little")
-            if not 2 <= header_size <= min(MAX_HEADER, size - 8):
-                raise ValueError(f"its header would have {header_size} bytes")
-            header = json_files.parse(file.read(header_size))
-        start = 8 + header_size
-        body = np.memmap(path, np.uint8, "r", start) if size > start else np.zeros(0, np.uint8)
-        notes = header.pop(METADATA, {})
-        return {name: _array(body, name, entry) for name, entry in header.items()}, dict(notes)
+        open(path, "rb").close()  # the library's words for what the system refuses say less
+        with safetensors.safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118
+                rank = len(file.get_slice(name).get_shape())
+                if rank > MAX_RANK:
+                    raise ValueError(f"{name[:80]} has {rank} dimensions")
+            yield file
     except OSError as failure:
-        raise errors.UserError(f"cannot read {path} ({failure.strerror})") from None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as failure:
+        reason = failure.strerror or errors.reason(failure)
+        raise errors.UserError(f"cannot read {path} ({reason})") from None
+    except (safetensors.SafetensorError, ValueError) as failure:
         raise errors.UserError(
             f"{path} is no whole safetensors file ({errors.reason(failure)}); download or "
             "write it again"
         ) from failure
 
 
-def _array(body: np.ndarray, name: str, entry: Mapping[str, Any]) -> np.ndarray:
-    dtype, shape = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"])
-    begin, end = entry["data_offsets"]
-    if len(shape) > MAX_RANK:
-        raise ValueError(f"{name[:80]} has {len(shape)} dimensions")
-    if not all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end)):
-        raise ValueError(f"{name} has a negative or fractional size")
-    if end > len(body) or end - begin != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} of {end - begin} bytes at {begin} does not fit")
-    # A copy where the bytes do not begin on a whole number, which NumPy's views need not but XLA.
-    return np.frombuffer(body[begin:end], dtype).reshape(shape)
+def _raw(path: str | os.PathLike) -> dict[str, Any]:
+    return dict(safetensors.deserialize(pathlib.Path(path).read_bytes()))
+
+
+def _float8(entry: Mapping[str, Any]) -> np.ndarray:
+    return np.frombuffer(entry["data"], FLOAT8[entry["dtype"]]).reshape(entry["shape"])

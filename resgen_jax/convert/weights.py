@@ -1,7 +1,6 @@
 """The one place that knows which files hold the weights of frozen networks, and where they are."""
 
 import functools
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from resgen_jax.convert import mobilenet as mobilenet_files
 from resgen_jax.convert import rules, safetensors_files, torch_files, wrappers
 from resgen_jax.core import errors, trees
 from resgen_jax.features import inception, interface, lpips, mobilenet
-from resgen_jax.io import paths
+from resgen_jax.io import files, paths
 
 PyTree = Any
 Directory = str | os.PathLike | None  # None: $RESGEN_WEIGHTS, or the default
@@ -119,9 +118,9 @@ def save(name: str, params: PyTree, directory: Directory = None) -> pathlib.Path
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {path: np.asarray(leaf) for path, leaf in trees.named_leaves(params).items()}
     path = folder / own_file(name)
-    partial = path.with_name(f"{path.name}.partial")
-    safetensors_files.write(partial, arrays, {"what": _look_up(name).what})
-    return partial.replace(path)
+    with files.replacing(path) as unfinished:
+        safetensors_files.write(unfinished, arrays, {"what": _look_up(name).what})
+    return path
 
 
 def find(name: str, directory: Directory = None) -> tuple[pathlib.Path, ...]:
@@ -165,8 +164,7 @@ def own_file(name: str) -> str:
 def fingerprint(path: str | os.PathLike) -> str:
     """SHA-256 of a file, for records of what was measured by what; UserError if unreadable."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return files.sha256(path)
     except OSError as failure:
         raise errors.UserError(f"cannot read {path} ({failure.strerror})") from None
 

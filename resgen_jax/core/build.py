@@ -85,6 +85,11 @@ def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LAR
             raise errors.UserError(f"{name} is {value}; expected {bound}")
 
 
+def numbers(value: Any) -> tuple:
+    """The numbers of a field that holds one, or some in a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as the annotated type; only lossless conversions are made."""
     if dataclasses.is_dataclass(hint):

@@ -12,7 +12,6 @@ from jaxtyping import Array, Int
 
 from resgen_jax.core import errors
 
-LARGEST_SEED = 2**32 - 1  # JAX takes 32 bits of a seed; the rest would be lost in silence
 ROUNDING = 1e-3  # by which pixels may lie outside of [-1, 1]
 
 
@@ -26,14 +25,6 @@ def array(value: Any, name: str) -> Any:
         raise errors.UserError(
             f"{name} are no array (rows of different lengths?); give one of one shape"
         ) from None
-
-
-def seed(value: int, name: str = "seed") -> int:
-    """The seed itself; UserError for one of which JAX would use a part alone."""
-    if not 0 <= value <= LARGEST_SEED:
-        shown = str(value) if abs(value) < 10**30 else "a number of more than 30 digits"
-        raise errors.UserError(f"{name} is {shown}; expected 0 to {LARGEST_SEED}")
-    return int(value)
 
 
 def whole_numbers(value: Any, name: str) -> Any:

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PRNGKeyArray
 
-from resgen_jax.core import checked, errors
+from resgen_jax.core import errors, seeds
 
 
 def of(key: Any) -> PRNGKeyArray:
     """The key of a seed, or the key itself; UserError for what is neither."""
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jax.random.key(checked.seed(int(key), "key"))
+        return jax.random.key(seeds.check(int(key), "key"))
     if isinstance(key, jax.Array):
         is_one = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and not key.shape
         if is_one or (key.dtype, key.shape) == (jnp.uint32, (2,)):  # the older form of a key

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int32, Integer
 from resgen_jax.core import build, errors
 from resgen_jax.data import shards
 from resgen_jax.data.sources import Element
-from resgen_jax.io import json_files, paths, zips
+from resgen_jax.io import files, json_files, paths, zips
 
 DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files
@@ -211,7 +211,7 @@ def read(path: str | os.PathLike) -> CodesDataset:
 
 
 def _is_whole(file: pathlib.Path, sha256: str | None) -> bool:
-    return file.is_file() and shards.sha256(file) == sha256
+    return file.is_file() and files.sha256(file) == sha256
 
 
 def _source(path: pathlib.Path, counts: dict[str, int], meta: Meta) -> CodesSource:

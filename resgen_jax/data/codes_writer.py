@@ -19,9 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from resgen_jax.core import errors
 from resgen_jax.data import codes, shards
-from resgen_jax.io import disks, json_files, locks, paths
+from resgen_jax.io import disks, files, json_files, locks, paths
 
 JOURNAL, PLAN = "journal", "plan.json"
 RECORDS_PER_SHARD = 2**16
@@ -177,7 +176,7 @@ class Unfinished:
         with disk_errors(self.path):
             counts: dict[str, dict[str, int]] = {part: {} for part in codes.PARTS}
             np.save(self.folder / codes.CODEBOOKS, codebooks)
-            sums = {codes.CODEBOOKS: shards.sha256(self.folder / codes.CODEBOOKS)}
+            sums = {codes.CODEBOOKS: files.sha256(self.folder / codes.CODEBOOKS)}
             for shard in self.plan.shards:
                 found = self.finished(shard)
                 if found is None:
@@ -198,9 +197,9 @@ class Unfinished:
         return None if found is None else found.read_text()
 
     def _keep(self, path: pathlib.Path, text: str) -> None:
-        unfinished = self.folder / f".{path.name}.{os.getpid()}"
-        unfinished.write_text(text)
-        shards.move_into_place(unfinished, path)
+        with files.replacing(path) as unfinished:
+            unfinished.write_text(text)
+            files.sync(unfinished)
 
     def _move(self) -> None:
         replaced = self.path.with_name(f".{self.path.name}.replaced")
@@ -283,15 +282,8 @@ def write(
             shutil.rmtree(unfinished.folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def disk_errors(path: pathlib.Path) -> Iterator[None]:
+def disk_errors(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
     """A full or closed disk as a UserError about the codes directory `path`."""
-    try:
-        yield
-    except OSError as failure:
-        if failure.errno not in disks.REFUSALS:
-            raise
-        raise errors.UserError(
-            f"cannot write the codes to {path} ({failure.strerror}); make room or name another "
-            f"place; what was there before is intact"
-        ) from failure
+    return disks.explained(
+        f"the codes to {path}", "make room or name another place; what was there before is intact"
+    )

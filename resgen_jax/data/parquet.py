@@ -5,8 +5,8 @@ the reading of its row group, so shuffled training reads each byte many times un
 small: array_records.write turns such tables into shards.
 """
 
-import collections
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -83,20 +83,18 @@ class TableImages:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock, self._loaded = threading.Lock(), collections.OrderedDict()
+        self._lock = threading.Lock()
+        self._loaded = functools.lru_cache(MOST_GROUPS)(self._read)
 
     def _rows(self, number: int) -> Any:
         """The image column of a row group."""
         with self._lock:  # a table is read by one thread at a time; decoding is not held up
-            rows = self._loaded.pop(number, None)
-            if rows is None:
-                file, group = self._groups[number]
-                with _opened(self.paths[file], self._column) as table:
-                    rows = table.read_row_group(group, columns=[self._column]).column(0)
-            self._loaded[number] = rows
-            if len(self._loaded) > MOST_GROUPS:
-                self._loaded.popitem(last=False)
-        return rows
+            return self._loaded(number)
+
+    def _read(self, number: int) -> Any:
+        file, group = self._groups[number]
+        with _opened(self.paths[file], self._column) as table:
+            return table.read_row_group(group, columns=[self._column]).column(0)
 
 
 def open_tables(path: str, held_out_path: str) -> records.Split:

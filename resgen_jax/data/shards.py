@@ -2,7 +2,6 @@
 
 import bisect
 import contextlib
-import hashlib
 import itertools
 import os
 import pathlib
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from array_record.python import array_record_module
 
 from resgen_jax.core import errors
-from resgen_jax.io import file_cache
+from resgen_jax.io import disks, file_cache, files
 
 SUFFIX = ".array_record"
 # One record a group: any record is read alone. Codes and JPEGs do not get smaller by packing.
@@ -40,13 +39,10 @@ def write(path: str | os.PathLike, records: Iterable[bytes]) -> Written:
     The same records give the same bytes. Raises OSError when the disk is full.
     """
     path = pathlib.Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with files.replacing(path) as unfinished:
         num_records = _write(unfinished, records)
-        digest = sha256(unfinished)
-        move_into_place(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        digest = files.sha256(unfinished)
+        files.sync(unfinished)
     return Written(num_records, digest)
 
 
@@ -60,36 +56,12 @@ def _write(path: pathlib.Path, records: Iterable[bytes]) -> int:
             num_records += 1
         writer.close()
     except RuntimeError as failure:  # how the writer reports the disk
-        raise _disk_error(failure, path) from failure
+        raise disks.error_of(failure, path) from failure
     finally:
         if writer.is_open():
             with contextlib.suppress(RuntimeError):  # some versions report the disk a second time
                 writer.close()
     return num_records
-
-
-def _disk_error(failure: RuntimeError, path: pathlib.Path) -> OSError:
-    by_text = {os.strerror(number): number for number in (28, 122, 5)}  # ENOSPC, EDQUOT, EIO
-    for text, number in by_text.items():
-        if text in str(failure):
-            return OSError(number, text, str(path))
-    return OSError(f"{path}: {failure}")
-
-
-def move_into_place(unfinished: pathlib.Path, path: pathlib.Path) -> None:
-    """Gives a finished file its name; its content is on disk before its name is."""
-    descriptor = os.open(unfinished, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    unfinished.replace(path)
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Records(Sequence):

@@ -5,6 +5,7 @@ place can be written, and is looked up again when the tar has changed.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ import numpy as np
 
 from resgen_jax.core import errors
 from resgen_jax.data import fingerprints, images, labels, patterns, records
-from resgen_jax.io import file_cache, json_files
+from resgen_jax.io import file_cache, files, json_files
 
 SUFFIXES = (".tar",)
 LABEL_SUFFIXES = (".cls", ".json")  # of both the first counts, whichever comes first in the tar
@@ -118,12 +119,8 @@ def index(path: pathlib.Path) -> list[Member]:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or of no use: it is made anew
     members = _look_through(path)
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(json.dumps(state | {"members": members}))
-        unfinished.replace(kept)
-    except OSError:
-        pass  # a place that cannot be written: the next run looks again
+    with contextlib.suppress(OSError):  # a place that cannot be written: the next run looks again
+        files.write(kept, json.dumps(state | {"members": members}).encode())
     return members
 
 

@@ -1,5 +1,6 @@
 """Floor 2: the low-rank mixture of Gaussians, and filters on logits."""
 
-from resgen_jax.distributions import filters, low_rank_mixture
+from resgen_jax.core import lazy
 
 __all__ = ["filters", "low_rank_mixture"]
+__getattr__ = lazy.modules(__name__, __all__)

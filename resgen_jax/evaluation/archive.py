@@ -97,15 +97,12 @@ def writing(path: paths.Path, *, is_on: bool = True) -> Iterator[Writer]:
     if not is_on:
         yield Writer(None)
         return
-    with disks.explained(path), paths.writing(path) as place:
-        unfinished = place.with_name(f".{place.name}.unfinished")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-                yield Writer(archive)
-            unfinished.replace(place)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with (
+        disks.explained(path),
+        paths.writing(path) as place,
+        zipfile.ZipFile(place, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        yield Writer(archive)
 
 
 @contextlib.contextmanager

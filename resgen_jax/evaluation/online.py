@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from resgen_jax.core import checked, errors
+from resgen_jax.core import errors, seeds
 
 NO_NETWORK = "none"
 
@@ -32,7 +32,7 @@ class Spec:
         ):
             self._check(name, least)
         self._check("batch_size", 1)
-        checked.seed(self.seed, "evaluation.seed")
+        seeds.check(self.seed, "evaluation.seed")
 
     def _check(self, name: str, least: int) -> None:
         if getattr(self, name) < least:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from resgen_jax.core import errors
 from resgen_jax.data import pipeline, sources, spread
 from resgen_jax.evaluation import archive, features, samples
-from resgen_jax.io import json_files, paths
+from resgen_jax.io import files, json_files, paths
 from resgen_jax.metrics import frechet
 
 NUM_KEPT = 10_000  # reference images that precision and recall take, as in the ADM evaluator
@@ -134,17 +134,11 @@ def cached(
     return built
 
 
-def file_sha256(path: pathlib.Path) -> str:
-    """The checksum of a whole file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def folder_sha256(place: pathlib.Path) -> str:
     """One checksum of all image files below a folder and of their names, whatever holds it."""
     digest = hashlib.sha256()
     for file in samples.look_below(place).files:
-        line = f"{file.relative_to(place).as_posix()} {file_sha256(file)}\n"
+        line = f"{file.relative_to(place).as_posix()} {files.sha256(file)}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from PIL import Image
 
+from resgen_jax.core import durations
 from resgen_jax.evaluation import page
 from resgen_jax.evaluation.figures import Figure
 from resgen_jax.evaluation.page import Markup, element
+from resgen_jax.io import files
 
 HOW_IT_WORKS = (
     "First a tokenizer learns to write each image as a small grid of positions, each with a "
@@ -66,10 +68,7 @@ class Report:
 
 def write(path: str | os.PathLike, report: Report) -> None:
     """Write the page; an older one is replaced whole or not at all."""
-    path = pathlib.Path(path)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(render(report), encoding="utf-8")
-    beside.replace(path)
+    files.write(pathlib.Path(path), render(report).encode())
 
 
 def render(report: Report) -> str:
@@ -96,15 +95,6 @@ def render(report: Report) -> str:
     return page.page(report.title, parts)
 
 
-def duration(seconds: float | int) -> str:
-    """Seconds as a person would say them."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
 def _figures(figures: Sequence[Figure]) -> Markup:
     marks = {True: ("✓", "good"), False: ("✗", "bad"), None: ("", "")}
     rows = []
@@ -127,7 +117,7 @@ def _figures(figures: Sequence[Figure]) -> Markup:
 
 def _phases(phases: Sequence[Phase]) -> Markup:
     def row(name: str, seconds: Sequence[float | int], tone: str = "") -> Markup:
-        cells = [duration(value) if value else "–" for value in seconds]
+        cells = [durations.written(value) if value else "–" for value in seconds]
         numbers = [element("td", cell, class_="number") for cell in cells]
         return element("tr", element("td", name), *numbers, class_=tone)
 

@@ -1,17 +1,6 @@
 """Floor 3: networks that generate codes from codes and codebook vectors, never from images."""
 
-from resgen_jax.generators import (
-    choices,
-    conditioning,
-    confidence,
-    interface,
-    mixture_head,
-    proposals,
-    resgen,
-    resgen_sampler,
-    rq_transformer,
-    rq_transformer_sampler,
-)
+from resgen_jax.core import lazy
 
 __all__ = [
     "choices",
@@ -25,3 +14,4 @@ __all__ = [
     "rq_transformer",
     "rq_transformer_sampler",
 ]
+__getattr__ = lazy.modules(__name__, __all__)

@@ -1,10 +1,12 @@
-"""Which functions a sampler is made of, and which of them go together."""
+"""Which functions a sampler is made of, by name, and which of them go together.
+
+The functions have the same names in `proposals`, `confidence` and `samplers.order`; nothing here
+imports them, so that a page of help need not.
+"""
 
 from typing import NamedTuple
 
 from resgen_jax.core import build, errors
-from resgen_jax.generators import confidence, proposals
-from resgen_jax.samplers import order
 
 
 class Choices(NamedTuple):
@@ -15,7 +17,33 @@ class Choices(NamedTuple):
     masks: str
 
 
-KINDS = Choices(proposals.KINDS, confidence.KINDS, order.PICKS)
+class Proposal(NamedTuple):
+    """What a proposal offers a confidence, and the head that it needs."""
+
+    draws_vectors: bool = False
+    needs_code_head: bool = False
+
+
+class Confidence(NamedTuple):
+    """What a confidence needs."""
+
+    needs_vectors: bool = False
+    needs_code_head: bool = False
+
+
+PROPOSALS = {
+    "mixture": Proposal(draws_vectors=True),
+    "codes": Proposal(needs_code_head=True),
+    "guided": Proposal(draws_vectors=True, needs_code_head=True),
+}
+CONFIDENCES = {
+    "component": Confidence(needs_vectors=True),
+    "density": Confidence(needs_vectors=True),
+    "distance": Confidence(needs_vectors=True),
+    "code_head": Confidence(needs_code_head=True),
+    "random": Confidence(),
+}
+KINDS = Choices(PROPOSALS, CONFIDENCES, ("coarse_first", "fine_first", "indep"))
 
 
 def check(choices: Choices) -> None:
@@ -23,14 +51,18 @@ def check(choices: Choices) -> None:
     for name, value, known in zip(Choices._fields, choices, KINDS, strict=True):
         if value not in known:
             raise errors.UserError(f"sampler.{name} is {value!r}; {build.nearest(value, known)}")
-    needs_vectors = confidence.KINDS[choices.confidence].needs_vectors
-    if needs_vectors and not proposals.KINDS[choices.proposal].draws_vectors:
-        fitting = [name for name, kind in confidence.KINDS.items() if not kind.needs_vectors]
+    if not go_together(choices.proposal, choices.confidence):
+        fitting = [name for name, kind in CONFIDENCES.items() if not kind.needs_vectors]
         raise errors.UserError(
             f"sampler.confidence is {choices.confidence!r}, which reads vectors of the mixture, "
             f"but sampler.proposal {choices.proposal!r} draws none; expected one of "
             f"{', '.join(fitting)}"
         )
+
+
+def go_together(proposal: str, confidence: str) -> bool:
+    """Whether the proposal draws what the confidence reads."""
+    return PROPOSALS[proposal].draws_vectors or not CONFIDENCES[confidence].needs_vectors
 
 
 def check_heads(choices: Choices, *, has_code_head: bool) -> None:

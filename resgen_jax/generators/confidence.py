@@ -80,14 +80,13 @@ class Kind(NamedTuple):
     measure: Confidence
     quantize: Callable[[int], proposals.Quantize] = codes_alone  # by the number of beams
     order: interface.Order = order.by_confidence
-    needs_vectors: bool = False
-    needs_code_head: bool = False
 
 
+# Named as in `choices.CONFIDENCES`, which says what they need.
 KINDS = {
-    "component": Kind(by_component, needs_vectors=True),
-    "density": Kind(by_density, needs_vectors=True),
-    "distance": Kind(by_distance, with_distances, needs_vectors=True),
-    "code_head": Kind(by_code_head, needs_code_head=True),
+    "component": Kind(by_component),
+    "density": Kind(by_density),
+    "distance": Kind(by_distance, with_distances),
+    "code_head": Kind(by_code_head),
     "random": Kind(none, order=order.at_random),
 }

@@ -146,16 +146,5 @@ def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
     return jax.vmap(jax.random.categorical)(keys, kept)
 
 
-class Kind(NamedTuple):
-    """A proposal, and the heads that it needs and offers."""
-
-    propose: Proposal
-    draws_vectors: bool
-    needs_code_head: bool
-
-
-KINDS = {
-    "mixture": Kind(from_mixture, draws_vectors=True, needs_code_head=False),
-    "codes": Kind(from_codes, draws_vectors=False, needs_code_head=True),
-    "guided": Kind(guided, draws_vectors=True, needs_code_head=True),
-}
+# Named as in `choices.PROPOSALS`, which says what they offer and need.
+KINDS: dict[str, Proposal] = {"mixture": from_mixture, "codes": from_codes, "guided": guided}

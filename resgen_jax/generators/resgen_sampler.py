@@ -1,73 +1,18 @@
 """Sampling from ResGen: one jitted program of `num_steps` network calls, whatever the depth."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import errors
 from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
+from resgen_jax.generators.resgen_sampler_spec import Spec
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules
 from resgen_jax.samplers import guidance, mask_predict, order
 
 PyTree = Any
-# One number, or one for each step.
-PerStep = float | tuple[float, ...]
-
-# Bounds of every number of the spec.
-BOUNDS = {
-    "num_steps": (1, 2**20),
-    "order_noise": (0, np.inf),
-    "guidance_scale": (0, np.inf),
-    "temperature": (0, np.inf),
-    "top_k": (0, np.inf),
-    "top_p": (0, 1),
-    "noise_scale": (0, np.inf),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """How to sample; only `num_steps` and `choices` compile anew when they change.
-
-    A list of numbers holds the value of each step as it is, without schedule or decay.
-    """
-
-    num_steps: int = 8  # calls of the network
-    mask_schedule: str = "cosine"  # share hidden after each step; pow2 or pow:2.5, too
-    masks: str = "coarse_first"  # which cells are revealed first; as in training
-    proposal: str = "mixture"  # what draws the codes
-    confidence: str = "component"  # what says which codes are surest
-    order_noise: PerStep = 1.0  # in the order of confidence; 0 = none
-    order_noise_decay: str = "linear"  # over the steps
-    guidance_scale: PerStep = 1.0  # 1 = off
-    guidance_schedule: str = "constant"  # over the steps; power_cosine:2, too
-    # From and to which share of the steps it acts.
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    temperature: PerStep = 1.0  # of draws among codes and components; it divides
-    top_k: int | tuple[int, ...] = 0  # draws are among so many; 0 = all
-    top_p: PerStep = 1.0  # draws are among the likeliest with this share; 1 = all
-    noise_scale: PerStep = 1.0  # times the deviation of the mixture in its draws
-
-    def __post_init__(self):
-        choices.check(self.choices)
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(value) != self.num_steps:
-                raise errors.UserError(
-                    f"sampler.{name} has {len(value)} entries for {self.num_steps} steps; "
-                    "expected one number, or one for each step"
-                )
-            if not all(low <= number <= high for number in np.atleast_1d(value)):
-                raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
-
-    @property
-    def choices(self) -> choices.Choices:
-        """The functions that a sampler of this spec is made of."""
-        return choices.Choices(self.proposal, self.confidence, self.masks)
 
 
 class Plan(NamedTuple):
@@ -122,7 +67,7 @@ class Sampler:
     ):
         choices.check_heads(made_of, has_code_head="codes" in network.axes)
         self.space = space
-        propose = proposals.KINDS[made_of.proposal].propose
+        propose = proposals.KINDS[made_of.proposal]
         kind = confidence.KINDS[made_of.confidence]
         quantize = kind.quantize(space.num_beams)
 

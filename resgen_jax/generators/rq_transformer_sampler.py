@@ -1,6 +1,5 @@
 """Sampling from RQ-Transformer: one jitted program that draws the codes one after the other."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,40 +13,12 @@ from resgen_jax.core import keys as random_keys
 from resgen_jax.distributions import filters
 from resgen_jax.generators import interface, rq_transformer
 from resgen_jax.generators.interface import Known
+from resgen_jax.generators.rq_transformer_sampler_spec import Spec
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import codebook, rvq
 from resgen_jax.samplers import guidance
 
 PyTree = Any
-# One number, or one for each level.
-PerLevel = float | tuple[float, ...]
-
-# Bounds of every number of the spec.
-BOUNDS = {
-    "temperature": (0, np.inf),
-    "top_k": (0, np.inf),
-    "top_p": (0, 1),
-    "guidance_scale": (0, np.inf),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """How to draw codes; a list of numbers holds the value of each level, coarse to fine.
-
-    The published networks were sampled with a top_p of 0.92.
-    """
-
-    temperature: PerLevel = 1.0  # of draws; it divides, and 0 takes the likeliest code
-    top_k: int | tuple[int, ...] = 0  # draws are among so many; 0 = all
-    top_p: PerLevel = 1.0  # draws are among the likeliest with this share; 1 = all
-    guidance_scale: PerLevel = 1.0  # of logits; 1 = off, the only one without a null class
-
-    def __post_init__(self):
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if not all(low <= number <= high for number in np.atleast_1d(value)):
-                raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
 
 
 class Plan(NamedTuple):

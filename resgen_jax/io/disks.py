@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from resgen_jax.core import errors
 from resgen_jax.io import paths
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 TROUBLE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),  # the disk
+    *(*FULL, errno.EFBIG, errno.EIO),  # the disk
     *(errno.EACCES, errno.EPERM, errno.EROFS),  # rights
 )
 REFUSALS = (
@@ -48,13 +49,26 @@ def check_writable(file: paths.Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(file: paths.Path) -> Iterator[None]:
+def explained(
+    file: paths.Path | str, way_out: str = "make room or name another place"
+) -> Iterator[None]:
     """What the system says of a disk or a name, as a UserError about the file that was written."""
     try:
         yield
     except OSError as failure:
         if failure.errno not in REFUSALS:
             raise
-        raise errors.UserError(
-            f"cannot write {file} ({failure.strerror}); make room or name another place"
-        ) from failure
+        raise errors.UserError(f"cannot write {file} ({failure.strerror}); {way_out}") from failure
+
+
+def error_of(failure: Exception, path: str | os.PathLike) -> OSError:
+    """The OSError behind an error by which a library reports the disk of `path` in its own way."""
+    number = told_in(str(failure))
+    if number is None:
+        return OSError(f"{path}: {failure}")
+    return OSError(number, os.strerror(number), str(path))
+
+
+def told_in(text: str) -> int | None:
+    """The number of the trouble with a disk that a library tells in words alone, if it does."""
+    return next((number for number in TROUBLE if os.strerror(number) in text), None)

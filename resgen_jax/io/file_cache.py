@@ -1,6 +1,6 @@
 """Open files that are shared by threads, closed when too many, and left behind when pickled."""
 
-import collections
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -24,13 +24,7 @@ class Handles:
         if self._process != os.getpid():
             self._begin()
         with self._lock:
-            handle = self._open.pop(path, None)
-            if handle is None:
-                handle = self._open_one(path)
-            self._open[path] = handle
-            if len(self._open) > self._most:
-                self._open.popitem(last=False)
-        return handle
+            return self._opened(path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"open_one": self._open_one, "most": self._most}
@@ -39,7 +33,7 @@ class Handles:
         self.__init__(state["open_one"], state["most"])
 
     def _begin(self) -> None:
-        self._open: collections.OrderedDict[str, Any] = collections.OrderedDict()
+        self._opened = functools.lru_cache(self._most)(self._open_one)
         self._lock, self._process = threading.Lock(), os.getpid()
 
 

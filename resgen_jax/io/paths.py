@@ -20,6 +20,7 @@ from etils import epath
 from etils.epath import backend
 
 from resgen_jax.core import errors
+from resgen_jax.io import files
 
 Path = pathlib.Path | epath.Path
 VARIABLE = "RESGEN_CACHE"
@@ -156,9 +157,7 @@ def write(path: Path, content: bytes) -> None:
     if is_remote(path):
         _files(path).pipe_file(os.fspath(path), content)
         return
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    files.write(path, content)
 
 
 def create(path: Path, content: bytes) -> bool:
@@ -210,12 +209,8 @@ def upload(file: str | os.PathLike, place: Path) -> None:
 def fetch(place: Path, file: pathlib.Path) -> None:
     """Copies a file out of a bucket; it has its name here only once it is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
+    with files.replacing(file) as unfinished:
         _files(place).get_file(os.fspath(place), os.fspath(unfinished))
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def remove(place: Path) -> None:
@@ -248,9 +243,14 @@ def reading(path: Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[pathlib.Path]:
-    """A file on this machine that goes to `path` once it is written without an error."""
+    """A file on this machine that goes to `path` once it is written without an error.
+
+    Makes the folder that it lies in. Raises OSError.
+    """
     if not is_remote(path):
-        yield path
+        make_folder(path.parent)
+        with files.replacing(path) as unfinished:
+            yield unfinished
         return
     with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
         copy = pathlib.Path(folder) / path.name

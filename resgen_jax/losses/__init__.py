@@ -1,5 +1,6 @@
 """Floor 2: losses as functions of arrays, not reduced further than their names say."""
 
-from resgen_jax.losses import adversarial, masked, quantization, reconstruction
+from resgen_jax.core import lazy
 
 __all__ = ["adversarial", "masked", "quantization", "reconstruction"]
+__getattr__ = lazy.modules(__name__, __all__)

@@ -1,17 +1,6 @@
 """Floor 2: building blocks of networks, and networks as pure functions (`functional`)."""
 
-from resgen_jax.nn import (
-    attention,
-    causal,
-    conv2d,
-    dropout,
-    flops,
-    functional,
-    linear,
-    modulation,
-    positions,
-    transformer,
-)
+from resgen_jax.core import lazy
 
 __all__ = [
     "attention",
@@ -25,3 +14,4 @@ __all__ = [
     "positions",
     "transformer",
 ]
+__getattr__ = lazy.modules(__name__, __all__)

@@ -1,5 +1,6 @@
 """Floor 2: what hides the data - mask schedules and the masking of RVQ codes."""
 
-from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.core import lazy
 
 __all__ = ["mask_schedules", "rvq_masking"]
+__getattr__ = lazy.modules(__name__, __all__)

@@ -1,31 +1,6 @@
 """Floor 2: vectors to codes and back (`vq`, `rvq`), and the ways codebooks learn (`interface`)."""
 
-from resgen_jax.quantizers import (
-    averaged_learners,
-    beam,
-    codebook,
-    cosine,
-    fixed_grids,
-    gradient_learning,
-    gradients,
-    grouped,
-    interface,
-    kmeans,
-    learner,
-    learning,
-    multi_scale,
-    probabilistic_rvq,
-    projection,
-    qinco,
-    residual_scalar,
-    resizing,
-    rvq,
-    scalar,
-    sim_vq,
-    sim_vq_learning,
-    stochastic,
-    vq,
-)
+from resgen_jax.core import lazy
 
 __all__ = [
     "averaged_learners",
@@ -53,3 +28,4 @@ __all__ = [
     "stochastic",
     "vq",
 ]
+__getattr__ = lazy.modules(__name__, __all__)

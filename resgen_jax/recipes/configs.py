@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-import resgen_jax.recipes as recipes
+from resgen_jax import recipes
 from resgen_jax.core import build, errors
 from resgen_jax.recipes import interface, shared
 

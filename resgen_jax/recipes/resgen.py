@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler
 from resgen_jax.generators import interface as generators
+from resgen_jax.generators import resgen, resgen_model, resgen_sampler_spec
 from resgen_jax.nn import transformer
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.recipes import interface, on_codes, shared
-from resgen_jax.samplers import guidance, order
 from resgen_jax.training import resgen_loss, resgen_task
 
 
@@ -35,7 +34,7 @@ RECIPE = interface.Recipe(
         **on_codes.SECTIONS,
         "model": resgen.Spec,
         "loss": resgen_loss.LossSpec,
-        "sampler": resgen_sampler.Spec,
+        "sampler": resgen_sampler_spec.Spec,
         **shared.SECTIONS,
     },
     optional=on_codes.OPTIONAL,
@@ -46,12 +45,7 @@ RECIPE = interface.Recipe(
         "loss.objective": resgen_loss.OBJECTIVES,
         "loss.mask_schedule": mask_schedules.SCHEDULES,
         "loss.masks": rvq_masking.MASKS,
-        "sampler.mask_schedule": mask_schedules.SCHEDULES,
-        "sampler.masks": choices.KINDS.masks,
-        "sampler.proposal": choices.KINDS.proposal,
-        "sampler.confidence": choices.KINDS.confidence,
-        "sampler.order_noise_decay": order.DECAYS,
-        "sampler.guidance_schedule": guidance.SCHEDULES,
+        **{f"sampler.{name}": kinds for name, kinds in resgen_sampler_spec.CHOICES.items()},
         **shared.CHOICES,
     },
     model=model,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from resgen_jax.generators import interface as generators
-from resgen_jax.generators import rq_transformer, rq_transformer_model, rq_transformer_sampler
+from resgen_jax.generators import rq_transformer, rq_transformer_model, rq_transformer_sampler_spec
 from resgen_jax.nn import transformer
 from resgen_jax.recipes import interface, on_codes, shared
 from resgen_jax.training import rq_transformer_loss, rq_transformer_task
@@ -23,7 +23,7 @@ RECIPE = interface.Recipe(
         **on_codes.SECTIONS,
         "model": rq_transformer.Spec,
         "loss": rq_transformer_loss.LossSpec,
-        "sampler": rq_transformer_sampler.Spec,
+        "sampler": rq_transformer_sampler_spec.Spec,
         **shared.SECTIONS,
     },
     optional=on_codes.OPTIONAL,

@@ -3,7 +3,7 @@
 import dataclasses
 
 from resgen_jax.convert import weights
-from resgen_jax.core import checked
+from resgen_jax.core import seeds
 from resgen_jax.evaluation import online
 from resgen_jax.runtime import mesh
 from resgen_jax.training import loop, optimizer
@@ -36,4 +36,4 @@ class Scalars:
     synthetic_data: bool = False  # trained on noise, to measure speed
 
     def __post_init__(self):
-        checked.seed(self.seed, "config.seed")
+        seeds.check(self.seed, "config.seed")

@@ -1,6 +1,5 @@
 """Runs of ours as exports in safetensors, and published weights of others in the same form."""
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import jax
 from resgen_jax import recipes
 from resgen_jax.convert import exports, formats, own_tokenizer
 from resgen_jax.core import errors
-from resgen_jax.io import json_files, paths
+from resgen_jax.io import files, json_files, paths
 from resgen_jax.recipes import on_codes
 from resgen_jax.runs import open_run, progress, run_directory
 
@@ -44,12 +43,10 @@ def of_file(
     """A published file of the format `name`, and what config.json says of its origin."""
     chosen = formats.FORMATS[name]
     export = chosen.convert(path, **options)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     notes = {
         "format": name,
         "file": pathlib.Path(path).name,
-        "file_sha256": digest,
+        "file_sha256": files.sha256(path),
         "published": chosen.published,
         "licence": chosen.licence,
     }

@@ -7,6 +7,7 @@ from typing import Any
 from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import archive, distances, features, reference, samples
+from resgen_jax.io import files
 from resgen_jax.metrics import frechet
 from resgen_jax.runs import evaluation_request, measuring, open_run, progress, run_directory
 from resgen_jax.runtime import mesh as meshes
@@ -178,4 +179,4 @@ def _check_size(path: pathlib.Path, size: Sequence[int] | None, shape: Sequence[
 
 def _sha256(path: str | pathlib.Path) -> str:
     path = pathlib.Path(path)
-    return reference.folder_sha256(path) if path.is_dir() else reference.file_sha256(path)
+    return reference.folder_sha256(path) if path.is_dir() else files.sha256(path)

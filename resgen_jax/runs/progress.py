@@ -10,7 +10,7 @@ import rich.console
 import rich.progress
 import rich.text
 
-from resgen_jax.core import errors
+from resgen_jax.core import durations, errors
 
 SECONDS_BETWEEN_LINES = 10.0
 Values = Mapping[str, float]
@@ -120,18 +120,12 @@ class _Lines:
         self._told_at, self._told = self._clock(), self._done
         seconds = self._told_at - self._started
         line = f"{self._name}  {self._done}/{self._total}  {written(self._values)}".rstrip()
-        made = self._done - (self._first or 0)
+        made, taken = self._done - (self._first or 0), durations.written(seconds)
         if made > 0 and seconds > 0:
             left = (self._total - self._done) * seconds / made
             line += f"  {made / seconds:.3g}/s"
-            line += f"  {_clock_text(left)} left" if left > 0 else f"  in {_clock_text(seconds)}"
+            line += f"  {durations.written(left)} left" if left > 0 else f"  in {taken}"
         self.note(line)
-
-
-def _clock_text(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 class _Rate(rich.progress.ProgressColumn):

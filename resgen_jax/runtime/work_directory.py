@@ -1,19 +1,17 @@
 """Whether a run can write where it is kept, and whether all its processes see the same place."""
 
 import contextlib
-import errno
 import json
 import os
 import secrets
 import time
 
 from resgen_jax.core import errors
-from resgen_jax.io import paths
+from resgen_jax.io import disks, paths
 from resgen_jax.runtime import processes
 
 # A disk of a network may remember for a minute that a file was not there.
 SECONDS_TO_SEE = 75.0
-FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 class FullDisk(errors.UserError):
@@ -92,7 +90,7 @@ def _remove(path: paths.Path) -> None:
 
 
 def _unwritable(workdir: str | os.PathLike, name: str, where: str, reason: str) -> errors.UserError:
-    kind = FullDisk if reason in FULL else errors.UserError
+    kind = FullDisk if disks.told_in(reason) in disks.FULL else errors.UserError
     way_out = "make room" if kind is FullDisk else "change its rights"
     return kind(
         f"cannot write in {name}={os.fspath(workdir)}{where} ({reason}); {way_out}, or name "

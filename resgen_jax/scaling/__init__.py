@@ -1,6 +1,6 @@
 """Floor 5: speed, size, and how the loss falls with size, data and compute."""
 
-from resgen_jax.scaling import counts, rvq_bench, sampler_bench
-from resgen_jax.scaling.laws import fit, study
+from resgen_jax.core import lazy
 
-__all__ = ["counts", "fit", "rvq_bench", "sampler_bench", "study"]
+__all__ = ["counts", "encoder_bench", "rvq_bench", "sampler_bench"]
+__getattr__ = lazy.modules(__name__, __all__)

@@ -47,7 +47,7 @@ def choices_of(name):
     return recipes.find(configuration.load(name).task).choices
 
 
-@pytest.mark.parametrize("task", recipes.RECIPES)
+@pytest.mark.parametrize("task", recipes.NAMES)
 def test_every_field_of_every_section_has_a_meaning(task):
     recipe = recipes.find(task)
     for section in (*recipe.sections.values(), *recipe.optional.values()):

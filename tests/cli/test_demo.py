@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resgen_jax.cli import demo, flags
+from resgen_jax.cli import demo, demo_flags, flags
 from resgen_jax.core import errors
 from resgen_jax.recipes import configs
 from resgen_jax.runs.configs import configuration
@@ -119,7 +119,7 @@ def test_folder_of_images_becomes_a_report_and_a_second_run_only_looks(plan, cap
 def test_flags_choose_configs_and_places(place):
     folder, workdir = place.folder, place.folder / "demo"
     parser = flags.Parser("demo", "try", "resgen demo")
-    demo.add_flags(parser)
+    demo_flags.add_flags(parser)
     values, _ = parser.parse(
         [f"--images={folder}", f"--workdir={workdir}", "--image_size=32", "--fast"]
     )

@@ -27,7 +27,7 @@ def no_work(monkeypatch):
         (weights, "load"),
     ):
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setitem(scale.ACTIONS, "count", scale.ACTIONS["count"]._replace(run=work))
+    monkeypatch.setitem(scale.ACTIONS, "count", work)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_cannot_be_written_is_told_before_the_work(runs, place, no_work, ar
 @pytest.mark.parametrize("verb", sorted(cli.VERBS))
 def test_every_flag_that_names_a_place_knows_the_home(verb, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    module = importlib.import_module(f"resgen_jax.cli.{cli.VERBS[verb].module}")
+    module = importlib.import_module(f"resgen_jax.cli.{cli.VERBS[verb].module}_flags")
     pages = [action.add_flags for action in getattr(module, "ACTIONS", {}).values()]
     places, seen = (
         {
@@ -114,4 +114,4 @@ def test_commands_to_go_on_with_can_be_pasted_into_a_shell(place):
     out = place.succeed(*words[1:])
     shown = next(line for line in out.splitlines() if line.startswith("next: "))
     assert f"--config.data.codes={workdir / 'codes'}" in shlex.split(shown)
-    assert {recipe.role.next_verb for recipe in recipes.RECIPES.values()} <= set(cli.VERBS)
+    assert {recipe.role.next_verb for recipe in map(recipes.find, recipes.NAMES)} <= set(cli.VERBS)

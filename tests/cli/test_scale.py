@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from resgen_jax.cli import actions, scale
+from resgen_jax.cli import actions, scale, scale_flags
 
 
 def test_published_size_is_counted_without_building_it(place):
@@ -46,7 +46,7 @@ def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
     out = place.succeed("scale", "--help")
     assert "resgen scale ACTION" in out
     flags = {}
-    for name, action in scale.ACTIONS.items():
+    for name, action in scale_flags.ACTIONS.items():
         assert action.purpose in out
         page = place.succeed("scale", name, "--help")
         assert page.startswith(f"usage: resgen scale {name} ")
@@ -68,10 +68,14 @@ def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
     }
 
 
+def test_every_action_with_a_page_of_help_does_something():
+    assert list(scale.ACTIONS) == list(scale_flags.ACTIONS)
+
+
 def test_examples_of_the_actions_are_valid_commands():
-    for name, action in scale.ACTIONS.items():
+    for name, action in scale_flags.ACTIONS.items():
         words = shlex.split(action.example)[2:]
-        parser, left = actions.parser_of("scale", scale.ACTIONS, words)
+        parser, left = actions.parser_of("scale", scale_flags.ACTIONS, words)
         values, _ = parser.parse(left)
         assert values.action == name
         assert shlex.split(values.command) == shlex.split(action.example)

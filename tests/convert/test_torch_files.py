@@ -1,7 +1,9 @@
 """Files of weights: what was written is read, whatever would run is refused, damage is told."""
 
 import io
+import json
 import pickle
+import struct
 import zipfile
 
 import ml_dtypes
@@ -264,6 +266,34 @@ def test_safetensors_are_read_by_this_and_by_their_own_library(tmp_path):
     half = {"b": np.array([1.5, -2]).astype(ml_dtypes.bfloat16)}
     safetensors_files.write(ours, half, {})
     np.testing.assert_array_equal(torch_files.read(ours)["b"], half["b"])
+
+
+def test_safetensors_of_float8_are_read_beside_others(tmp_path):
+    eighths = np.array([1.5, -2, 0.25, 0]).astype(ml_dtypes.float8_e4m3fn)
+    header = {
+        "a": {"dtype": "F8_E4M3", "shape": [2, 2], "data_offsets": [0, 4]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(
+        struct.pack("<Q", len(text)) + text + eighths.tobytes() + np.float32(3).tobytes()
+    )
+    found = torch_files.read(path)
+    np.testing.assert_array_equal(found["a"], eighths.reshape(2, 2))
+    np.testing.assert_array_equal(found["b"], np.array([3], np.float32))
+    assert safetensors_files.shapes(path) == {"a": (2, 2), "b": (1,)}
+
+
+def test_safetensors_of_ours_are_equal_where_their_contents_are_and_for_everybody(tmp_path):
+    arrays = {"b": NUMBERS.reshape(4, 6).T, "a": np.zeros((0, 3), np.float32)}
+    one, other = tmp_path / "one", tmp_path / "other"
+    safetensors_files.write(one, arrays, {"what": "x"})
+    safetensors_files.write(other, dict(reversed(arrays.items())), {"what": "x"})
+    assert one.read_bytes() == other.read_bytes()
+    np.testing.assert_array_equal(safetensors_files.read(one)["b"], arrays["b"])
+    (tmp_path / "plain").touch()
+    assert one.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_damaged_safetensors_are_told(tmp_path):

@@ -10,7 +10,7 @@ from tiny_codes import CODEBOOKS, META, records
 
 from resgen_jax.core import errors
 from resgen_jax.data import codes, codes_writer, shards
-from resgen_jax.io import paths
+from resgen_jax.io import files, paths
 
 FIRST = "codes_train-00000-of-00001.array_record"
 
@@ -34,7 +34,7 @@ def describe(folder, **changes):
     fields = json.loads((folder / "codes.json").read_text()) | changes
     for name in fields["sha256"]:
         if (folder / name).is_file():
-            fields["sha256"][name] = shards.sha256(folder / name)
+            fields["sha256"][name] = files.sha256(folder / name)
     (folder / "codes.json").write_text(json.dumps(fields))
     return fields
 
@@ -60,7 +60,7 @@ HOSTILE = ("../victim", "/etc/hostname", "..", "a/b", "a\\b", "c:victim", "", "x
 @pytest.mark.parametrize("name", HOSTILE)
 def test_shards_are_named_plainly_or_nothing_is_opened(folder, name, monkeypatch):
     describe(folder, shards={"train": {name: 1}, "held_out": {}})
-    monkeypatch.setattr(shards, "sha256", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} was opened"))
     refused(folder, "codes.json names the file", "a name without a folder")
 
 

@@ -33,7 +33,7 @@ def test_only_some_row_groups_are_kept(tmp_path, split):
     opened = parquet.open_tables(place, "").train
     for index in range(15):
         assert opened[index].encoded == split.train[index].encoded
-        assert len(opened._loaded) == min(index + 1, parquet.MOST_GROUPS)
+        assert opened._loaded.cache_info().currsize == min(index + 1, parquet.MOST_GROUPS)
 
 
 def test_without_names_classes_are_numbers_and_too_few_names_are_refused(tmp_path, split):
@@ -171,7 +171,7 @@ def test_what_a_table_holds_once_for_many_rows_is_kept_once(tmp_path):
     path = write(tmp_path / "x.parquet", image=[large] * 300, label=["a"] * 300)
     opened = parquet.open_tables(path, path).train
     assert opened[299].encoded == large
-    assert opened._loaded[0].nbytes < 3 * len(large)
+    assert opened._loaded(0).nbytes < 3 * len(large)
 
 
 def test_a_text_is_no_name_of_a_class(tmp_path):

@@ -54,7 +54,7 @@ def test_place_that_cannot_be_written_is_read_all_the_same(tmp_path, split, monk
     def refuse(self, *arguments):
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(tars.pathlib.Path, "write_text", refuse)
+    monkeypatch.setattr(tars.pathlib.Path, "write_bytes", refuse)
     assert len(tars.open_tars(place, "").train) == 15
     assert not list((tmp_path / "tars").glob("*.json"))
 

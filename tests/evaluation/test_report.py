@@ -123,20 +123,6 @@ def test_times_add_up(read):
     assert read.texts.count("14.0 s") == 2
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0.04, "0.0 s"),
-        (59.9, "59.9 s"),
-        (59.96, "1 min 00 s"),
-        (119.7, "2 min 00 s"),
-        (3661, "1 h 01 min"),
-    ],
-)
-def test_durations_are_said_as_a_person_would(seconds, said):
-    assert report.duration(seconds) == said
-
-
 def test_an_older_page_is_replaced(tmp_path, shown):
     path = tmp_path / "report.html"
     path.write_text("old")

@@ -7,7 +7,7 @@ import numpy_networks
 import pytest
 
 from resgen_jax.core import keys
-from resgen_jax.generators import confidence, proposals
+from resgen_jax.generators import choices, confidence, proposals
 from resgen_jax.processes import rvq_masking
 
 KNOBS = proposals.Knobs(guidance_scale=1.0, temperature=1.0, top_k=0, top_p=1.0, noise_scale=1.0)
@@ -36,10 +36,10 @@ def drawn(tiny, outputs, is_masked):
     def run(params):
         now, found = outputs._replace(params=params), {}
         for name, kind in confidence.KINDS.items():
-            for proposal, rule in proposals.KINDS.items():
-                if kind.needs_vectors and not rule.draws_vectors:
+            for proposal, propose in proposals.KINDS.items():
+                if not choices.go_together(proposal, name):
                     continue
-                draw = rule.propose(row_keys, now, tiny.codes, is_masked, KNOBS, kind.quantize(1))
+                draw = propose(row_keys, now, tiny.codes, is_masked, KNOBS, kind.quantize(1))
                 found[proposal, name] = draw, kind.measure(now, draw)
         return found, now.mixture(), now.code_logits()
 

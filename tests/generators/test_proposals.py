@@ -38,7 +38,7 @@ def propose(outputs, is_masked):
         @jax.jit
         def draw(params, codebooks):
             now = outputs._replace(params=params, codebooks=codebooks)
-            rule = proposals.KINDS[name].propose
+            rule = proposals.KINDS[name]
             quantize = rvq.encode_masked_with_log_prob
             return rule(row_keys, now, codes, is_masked, KNOBS._replace(**knobs), quantize)
 

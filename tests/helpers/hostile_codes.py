@@ -9,6 +9,7 @@ import numpy as np
 import tiny_codes
 
 from resgen_jax.data import codes, shards
+from resgen_jax.io import files
 
 TRAIN = "codes_train-00000-of-00001.array_record"
 
@@ -19,7 +20,7 @@ def describe(folder, **changes):
     fields = json.loads(path.read_text())
     for name in fields["sha256"]:
         if (folder / name).is_file():
-            fields["sha256"][name] = shards.sha256(folder / name)
+            fields["sha256"][name] = files.sha256(folder / name)
     path.write_text(json.dumps(fields | changes))
 
 

@@ -9,7 +9,7 @@ import json
 import hostile_codes
 import mutations
 
-from resgen_jax.data import shards
+from resgen_jax.io import files
 from resgen_jax.training.checkpoints import manifest
 
 LARGE = 10**6  # of a width: nothing of it may be allocated, traced or drawn
@@ -64,7 +64,7 @@ def of_record(path, rng):
 def described_anew(folder):
     """The checksum of an export's weights as they are now."""
     config = json.loads((folder / "config.json").read_text())
-    config["export"]["sha256"] = shards.sha256(folder / "model.safetensors")
+    config["export"]["sha256"] = files.sha256(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
 
 

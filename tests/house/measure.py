@@ -34,7 +34,9 @@ def own_files(name):
 
 def naming(name):
     """Files of others that name a method's modules, or the method itself."""
-    pattern = re.compile(rf'\b{name}(_task|_loss|_sampler|_model)?\b(?=[,.\n)]| as )|"{name}"')
+    pattern = re.compile(
+        rf'\b{name}(_task|_loss|_sampler(_spec)?|_model)?\b(?=[,.\n)]| as )|"{name}"'
+    )
     others = [path for path in sources() if path not in own_files(name)]
     return [path for path in others if pattern.search(_code(path))]
 

@@ -15,7 +15,7 @@ ABOVE = ("runs", "cli")  # what speaks of methods by their recipes alone
 BELOW = ("runtime", "io", "core", "data", "evaluation")  # what knows of none
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
+@pytest.mark.parametrize("name", recipes.NAMES)
 def test_no_file_above_or_far_below_a_recipe_names_its_method(name):
     found = {path.relative_to(measure.PACKAGE).parts[0] for path in measure.naming(name)}
     assert not found & {*ABOVE, *BELOW}

@@ -30,11 +30,11 @@ def test_plain_lines_come_every_ten_seconds_and_at_the_end():
     text = on.file.getvalue().splitlines()
     # 80 pieces at 2 a second, from piece 20 on where an earlier run had stopped.
     assert text == [
-        "tokenizer  30/100  loss 0.03333  2/s  0:35 left",
-        "tokenizer  50/100  loss 0.02  2/s  0:25 left",
-        "tokenizer  70/100  loss 0.01429  2/s  0:15 left",
-        "tokenizer  90/100  loss 0.01111  2/s  0:05 left",
-        "tokenizer  100/100  loss 0.01  2/s  in 0:40",
+        "tokenizer  30/100  loss 0.03333  2/s  35.0 s left",
+        "tokenizer  50/100  loss 0.02  2/s  25.0 s left",
+        "tokenizer  70/100  loss 0.01429  2/s  15.0 s left",
+        "tokenizer  90/100  loss 0.01111  2/s  5.0 s left",
+        "tokenizer  100/100  loss 0.01  2/s  in 40.0 s",
     ]
 
 

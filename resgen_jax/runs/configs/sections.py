@@ -35,8 +35,8 @@ def freeze(config: ml_collections.ConfigDict) -> Any:
 def number_per_step(config: ml_collections.ConfigDict, field: str) -> type | None:
     """int or float where `field`, written a.b, takes one number or one for each step."""
     section, *names = field.split(".")
-    known = recipes.RECIPES.get(config.get("task"))
-    hint: Any = None if known is None else known.sections.get(section)
+    task = config.get("task")
+    hint: Any = recipes.find(task).sections.get(section) if task in recipes.NAMES else None
     for name in names:
         hint = typing.get_type_hints(hint).get(name) if dataclasses.is_dataclass(hint) else None
     options = typing.get_args(hint)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from resgen_jax.core import shell
+from resgen_jax.core import durations, shell
 from resgen_jax.evaluation import curves, environment, figures, pictures, report
 from resgen_jax.runs import progress, reconstruct, remarks, run_directory, sampling
 from resgen_jax.runs.demo import evidence, plans
@@ -83,8 +83,8 @@ def write(plan: plans.Plan, phases: Sequence[report.Phase]) -> pathlib.Path:
     warnings += remarks.of_curve(generator.held_out)
     page = report.Report(
         title="ResGen on " + what,
-        headline=f"Both stages trained, sampled and measured in {report.duration(total)} "
-        f"({report.duration(cpu)} of CPU time).",
+        headline=f"Both stages trained, sampled and measured in {durations.written(total)} "
+        f"({durations.written(cpu)} of CPU time).",
         figures=rows,
         pictures=_pictures(plan.workdir),
         phases=phases,

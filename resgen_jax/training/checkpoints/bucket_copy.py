@@ -5,7 +5,6 @@ checkpoint in the bucket is whole once its list of files, with their sizes and s
 which is put last and removed first.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -17,7 +16,7 @@ import jax
 from etils import epath
 
 from resgen_jax.core import errors
-from resgen_jax.io import paths
+from resgen_jax.io import files, paths
 
 LIST = "files.json"
 
@@ -106,5 +105,4 @@ def _fetch(place: paths.Path, file: pathlib.Path) -> None:
 
 def _facts(file: str | os.PathLike) -> list[int | str]:
     """Size and sha256."""
-    with open(file, "rb") as opened:
-        return [os.path.getsize(file), hashlib.file_digest(opened, "sha256").hexdigest()]
+    return [os.path.getsize(file), files.sha256(file)]

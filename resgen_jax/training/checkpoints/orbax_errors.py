@@ -131,9 +131,9 @@ def _disk_trouble(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno in disks.REFUSALS:
             return os.strerror(error.errno)
-        for number in disks.TROUBLE:
-            if os.strerror(number) in str(error):
-                return os.strerror(number)
+        number = disks.told_in(str(error))
+        if number is not None:
+            return os.strerror(number)
         error = error.__cause__ or error.__context__
     return None
 

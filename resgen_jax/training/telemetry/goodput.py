@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from resgen_jax.core import durations
 from resgen_jax.io import paths
 from resgen_jax.training.telemetry import heartbeat, writer
 from resgen_jax.training.telemetry.timeline import OTHER, STEP, Timeline
@@ -108,20 +109,13 @@ def summary(measured: Mapping[str, float], cache_use: tuple[int, int] = (0, 0)) 
     shown = sorted(parts, key=parts.get, reverse=True)
     least = 0.001 * measured[WALL]
     text = ", ".join(
-        f"{names.get(part, part)} {duration(parts[part])}" for part in shown if parts[part] > least
+        f"{names.get(part, part)} {durations.written(parts[part])}"
+        for part in shown
+        if parts[part] > least
     )
     starts = int(measured[STARTS])
     asked, had = cache_use
     more = f"; {had} of {asked} programs from the compile cache" if asked else ""
     if starts > 1:
-        more += f"; {starts} starts, {duration(measured[DOWN])} between them"
-    return f"goodput {measured['goodput']:.1%} of {duration(measured[WALL])}: {text}{more}"
-
-
-def duration(seconds: float) -> str:
-    """`4.2 s`, or `1:02:03` from a minute on."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        more += f"; {starts} starts, {durations.written(measured[DOWN])} between them"
+    return f"goodput {measured['goodput']:.1%} of {durations.written(measured[WALL])}: {text}{more}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from resgen_jax.core import durations
 from resgen_jax.training.run_spec import Spec
 from resgen_jax.training.telemetry import clock, goodput, memory, writer
 from resgen_jax.training.telemetry.observers import Instruments
@@ -80,7 +81,7 @@ class Reporter:
         self._progress(Progress(step, self._num_steps, dict(self._latest), left))
         if slow is not None and not self._has_warned:  # once a lap: they come in herds
             self._has_warned = True
-            took = goodput.duration(slow.seconds)
+            took = durations.written(slow.seconds)
             self.say(step, f"step {step} took {took}, {slow.ratio:.0f} times the median")
 
     def measured(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import jax
 
+from resgen_jax.core import durations
 from resgen_jax.io import paths
 from resgen_jax.runtime import stacks
-from resgen_jax.training.telemetry import goodput, heartbeat
+from resgen_jax.training.telemetry import heartbeat
 from resgen_jax.training.telemetry.timeline import STEP, Timeline, Where
 
 FOLDER = "stalls"
@@ -92,7 +93,7 @@ class Watchdog:
 
     def _look(self, where: Where, seconds: float) -> None:
         if self._stalled is not None and where != self._stalled:
-            lasted = goodput.duration(where.since - self._stalled.since)
+            lasted = durations.written(where.since - self._stalled.since)
             self._note(f"it went on after {lasted}\n", f"{_named(self._stalled)} went on: {lasted}")
             self._stalled, self._next = None, self._stall_seconds
         is_watched, patience = where.phase not in UNWATCHED, PATIENCE.get(where.phase, 1.0)
@@ -115,7 +116,7 @@ class Watchdog:
             faulthandler.dump_traceback_later(later, file=STANDARD_ERROR)
 
     def _report(self, where: Where, seconds: float) -> None:
-        what = f"{_named(where)} has not moved for {goodput.duration(seconds)}"
+        what = f"{_named(where)} has not moved for {durations.written(seconds)}"
         lines = [f"process {self._process} of {jax.process_count()}: {what}"]
         if found := stacks.barrier():
             lines.append(f"it waits for the other processes in {found}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resgen_jax.core import errors
-from resgen_jax.io import json_files, paths
+from resgen_jax.io import files, json_files, paths
 from resgen_jax.training.checkpoints import orbax_errors
 from resgen_jax.training.telemetry import sinks
 from resgen_jax.training.telemetry.sinks import FILE
@@ -183,7 +183,5 @@ def _keep_until(path: pathlib.Path, last_step: int, is_measured: bool) -> int:
         for line in lines
         if is_measured or line["step"] < last_step or line["split"] in of_steps
     ]
-    beside = path.with_suffix(".tmp")
-    beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    beside.replace(path)
+    files.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
     return len(damaged)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resgen_jax.cli import demo, flags
+from resgen_jax.cli import demo, demo_flags, flags
 from resgen_jax.core import errors
 from resgen_jax.generators.interface import CodeSpace
 from resgen_jax.runs.demo import minutes
@@ -16,7 +16,7 @@ def plan_of(place):
 
     def make(*arguments):
         parser = flags.Parser("demo", "try", "resgen demo")
-        demo.add_flags(parser)
+        demo_flags.add_flags(parser)
         values, _ = parser.parse([f"--workdir={place.folder / 'demo'}", *arguments])
         return demo.make_plan(values)
 

@@ -77,8 +77,8 @@ def test_parts_of_one_start(begin):
     assert measured["other_seconds"] == 4
     assert (measured["lost_seconds"], measured["down_seconds"], measured["num_starts"]) == (0, 0, 1)
     assert goodput.summary(measured, (3, 2)) == (
-        "goodput 75.0% of 1:20: step 1:00, compile 10.0 s, checkpoint 4.0 s, other 4.0 s, "
-        "waiting for data 2.0 s; 2 of 3 programs from the compile cache"
+        "goodput 75.0% of 1 min 20 s: step 1 min 00 s, compile 10.0 s, checkpoint 4.0 s, "
+        "other 4.0 s, waiting for data 2.0 s; 2 of 3 programs from the compile cache"
     )
 
 

@@ -80,7 +80,7 @@ def test_a_slow_step_is_told_once_a_lap(report, time):
     messages = [event.message for event in report[2] if event.message]
     assert messages == [
         "step 12 took 30.0 s, 120 times the median",
-        "step 22 took 1:00, 240 times the median",
+        "step 22 took 1 min 00 s, 240 times the median",
     ]
 
 

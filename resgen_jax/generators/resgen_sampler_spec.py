@@ -1,0 +1,69 @@
+"""How to sample from ResGen, as configs and flags say it; imports no network and no JAX."""
+
+import dataclasses
+import math
+
+from resgen_jax.core import build, errors
+from resgen_jax.generators import choices
+
+# One number, or one for each step.
+PerStep = float | tuple[float, ...]
+
+# Of each field of few values the names: those of functions, which are not imported for them.
+CHOICES = {
+    **choices.KINDS._asdict(),
+    "mask_schedule": ("cosine", "linear", "arccos"),
+    "order_noise_decay": ("linear", "constant"),
+    "guidance_schedule": ("constant", "linear", "power_cosine"),
+}
+# Bounds of every number of the spec.
+BOUNDS = {
+    "num_steps": (1, 2**20),
+    "order_noise": (0, math.inf),
+    "guidance_scale": (0, math.inf),
+    "temperature": (0, math.inf),
+    "top_k": (0, math.inf),
+    "top_p": (0, 1),
+    "noise_scale": (0, math.inf),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """How to sample; only `num_steps` and `choices` compile anew when they change.
+
+    A list of numbers holds the value of each step as it is, without schedule or decay.
+    """
+
+    num_steps: int = 8  # calls of the network
+    mask_schedule: str = "cosine"  # share hidden after each step; pow2 or pow:2.5, too
+    masks: str = "coarse_first"  # which cells are revealed first; as in training
+    proposal: str = "mixture"  # what draws the codes
+    confidence: str = "component"  # what says which codes are surest
+    order_noise: PerStep = 1.0  # in the order of confidence; 0 = none
+    order_noise_decay: str = "linear"  # over the steps
+    guidance_scale: PerStep = 1.0  # 1 = off
+    guidance_schedule: str = "constant"  # over the steps; power_cosine:2, too
+    # From and to which share of the steps it acts.
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    temperature: PerStep = 1.0  # of draws among codes and components; it divides
+    top_k: int | tuple[int, ...] = 0  # draws are among so many; 0 = all
+    top_p: PerStep = 1.0  # draws are among the likeliest with this share; 1 = all
+    noise_scale: PerStep = 1.0  # times the deviation of the mixture in its draws
+
+    def __post_init__(self):
+        choices.check(self.choices)
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.num_steps:
+                raise errors.UserError(
+                    f"sampler.{name} has {len(value)} entries for {self.num_steps} steps; "
+                    "expected one number, or one for each step"
+                )
+            if not all(low <= number <= high for number in build.numbers(value)):
+                raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
+
+    @property
+    def choices(self) -> choices.Choices:
+        """The functions that a sampler of this spec is made of."""
+        return choices.Choices(self.proposal, self.confidence, self.masks)
