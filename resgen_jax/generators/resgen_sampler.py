@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules
@@ -116,7 +116,7 @@ class Sampler:
     def __init__(
         self,
         network: functional.Network,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         made_of: choices.Choices,
         fill: Any = mask_predict.fill,
     ):
@@ -124,7 +124,7 @@ class Sampler:
         self.space = space
         propose = proposals.KINDS[made_of.proposal].propose
         kind = confidence.KINDS[made_of.confidence]
-        quantize = kind.quantize(space.num_beams)
+        quantize = kind.quantize(space.codes.num_beams)
 
         def run(params, codebooks, keys, labels, known, plan):
             return fill(

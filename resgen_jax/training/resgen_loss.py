@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import build, errors, keys, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import conditioning, interface
+from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.training.state import Batch, Metrics
@@ -97,7 +97,7 @@ def draw(
     batch: Batch,
     key: PRNGKeyArray,
     spec: LossSpec,
-    space: interface.CodeSpace,
+    space: spaces.Space,
     is_training: bool = True,
 ) -> Batch:
     """The batch with a mask for each row; in training with labels dropped and keys of dropout.
@@ -116,8 +116,8 @@ def draw(
         "is_masked": rvq_masking.sample_mask(
             row["mask"],
             schedule,
-            space.length,
-            space.depth,
+            space.max_length,
+            space.codes.depth,
             spec.max_mask_rate,
             rvq_masking.MASKS[spec.masks],
         ),

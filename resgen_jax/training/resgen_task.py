@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import errors, keys, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import code_likelihood, interface, resgen
+from resgen_jax.generators import code_likelihood, resgen
 from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
 from resgen_jax.training import codes_task, microbatches, optimizer, resgen_loss
@@ -28,7 +28,7 @@ class ResGenTask(codes_task.CodesTask):
         loss: LossSpec,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
         if loss.code_loss_weight and not model.has_code_head:
@@ -84,9 +84,9 @@ class ResGenTask(codes_task.CodesTask):
                 for name, values in nll.items()
             }
 
-        by_level = jax.lax.map(level_nll, jnp.arange(self.space.depth))
+        by_level = jax.lax.map(level_nll, jnp.arange(self.space.codes.depth))
         for name, values in by_level.items():
-            metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.depth)}
+            metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.codes.depth)}
             metrics[f"{name}/mean"] = jnp.mean(values)
         return {"loss": loss, **metrics, "num_examples": num_examples}
 
@@ -156,7 +156,7 @@ class ResGenTask(codes_task.CodesTask):
     ) -> dict[str, Float[Array, "b l"]]:
         """Nats of the true code of one level, all shallower levels visible everywhere."""
         codes = batch["codes"]
-        is_masked = jnp.broadcast_to(jnp.arange(self.space.depth) >= level, codes.shape)
+        is_masked = jnp.broadcast_to(jnp.arange(self.space.codes.depth) >= level, codes.shape)
         hidden, density, basis = self._predict(params, codebooks, codes, is_masked, batch["labels"])
         true_codes = jnp.take(codes, level, axis=-1)
         row_keys = keys.example_keys(key, jnp.arange(len(codes)))

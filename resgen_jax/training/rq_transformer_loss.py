@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import errors, keys
-from resgen_jax.generators import conditioning, interface
+from resgen_jax.core import errors, keys, spaces
+from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.quantizers import rvq, stochastic
 from resgen_jax.training.state import Batch
@@ -65,7 +65,7 @@ def draw(
     batch: Batch,
     row_keys: Key[Array, "b"],
     spec: LossSpec,
-    space: interface.CodeSpace,
+    space: spaces.Space,
     codebooks: Float[Array, "q v c"],
     temperature: float,
 ) -> Batch:

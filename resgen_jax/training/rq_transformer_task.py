@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.core import errors, keys, spaces
+from resgen_jax.generators import rq_transformer
 from resgen_jax.losses import masked
 from resgen_jax.training import codes_task, microbatches, optimizer, rq_transformer_loss
 from resgen_jax.training.rq_transformer_loss import LossSpec
@@ -25,7 +25,7 @@ class RqTransformerTask(codes_task.CodesTask):
         loss: LossSpec,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
         if model.has_null_class != (loss.condition_drop_rate > 0):
@@ -80,7 +80,7 @@ class RqTransformerTask(codes_task.CodesTask):
         nll = jnp.mean(masked.code_nll(logits, codes), axis=1)
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
         by_level = jnp.sum(nll, axis=0, where=is_valid[:, None]) / num_examples
-        metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.depth)}
+        metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.codes.depth)}
         mean = jnp.mean(by_level)
         return {"loss": mean, **metrics, "code_nll/mean": mean, "num_examples": num_examples}
 
