@@ -12,16 +12,28 @@ from resgen_jax.nn import functional
 
 
 class Known(NamedTuple):
-    """Codes of which some are kept; where `is_masked` they are never read."""
+    """Codes of which some are kept; where `is_masked` they are never read.
+
+    Padding, where not `is_valid`, is not drawn, has no influence, and comes out as it is; without
+    `is_valid` there is none.
+    """
 
     codes: Int[Array, "b l q"]
     is_masked: Bool[Array, "b l q"]
+    is_valid: Bool[Array, "b l"] | None = None
 
 
 def nothing_known(space: spaces.Space, num_rows: int) -> Known:
     """Of new examples: all is masked."""
     shape = (num_rows, space.max_length, space.codes.depth)
     return Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
+
+
+def nothing_known_of(is_valid: Bool[Array, "b l"], depth: int) -> Known:
+    """Of new examples of different lengths: all is masked where they are valid."""
+    shape = (*is_valid.shape, depth)
+    is_masked = jnp.broadcast_to(is_valid[..., None], shape)
+    return Known(jnp.zeros(shape, jnp.int32), is_masked, is_valid)
 
 
 def abstract_known(space: spaces.Space, labels: jax.ShapeDtypeStruct) -> Known:

@@ -61,15 +61,19 @@ class ResGen(nnx.Module):
         is_masked: Bool[Array, "b l q"],
         labels: Int[Array, "b"],
         keys: Key[Array, "b"] | None = None,
+        is_valid: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on."""
+        """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on.
+
+        Where not `is_valid` there is padding, which no other position learns of.
+        """
         classes = self.classes(labels)[:, None, :]
         values = self.tokens(revealed_embedding)
         values = values + classes.astype(values.dtype)
         masks = self.masks(is_masked)
         classes = jnp.broadcast_to(classes, (*masks.shape[:2], classes.shape[-1]))
         condition = jnp.concatenate([masks, classes], axis=-1)
-        return self.trunk(values, condition, keys)
+        return self.trunk(values, condition, keys, is_valid)
 
     def mixture(self, hidden: Float[Array, "b l d"]) -> tuple[mixture.Params, mixture.Basis]:
         """The density of the masked embedding at every position."""

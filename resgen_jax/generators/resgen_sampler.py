@@ -73,13 +73,13 @@ class Spec:
 class Plan(NamedTuple):
     """A sampler's spec, worked out step by step; all arrays."""
 
-    num_masked: Int[np.ndarray, "s"]
+    num_masked: Int[np.ndarray, "s"] | Int[np.ndarray, "s b"]
     order_noise: Float[np.ndarray, "s"]
     knobs: proposals.Knobs
 
 
-def plan(spec: Spec, num_tokens: int) -> Plan:
-    """The values of each step, for examples with `num_tokens` masked codes.
+def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
+    """The values of each step, for examples with `num_tokens` masked codes, all alike or each.
 
     Raises UserError for more steps than tokens, or an unknown schedule.
     """
@@ -91,9 +91,12 @@ def plan(spec: Spec, num_tokens: int) -> Plan:
         values = value if isinstance(value, tuple) else make(spec.num_steps, value)
         return np.asarray(values, dtype)
 
+    each_masked = mask_schedules.num_masked_per_example(
+        schedule, spec.num_steps, np.atleast_1d(num_tokens)
+    )
     scales = guidance.interval(each(spec.guidance_scale, shape_guidance), *spec.guidance_interval)
     return Plan(
-        num_masked=mask_schedules.num_masked_per_step(schedule, spec.num_steps, num_tokens),
+        num_masked=each_masked if np.ndim(num_tokens) else each_masked[:, 0],
         order_noise=each(spec.order_noise, decay),
         knobs=proposals.Knobs(
             guidance_scale=scales.astype(np.float32),
@@ -138,8 +141,10 @@ class Sampler:
                     propose,
                     quantize,
                     kind.measure,
+                    known.is_valid,
                 ),
-                *known,
+                known.codes,
+                known.is_masked,
                 plan.num_masked,
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
@@ -161,7 +166,8 @@ class Sampler:
         """What `fill` returns, with one key and one label for each example.
 
         Without `known` the examples are new; with it only the masked codes are filled in, and
-        `plan` counts as many as are masked.
+        `plan` counts as many as are masked. Where it has padding, each example gets what it would
+        get without.
         """
         if known is None:
             known = interface.nothing_known(self.space, len(labels))

@@ -224,7 +224,8 @@ def _fill(
         (_, quantized), found = jax.lax.scan(level, start, levels)
         return (cache, quantized), found.T
 
-    places = jnp.arange(length), *(jnp.swapaxes(each, 0, 1) for each in known)
+    by_place = (jnp.swapaxes(each, 0, 1) for each in (known.codes, known.is_masked))
+    places = jnp.arange(length), *by_place
     nothing = jnp.zeros((len(labels), codebooks.shape[-1]), codebooks.dtype)
     _, codes = jax.lax.scan(position, (body_cache, nothing), places)
     return jnp.swapaxes(codes, 0, 1)
