@@ -168,10 +168,16 @@ def of_fields(fields: Mapping[str, Any], where: str) -> Space:
         raise errors.UserError(
             f"{where} tells of latents and of {', '.join(sorted(own))}; expected latents alone"
         )
-    condition = Class(told.num_classes) if "num_classes" in fields else told.text
-    item = told.latents or build.build(Codes, own, where)
-    max_length = told.max_length if told.grid is None else math.prod(told.grid)
-    return Space(item, max_length, told.grid, condition)
+    condition = told.text
+    if "num_classes" in fields:
+        condition = build.build(Class, {"num_classes": told.num_classes}, where)
+    made = {
+        "item": told.latents or build.build(Codes, own, where),
+        "max_length": told.max_length if told.grid is None else math.prod(told.grid),
+        "grid": told.grid,
+        "condition": condition,
+    }
+    return build.build(Space, made, where)
 
 
 @dataclasses.dataclass(frozen=True)
