@@ -65,7 +65,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
 
 
 def _fill_in(generator, tokenizer, spec, chosen, count, values, files, settings) -> None:
-    is_kept = inpainting.parse_region(values.keep, generator.meta.grid)
+    is_kept = inpainting.parse_region(values.keep, generator.meta.space.layout)
     prompts = inpainting.prompts(
         generator, tokenizer, values.keep_from, chosen, count, values.codes
     )

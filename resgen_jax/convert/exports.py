@@ -13,8 +13,7 @@ import numpy as np
 
 import resgen_jax
 from resgen_jax.convert import rules, safetensors_files
-from resgen_jax.core import errors, trees
-from resgen_jax.generators import interface as generators
+from resgen_jax.core import errors, spaces, trees
 from resgen_jax.generators import rq_transformer
 from resgen_jax.io import disks, files, json_files, paths
 from resgen_jax.quantizers import interface as quantizers
@@ -70,18 +69,16 @@ def of_multi_scale_vae(
     return Export("multi_scale_vae", fields, {"params": params}, {"task": "multi_scale_vae"})
 
 
-def of_rq_transformer(
-    spec: rq_transformer.Spec, space: generators.CodeSpace, params: PyTree
-) -> Export:
+def of_rq_transformer(spec: rq_transformer.Spec, space: spaces.Space, params: PyTree) -> Export:
     """An RQ-Transformer, which reads codes by the codebooks of its tokenizer."""
-    fields = {"model": dataclasses.asdict(spec), "space": dataclasses.asdict(space)}
+    fields = {"model": dataclasses.asdict(spec), "space": spaces.fields_of(space)}
     return Export("rq_transformer", fields, {"params": params}, {"task": "rq_transformer"})
 
 
 def of_generator(
     kind: str,
     model: Any,
-    space: generators.CodeSpace,
+    space: spaces.Space,
     sampler: Any,
     tree: PyTree,
     config: Mapping[str, Any],
@@ -90,7 +87,7 @@ def of_generator(
     """A generator of a kind of `pretrained.KINDS`, with the codebooks that its codes point into."""
     fields = {
         "model": dataclasses.asdict(model),
-        "space": dataclasses.asdict(space),
+        "space": spaces.fields_of(space),
         "sampler": dataclasses.asdict(sampler),
     }
     return Export(kind, fields, tree, dict(config), dict(codes))

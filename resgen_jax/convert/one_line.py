@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resgen_jax.core import errors
-from resgen_jax.generators import interface as generators
+from resgen_jax.core import errors, spaces
 from resgen_jax.tokenizers import rq_vae
 
 MOST_NAMED = 5  # classes
@@ -27,7 +26,7 @@ def of_tokenizer(
 
 
 def of_generator(
-    space: generators.CodeSpace, class_names: Sequence[str], description: Mapping[str, Any]
+    space: spaces.Space, class_names: Sequence[str], description: Mapping[str, Any]
 ) -> str:
     """`<Generator resgen: grid 4x4, depth 8, codebook_size 128, 2 classes (cat, dog), step 9>`."""
     more = ", ..." if len(class_names) > MOST_NAMED else ""
@@ -36,13 +35,17 @@ def of_generator(
     return _line("Generator", description, [*_sizes(space), classes])
 
 
-def of_predictor(space: generators.CodeSpace, description: Mapping[str, Any]) -> str:
+def of_predictor(space: spaces.Space, description: Mapping[str, Any]) -> str:
     """As of a generator, whose classes have no names here."""
     return _line("CodePredictor", description, [*_sizes(space), f"{space.num_classes:,} classes"])
 
 
-def _sizes(space: generators.CodeSpace) -> list[str]:
-    return [_grid(space.grid), f"depth {space.depth}", f"codebook_size {space.codebook_size:,}"]
+def _sizes(space: spaces.Space) -> list[str]:
+    return [
+        _grid(space.layout),
+        f"depth {space.codes.depth}",
+        f"codebook_size {space.codes.codebook_size:,}",
+    ]
 
 
 def _grid(grid: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.convert import exports, one_line, own_tokenizer
-from resgen_jax.core import build, checked, errors, keys
+from resgen_jax.core import build, checked, errors, keys, spaces
 from resgen_jax.data import class_names as names_of_classes
 from resgen_jax.data import images as image_files
 from resgen_jax.generators import interface as generators
@@ -131,7 +131,7 @@ class Generator:
         spec = build.change(self.spec, knobs, "sampler")
         plan = self._model.plan(spec, self.space.num_tokens)
         if not len(labels):
-            return jnp.zeros((0, self.space.length, self.space.depth), jnp.int32)
+            return jnp.zeros((0, self.space.max_length, self.space.codes.depth), jnp.int32)
         choices = getattr(spec, "choices", None)  # what alone asks for another program
         if choices not in self._samplers:
             self._samplers[choices] = self._model.sampler(spec)
@@ -151,7 +151,7 @@ class CodePredictor:
     def __init__(
         self,
         spec: rq_transformer.Spec,
-        space: generators.CodeSpace,
+        space: spaces.Space,
         tree: PyTree,
         description: Mapping[str, Any],
     ):
@@ -169,12 +169,13 @@ class CodePredictor:
         Raises UserError for codes beyond the codebook, and for labels of no class.
         """
         space = self.space
-        codes = checked.codes(codes, (space.length, space.depth), space.codebook_size, space.depth)
+        item, shape = space.codes, (space.max_length, space.codes.depth)
+        codes = checked.codes(codes, shape, item.codebook_size, item.depth)
         labels = jnp.asarray(checked.labels(labels, space.num_classes))
         if len(codes) != len(labels):
             raise errors.UserError(f"{len(labels)} labels of {len(codes)} examples; give as many")
         tables = jnp.asarray(codebooks)
-        expected = (space.depth, space.codebook_size, space.code_dim)
+        expected = space.codes.codebooks_shape
         if tables.shape != expected:
             raise errors.UserError(f"codebooks have the shape {tables.shape}; expected {expected}")
 
@@ -199,12 +200,17 @@ def from_pretrained(path: str | os.PathLike) -> Tokenizer | Generator | CodePred
 
 def _part(cls: type[T], name: str, description: Mapping[str, Any], path: str | os.PathLike) -> T:
     """A part of what an export says of its model; UserError where it is missing or wrong."""
+    return build.build(cls, _told(name, description, path), f"{path} {name}")
+
+
+def _told(name: str, description: Mapping[str, Any], path: str | os.PathLike) -> Any:
+    """The fields of a part; UserError where it is missing."""
     if name not in description:
         raise errors.UserError(
             f"{path} does not tell of its {name}; copy its {exports.CONFIG} again, or convert it "
             "again"
         )
-    return build.build(cls, description[name], f"{path} {name}")
+    return description[name]
 
 
 def _class_names(
@@ -293,10 +299,10 @@ def _open_rq_transformer(
 
 def _specs(
     path: str | os.PathLike, description: Mapping[str, Any], cls: type
-) -> tuple[Any, generators.CodeSpace]:
+) -> tuple[Any, spaces.Space]:
     """The network's spec and the sizes of its codes."""
     spec = _part(cls, "model", description, path)
-    return spec, _part(generators.CodeSpace, "space", description, path)
+    return spec, spaces.of_fields(_told("space", description, path), f"{path} space")
 
 
 def _generator(

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from resgen_jax.convert import autoencoder, exports, rules
-from resgen_jax.core import errors
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.core import errors, spaces
+from resgen_jax.generators import rq_transformer
 
 HEAD_WIDTH = 64  # of all published sizes
 STACKS = ("body", "head")
@@ -49,7 +49,7 @@ def convert(
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     params = rules.apply(rules_of(spec), arrays, shapes, where=where)
     if not grid:
-        side, _ = space.grid
+        side, _ = space.layout
         remarks += (
             f"{side * side} positions are taken for a grid of {side} x {side}; say "
             "--grid=ROWSxCOLUMNS where it is another",
@@ -59,7 +59,7 @@ def convert(
 
 def specs_of(
     arrays: Mapping[str, np.ndarray], num_heads: int, where: str, grid: tuple[int, ...] = ()
-) -> tuple[rq_transformer.Spec, interface.CodeSpace]:
+) -> tuple[rq_transformer.Spec, spaces.Space]:
     """Sizes of network and codes, read off the arrays; 1 where one lacks, which is told later."""
     found = {name: arrays[name].shape for name in SIZES if name in arrays}
     if not found:
@@ -89,7 +89,7 @@ def specs_of(
         )
     layers = [_num_layers(arrays, stack) for stack in STACKS]
     spec = rq_transformer.Spec(width, num_heads or max(1, width // HEAD_WIDTH), *layers)
-    space = interface.CodeSpace(tuple(grid), depth, codebook_size, code_dim, num_classes)
+    space = spaces.image_codes(tuple(grid), depth, codebook_size, code_dim, num_classes)
     return spec, space
 
 

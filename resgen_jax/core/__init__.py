@@ -1,1 +1,1 @@
-"""Floor 1: shapes, keys, trees, config building and errors."""
+"""Floor 1: shapes, spaces, keys, trees, config building and errors."""

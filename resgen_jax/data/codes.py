@@ -10,13 +10,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float32, Int32, Integer
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, errors, spaces
 from resgen_jax.data import shards
 from resgen_jax.data.sources import Element
 from resgen_jax.io import files, json_files, paths, zips
@@ -25,21 +25,16 @@ DESCRIPTION, CODEBOOKS, LOCK = "codes.json", "codebooks.npy", ".lock"
 FORMAT = 2  # 1 was .npy files
 PARTS = ("train", "held_out")
 LABEL = np.dtype("<i4")
-LARGEST_SIZE = 2**24  # of anything that is counted: what is larger was not written by `encode`
 
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """The tokenizer's sizes, its run directory, the names of the classes, and the views of images.
+    """What images are as items, the tokenizer's run directory, the names of the classes, the views.
 
-    `num_beams` is how many prefixes its search for codes keeps.
     Every image to train on has 1 + num_crops views, twice as many with `flip`, one record each.
     """
 
-    grid: tuple[int, int]
-    depth: int
-    codebook_size: int
-    code_dim: int
+    space: spaces.Space
     image_size: int
     channels: int
     class_names: tuple[str, ...]
@@ -49,20 +44,37 @@ class Meta:
     flip: bool = False
     num_crops: int = 0
     random_crop: tuple[float, ...] = ()  # of the crops: least and greatest share of the side
-    num_beams: int = 1
 
     def __post_init__(self):
-        sizes = {"grid": self.grid, "depth": (self.depth,), "codebook_size": (self.codebook_size,)}
-        sizes |= {"code_dim": (self.code_dim,), "image_size": (self.image_size,)}
-        for name, values in sizes.items():
-            if not all(1 <= value <= LARGEST_SIZE for value in values):
-                found = values if len(values) > 1 else values[0]
-                raise errors.UserError(f"{name} of codes is {found}; expected 1 to {LARGEST_SIZE}")
+        build.check_sizes(self, ("image_size",))
+        if self.space.condition != spaces.Class(len(self.class_names)):
+            raise errors.UserError(
+                f"the space has the condition {self.space.condition}, but there are "
+                f"{len(self.class_names)} class_names; expected as many classes"
+            )
 
     @property
     def num_views(self) -> int:
         """Records of each image to train on."""
         return (1 + self.num_crops) * (2 if self.flip else 1)
+
+    def fields(self) -> dict[str, Any]:
+        """What files hold of it: those of the space, whose classes are counted, and its own."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[1:]}
+        told = spaces.fields_of(self.space)
+        del told["num_classes"]
+        return told | own
+
+
+def meta_of(fields: Mapping[str, Any], where: str) -> Meta:
+    """The description that `Meta.fields` gave; UserError, which names `where`, for another one."""
+    own = [field.name for field in dataclasses.fields(Meta)[1:]]
+    told = {name: value for name, value in fields.items() if name not in own}
+    names = fields.get("class_names")
+    if isinstance(names, list | tuple):
+        told["num_classes"] = len(names)
+    made = {name: value for name, value in fields.items() if name in own}
+    return build.build(Meta, made | {"space": spaces.of_fields(told, where)}, where)
 
 
 class CodesDataset(NamedTuple):
@@ -84,8 +96,9 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, meta: Meta) -> "Layout":
         """The layout of codes of these sizes."""
-        dtype = np.dtype("<u2" if meta.codebook_size <= 2**16 else "<i4")
-        return cls((meta.grid[0] * meta.grid[1], meta.depth), dtype)
+        item = meta.space.codes
+        dtype = np.dtype("<u2" if item.codebook_size <= 2**16 else "<i4")
+        return cls((meta.space.max_length, item.depth), dtype)
 
     @property
     def num_bytes(self) -> int:
@@ -127,11 +140,10 @@ class CodesSource:
         record = self._records[index]
         label = self._label(index, record)
         found = self._layout.codes(record)
-        if not 0 <= found.min() <= found.max() < self._meta.codebook_size:
+        codebook_size = self._meta.space.codes.codebook_size
+        if not 0 <= found.min() <= found.max() < codebook_size:
             self._refuse(
-                index,
-                f"codes from {found.min()} to {found.max()}",
-                f"0 to {self._meta.codebook_size - 1}",
+                index, f"codes from {found.min()} to {found.max()}", f"0 to {codebook_size - 1}"
             )
         return {"codes": found, "labels": label, "index": np.int32(index)}
 
@@ -193,7 +205,12 @@ def read(path: str | os.PathLike) -> CodesDataset:
     description = _description(path)
     counts, sums = description.pop("shards"), description.pop("sha256")
     description.pop("plan", None)
-    meta = build.build(Meta, description, str(path / DESCRIPTION))
+    meta = meta_of(description, str(path / DESCRIPTION))
+    if not isinstance(meta.space.item, spaces.Codes):
+        raise errors.UserError(
+            f"{path} holds latents of {meta.space.latents.channels} channels; expected codes: "
+            "encode with a tokenizer that gives codes"
+        )
     for name in [CODEBOOKS, *(name for part in PARTS for name in counts[part])]:
         file = folder / name
         if paths.is_remote(path) and not _is_whole(file, sums.get(name)):
@@ -226,7 +243,7 @@ def _source(path: pathlib.Path, counts: dict[str, int], meta: Meta) -> CodesSour
 
 
 def _codebooks(file: pathlib.Path, meta: Meta) -> Float32[np.ndarray, "q v c"]:
-    shape = (meta.depth, meta.codebook_size, meta.code_dim)
+    shape = meta.space.codes.codebooks_shape
     try:
         # Mapped, not read: a header may claim more than there is memory for.
         found = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -249,8 +266,7 @@ def describe(
     meta: Meta, counts: dict[str, dict[str, int]], sums: dict[str, str], plan: str
 ) -> dict[str, Any]:
     """The content of codes.json; `plan` is the sha256 of all that decided what the codes are."""
-    fields = dataclasses.asdict(meta)
-    return {"format": FORMAT, **fields, "plan": plan, "shards": counts, "sha256": sums}
+    return {"format": FORMAT, **meta.fields(), "plan": plan, "shards": counts, "sha256": sums}
 
 
 def plan_of(path: paths.Path) -> str | None:
@@ -307,6 +323,6 @@ def pack(
     """The records of batches of (codes, labels)."""
     layout = Layout.of(meta)
     for codes, labels in batches:
-        check_codes(codes, meta.codebook_size)
+        check_codes(codes, meta.space.codes.codebook_size)
         for row, label in zip(codes, labels, strict=True):
             yield layout.pack(row, int(label))

@@ -74,8 +74,8 @@ class Plan:
 
     def text(self) -> str:
         """The plan as it is kept; the tokenizer may move, its weights are in the identity."""
-        meta = dataclasses.replace(self.meta, tokenizer="")
-        fields = dataclasses.asdict(dataclasses.replace(self, meta=meta))
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["meta"] = dataclasses.replace(self.meta, tokenizer="").fields()
         return json.dumps({"format": codes.FORMAT, **fields}, indent=2, sort_keys=True) + "\n"
 
     def sha256(self) -> str:
@@ -171,7 +171,7 @@ class Unfinished:
     def finish(self, codebooks: Float32[np.ndarray, "q v c"]) -> None:
         """Describes the shards and puts the directory in its place; by one process alone."""
         meta = self.plan.meta
-        if codebooks.shape != (meta.depth, meta.codebook_size, meta.code_dim):
+        if codebooks.shape != meta.space.codes.codebooks_shape:
             raise ValueError(f"codebooks {codebooks.shape} are not those of {meta}")
         with disk_errors(self.path):
             counts: dict[str, dict[str, int]] = {part: {} for part in codes.PARTS}
@@ -264,7 +264,7 @@ def write(
     """
     parts = {"train": train, "held_out": held_out}
     for part, (rows, labels) in parts.items():
-        codes.check_codes(rows, meta.codebook_size)
+        codes.check_codes(rows, meta.space.codes.codebook_size)
         if len(rows) != len(labels):
             raise ValueError(f"{len(rows)} codes but {len(labels)} labels {part}")
     num_records = (len(train[0]), len(held_out[0]))

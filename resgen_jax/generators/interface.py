@@ -1,7 +1,5 @@
-"""What the rest of the library knows of a generator, and what it knows of its codes."""
+"""What the rest of the library knows of a generator, and what may be known of its codes."""
 
-import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,57 +7,38 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import keys, spaces
 from resgen_jax.nn import functional
 
 
-@dataclasses.dataclass(frozen=True)
-class CodeSpace:
-    """Sizes of the code grids: positions, levels, entries, channels, and the classes they have."""
-
-    grid: tuple[int, int]  # rows and columns of positions
-    depth: int  # levels: codes of each position
-    codebook_size: int  # entries of each level's codebook
-    code_dim: int  # channels of their vectors
-    num_classes: int  # that an example can have
-    num_beams: int = 1  # prefixes kept where a vector is given codes, as in the tokenizer
-
-    def __post_init__(self):
-        if min(self.grid) < 1 or self.length > build.LARGEST_SIZE:
-            raise errors.UserError(
-                f"grid is {self.grid}; expected at least one row and column, and at most "
-                f"{build.LARGEST_SIZE} positions"
-            )
-        names = ("depth", "codebook_size", "code_dim", "num_classes", "num_beams")
-        build.check_sizes(self, names)
-
-    @property
-    def length(self) -> int:
-        """Number of positions."""
-        return math.prod(self.grid)
-
-    @property
-    def num_tokens(self) -> int:
-        """Number of codes in one example: positions times levels."""
-        return self.length * self.depth
-
-
 class Known(NamedTuple):
-    """Codes of which some are kept; where `is_masked` they are never read."""
+    """Codes of which some are kept; where `is_masked` they are never read.
+
+    Padding, where not `is_valid`, is not drawn, has no influence, and comes out as it is; without
+    `is_valid` there is none.
+    """
 
     codes: Int[Array, "b l q"]
     is_masked: Bool[Array, "b l q"]
+    is_valid: Bool[Array, "b l"] | None = None
 
 
-def nothing_known(space: CodeSpace, num_rows: int) -> Known:
+def nothing_known(space: spaces.Space, num_rows: int) -> Known:
     """Of new examples: all is masked."""
-    shape = (num_rows, space.length, space.depth)
+    shape = (num_rows, space.max_length, space.codes.depth)
     return Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
 
 
-def abstract_known(space: CodeSpace, labels: jax.ShapeDtypeStruct) -> Known:
+def nothing_known_of(is_valid: Bool[Array, "b l"], depth: int) -> Known:
+    """Of new examples of different lengths: all is masked where they are valid."""
+    shape = (*is_valid.shape, depth)
+    is_masked = jnp.broadcast_to(is_valid[..., None], shape)
+    return Known(jnp.zeros(shape, jnp.int32), is_masked, is_valid)
+
+
+def abstract_known(space: spaces.Space, labels: jax.ShapeDtypeStruct) -> Known:
     """The shapes and types of what may be known of a batch, which lies where its labels do."""
-    shape = (*labels.shape, space.length, space.depth)
+    shape = (*labels.shape, space.max_length, space.codes.depth)
     kinds = (jnp.int32, jnp.bool_)
     return Known(*(jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds))
 
@@ -72,7 +51,7 @@ class Generator(NamedTuple):
     codes of which some are kept. There is no optimizer and no loss in it.
     """
 
-    space: CodeSpace
+    space: spaces.Space
     network: functional.Network
     init: Callable[[Any], dict[str, Any]]  # key -> {"params", "statistics": {"codebooks"}}
     axes: dict[str, Any]  # the same tree, with the logical axes of each array
@@ -83,12 +62,12 @@ class Generator(NamedTuple):
     watched_sampler: Callable[[Any], Any] | None = None
 
 
-def of_network(network: functional.Network, space: CodeSpace, **functions: Any) -> Generator:
+def of_network(network: functional.Network, space: spaces.Space, **functions: Any) -> Generator:
     """A generator of a network's parameters, and codebooks that stay as they are.
 
     `functions` are the rest of its fields: `check`, `plan`, `sampler`, `watched_sampler`.
     """
-    shape = (space.depth, space.codebook_size, space.code_dim)
+    shape = space.codes.codebooks_shape
 
     def init(key: PRNGKeyArray) -> dict[str, Any]:
         params = network.init(keys.named_keys(key, "params")["params"])

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import build
+from resgen_jax.core import build, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import conditioning, interface, mixture_head
+from resgen_jax.generators import conditioning, mixture_head
 from resgen_jax.nn import flops, functional, linear, transformer
 
 
@@ -33,26 +33,27 @@ class Spec:
 class ResGen(nnx.Module):
     """The network; see ResGen sections 3.1, 3.2 and 5."""
 
-    def __init__(self, spec: Spec, space: interface.CodeSpace, rngs: nnx.Rngs):
+    def __init__(self, spec: Spec, space: spaces.Space, rngs: nnx.Rngs):
         width = spec.trunk.width
         dtype = jnp.dtype(spec.trunk.compute_dtype)
-        self.tokens = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
+        item = space.codes
+        self.tokens = linear.dense(item.code_dim, width, (None, "embed"), dtype, rngs)
         self.classes = conditioning.ClassEmbedding(space.num_classes, width, rngs)
-        self.masks = conditioning.MaskEmbedding(space.depth, spec.mask_dim, rngs)
+        self.masks = conditioning.MaskEmbedding(item.depth, spec.mask_dim, rngs)
         # The condition: the mask vectors of all levels, and the class.
-        condition_dim = spec.mask_dim * space.depth + width
-        self.trunk = transformer.Transformer(spec.trunk, space.grid, condition_dim, rngs)
+        condition_dim = spec.mask_dim * item.depth + width
+        self.trunk = transformer.Transformer(spec.trunk, space.layout, condition_dim, rngs)
         self.head = mixture_head.MixtureHead(
             width,
             spec.num_components,
             spec.rank,
-            space.code_dim,
+            item.code_dim,
             spec.min_log_scale,
             dtype,
             rngs,
         )
         if spec.has_code_head:
-            self.codes = mixture_head.CodeHead(width, space.depth, space.codebook_size, dtype, rngs)
+            self.codes = mixture_head.CodeHead(width, item.depth, item.codebook_size, dtype, rngs)
 
     def hidden(
         self,
@@ -60,15 +61,19 @@ class ResGen(nnx.Module):
         is_masked: Bool[Array, "b l q"],
         labels: Int[Array, "b"],
         keys: Key[Array, "b"] | None = None,
+        is_valid: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on."""
+        """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on.
+
+        Where not `is_valid` there is padding, which no other position learns of.
+        """
         classes = self.classes(labels)[:, None, :]
         values = self.tokens(revealed_embedding)
         values = values + classes.astype(values.dtype)
         masks = self.masks(is_masked)
         classes = jnp.broadcast_to(classes, (*masks.shape[:2], classes.shape[-1]))
         condition = jnp.concatenate([masks, classes], axis=-1)
-        return self.trunk(values, condition, keys)
+        return self.trunk(values, condition, keys, is_valid)
 
     def mixture(self, hidden: Float[Array, "b l d"]) -> tuple[mixture.Params, mixture.Basis]:
         """The density of the masked embedding at every position."""
@@ -80,13 +85,13 @@ class ResGen(nnx.Module):
 
 
 @functools.cache  # tracing a network is slow; it holds no state
-def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
+def make(spec: Spec, space: spaces.Space) -> functional.Network:
     """`init` and `apply` of the network; methods `hidden`, `mixture` and `code_logits`."""
     return functional.from_module(lambda rngs: ResGen(spec, space, rngs))
 
 
 def forward_program(
-    spec: Spec, space: interface.CodeSpace, batch_size: int, *, with_code_head: bool
+    spec: Spec, space: spaces.Space, batch_size: int, *, with_code_head: bool
 ) -> tuple[Callable, tuple]:
     """A forward pass over a batch, heads and density and all, and its abstract arguments."""
     network = make(spec, space)
@@ -98,19 +103,19 @@ def forward_program(
             network.apply(params, hidden, method="code_logits")
         return mixture.log_prob(*params_and_basis, target)
 
-    cell = (batch_size, space.length)
-    vectors = jax.ShapeDtypeStruct((*cell, space.code_dim), jnp.float32)
+    cell = (batch_size, space.max_length)
+    vectors = jax.ShapeDtypeStruct((*cell, space.codes.code_dim), jnp.float32)
     return forward, (
         jax.eval_shape(network.init, jax.random.key(0)),
         vectors,
-        jax.ShapeDtypeStruct((*cell, space.depth), jnp.bool_),
+        jax.ShapeDtypeStruct((*cell, space.codes.depth), jnp.bool_),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         vectors,
     )
 
 
 @functools.cache
-def forward_flops(spec: Spec, space: interface.CodeSpace, *, with_code_head: bool) -> float:
+def forward_flops(spec: Spec, space: spaces.Space, *, with_code_head: bool) -> float:
     """Matmul operations of one forward pass over one example, heads and all."""
 
     def of_batch(batch_size: int) -> float:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.generators import choices, interface, resgen, resgen_sampler
 from resgen_jax.samplers import mask_predict
 
 
 def make(
-    model: resgen.Spec, space: interface.CodeSpace, *, masks: str, has_code_head: bool
+    model: resgen.Spec, space: spaces.Space, *, masks: str, has_code_head: bool
 ) -> interface.Generator:
     """The functions of a generator that was trained with these masks.
 

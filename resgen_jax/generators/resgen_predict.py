@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from resgen_jax.generators import confidence, proposals
 from resgen_jax.nn import functional
@@ -24,26 +24,28 @@ def make(
     propose: proposals.Proposal,
     quantize: proposals.Quantize,
     measure: confidence.Confidence,
+    is_valid: Bool[Array, "b l"] | None = None,
 ) -> sampler_interface.Predict:
     """`predict` of the mask-and-predict sampler: network, proposed codes, confidence.
 
     The guided network call is made only at steps whose guidance scale is not 1.
     """
 
-    def hidden(revealed, is_masked, labels):
-        return network.apply(params, revealed, is_masked, labels, method="hidden")
+    def hidden(revealed, is_masked, labels, is_valid):
+        return network.apply(params, revealed, is_masked, labels, None, is_valid, method="hidden")
 
     def guided(revealed, is_masked, scale):
         both = hidden(
             guidance.interleave(revealed, revealed),
             guidance.interleave(is_masked, is_masked),
             guidance.interleave(labels, jnp.full_like(labels, num_classes)),
+            None if is_valid is None else guidance.interleave(is_valid, is_valid),
         )
         return guidance.guide(*guidance.separate(both), scale)
 
     def plain(revealed, is_masked, scale):
         del scale
-        return hidden(revealed, is_masked, labels)
+        return hidden(revealed, is_masked, labels, is_valid)
 
     def predict(keys, codes, is_masked, knobs):
         revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from resgen_jax.core import spaces
 from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
 from resgen_jax.generators.resgen_sampler_spec import Spec
 from resgen_jax.nn import functional
@@ -18,13 +19,13 @@ PyTree = Any
 class Plan(NamedTuple):
     """A sampler's spec, worked out step by step; all arrays."""
 
-    num_masked: Int[np.ndarray, "s"]
+    num_masked: Int[np.ndarray, "s"] | Int[np.ndarray, "s b"]
     order_noise: Float[np.ndarray, "s"]
     knobs: proposals.Knobs
 
 
-def plan(spec: Spec, num_tokens: int) -> Plan:
-    """The values of each step, for examples with `num_tokens` masked codes.
+def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
+    """The values of each step, for examples with `num_tokens` masked codes, all alike or each.
 
     Raises UserError for more steps than tokens, or an unknown schedule.
     """
@@ -36,9 +37,12 @@ def plan(spec: Spec, num_tokens: int) -> Plan:
         values = value if isinstance(value, tuple) else make(spec.num_steps, value)
         return np.asarray(values, dtype)
 
+    each_masked = mask_schedules.num_masked_per_example(
+        schedule, spec.num_steps, np.atleast_1d(num_tokens)
+    )
     scales = guidance.interval(each(spec.guidance_scale, shape_guidance), *spec.guidance_interval)
     return Plan(
-        num_masked=mask_schedules.num_masked_per_step(schedule, spec.num_steps, num_tokens),
+        num_masked=each_masked if np.ndim(num_tokens) else each_masked[:, 0],
         order_noise=each(spec.order_noise, decay),
         knobs=proposals.Knobs(
             guidance_scale=scales.astype(np.float32),
@@ -61,7 +65,7 @@ class Sampler:
     def __init__(
         self,
         network: functional.Network,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         made_of: choices.Choices,
         fill: Any = mask_predict.fill,
     ):
@@ -69,7 +73,7 @@ class Sampler:
         self.space = space
         propose = proposals.KINDS[made_of.proposal]
         kind = confidence.KINDS[made_of.confidence]
-        quantize = kind.quantize(space.num_beams)
+        quantize = kind.quantize(space.codes.num_beams)
 
         def run(params, codebooks, keys, labels, known, plan):
             return fill(
@@ -83,8 +87,10 @@ class Sampler:
                     propose,
                     quantize,
                     kind.measure,
+                    known.is_valid,
                 ),
-                *known,
+                known.codes,
+                known.is_masked,
                 plan.num_masked,
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
@@ -106,7 +112,8 @@ class Sampler:
         """What `fill` returns, with one key and one label for each example.
 
         Without `known` the examples are new; with it only the masked codes are filled in, and
-        `plan` counts as many as are masked.
+        `plan` counts as many as are masked. Where it has padding, each example gets what it would
+        get without.
         """
         if known is None:
             known = interface.nothing_known(self.space, len(labels))

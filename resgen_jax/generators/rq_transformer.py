@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, errors, spaces
 from resgen_jax.core import keys as random_keys
-from resgen_jax.generators import interface
 from resgen_jax.nn import causal, dropout, flops, functional, linear, transformer
 from resgen_jax.quantizers import rvq
 
@@ -67,7 +66,7 @@ class Spec:
 class RqTransformer(nnx.Module):
     """The body reads whole positions, the head the levels of one; see section 3.2."""
 
-    def __init__(self, spec: Spec, space: interface.CodeSpace, rngs: nnx.Rngs):
+    def __init__(self, spec: Spec, space: spaces.Space, rngs: nnx.Rngs):
         self.spec, self.space = spec, space
         width, dtype = spec.width, jnp.dtype(spec.compute_dtype)
 
@@ -78,15 +77,15 @@ class RqTransformer(nnx.Module):
         self.classes = table(space.num_classes + spec.has_null_class, width)
         self.class_position = table(width)
         # The last is never read: what follows the last position is not asked for.
-        self.positions = table(space.length, width)
-        self.levels = table(space.depth, width)
-        self.body_in = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
-        self.head_in = linear.dense(space.code_dim, width, (None, "embed"), dtype, rngs)
+        self.positions = table(space.max_length, width)
+        self.levels = table(space.codes.depth, width)
+        self.body_in = linear.dense(space.codes.code_dim, width, (None, "embed"), dtype, rngs)
+        self.head_in = linear.dense(space.codes.code_dim, width, (None, "embed"), dtype, rngs)
         self.body = causal.Stack(spec.stack(spec.num_body_layers), rngs)
         self.head = causal.Stack(spec.stack(spec.num_head_layers), rngs)
         self.norm = causal.LayerNorm(width, rngs)
         self.out = linear.dense_to_float32(
-            width, space.codebook_size, ("embed", "vocab"), dtype, rngs
+            width, space.codes.codebook_size, ("embed", "vocab"), dtype, rngs
         )
 
     def __call__(
@@ -169,7 +168,7 @@ class RqTransformer(nnx.Module):
     def _seen(self, quantized, positions):
         """What it reads after positions of these sums."""
         # Each level's vector passes the layer by itself, so its bias counts once for each.
-        bias = self.body_in.bias[...].astype(jnp.float32) * (self.space.depth - 1)
+        bias = self.body_in.bias[...].astype(jnp.float32) * (self.space.codes.depth - 1)
         return self.body_in(quantized).astype(jnp.float32) + bias[None, None] + positions[None]
 
     def _scores(self, hidden):
@@ -183,37 +182,35 @@ class RqTransformer(nnx.Module):
 
 
 @functools.cache  # tracing a network is slow; it holds no state
-def make(spec: Spec, space: interface.CodeSpace) -> functional.Network:
+def make(spec: Spec, space: spaces.Space) -> functional.Network:
     """`init` and `apply` of the network; methods `context_step` and `logits_step` for sampling."""
     return functional.from_module(lambda rngs: RqTransformer(spec, space, rngs))
 
 
 def empty_caches(
-    spec: Spec, space: interface.CodeSpace, batch_size: int
+    spec: Spec, space: spaces.Space, batch_size: int
 ) -> tuple[causal.Cache, causal.Cache]:
     """Those of body and head before the first position and the first level."""
     return (
-        causal.empty_cache(spec.stack(spec.num_body_layers), batch_size, space.length),
-        causal.empty_cache(spec.stack(spec.num_head_layers), batch_size, space.depth),
+        causal.empty_cache(spec.stack(spec.num_body_layers), batch_size, space.max_length),
+        causal.empty_cache(spec.stack(spec.num_head_layers), batch_size, space.codes.depth),
     )
 
 
-def forward_program(
-    spec: Spec, space: interface.CodeSpace, batch_size: int
-) -> tuple[Callable, tuple]:
+def forward_program(spec: Spec, space: spaces.Space, batch_size: int) -> tuple[Callable, tuple]:
     """A forward pass over a batch, and its abstract arguments."""
     network = make(spec, space)
-    tables = (space.depth, space.codebook_size, space.code_dim)
+    tables = space.codes.codebooks_shape
     return network.apply, (
         jax.eval_shape(network.init, jax.random.key(0)),
-        jax.ShapeDtypeStruct((batch_size, space.length, space.depth), jnp.int32),
+        jax.ShapeDtypeStruct((batch_size, space.max_length, space.codes.depth), jnp.int32),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         jax.ShapeDtypeStruct(tables, jnp.float32),
     )
 
 
 @functools.cache
-def forward_flops(spec: Spec, space: interface.CodeSpace) -> float:
+def forward_flops(spec: Spec, space: spaces.Space) -> float:
     """Matmul operations of one forward pass over one example."""
 
     def of_batch(batch_size: int) -> float:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.core import keys as random_keys
 from resgen_jax.distributions import filters
 from resgen_jax.generators import interface, rq_transformer
@@ -85,7 +85,7 @@ class RqTransformerSampler:
         self,
         network: functional.Network,
         model: rq_transformer.Spec,
-        space: interface.CodeSpace,
+        space: spaces.Space,
     ):
         self.model, self.space = model, space
         dtype = jnp.dtype(model.compute_dtype)
@@ -136,9 +136,10 @@ class RqTransformerSampler:
         return self._run, (params, codebooks, keys, labels, known, plan)
 
     def _check(self, plan: Plan) -> None:
-        if len(plan.temperature) != self.space.depth:
+        depth = self.space.codes.depth
+        if len(plan.temperature) != depth:
             raise errors.UserError(
-                f"the plan has {len(plan.temperature)} levels and the codes {self.space.depth}; "
+                f"the plan has {len(plan.temperature)} levels and the codes {depth}; "
                 "make it for their depth"
             )
         check_guidance(self.model, plan)
@@ -194,7 +195,8 @@ def _fill(
         (_, quantized), found = jax.lax.scan(level, start, levels)
         return (cache, quantized), found.T
 
-    places = jnp.arange(length), *(jnp.swapaxes(each, 0, 1) for each in known)
+    by_place = (jnp.swapaxes(each, 0, 1) for each in (known.codes, known.is_masked))
+    places = jnp.arange(length), *by_place
     nothing = jnp.zeros((len(labels), codebooks.shape[-1]), codebooks.dtype)
     _, codes = jax.lax.scan(position, (body_cache, nothing), places)
     return jnp.swapaxes(codes, 0, 1)

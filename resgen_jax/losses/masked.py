@@ -8,20 +8,20 @@ from jaxtyping import Array, Bool, Float, Int
 def masked_sum(
     position_loss: Float[Array, "b l"],
     is_masked: Bool[Array, "b l q"],
-    is_valid: Bool[Array, "b"],
+    is_valid: Bool[Array, "b l"],
 ) -> Float[Array, ""]:
-    """Sum over the positions of valid rows that hide something."""
-    is_scored = jnp.any(is_masked, axis=-1) & is_valid[:, None]
+    """Sum over the valid positions that hide something."""
+    is_scored = jnp.any(is_masked, axis=-1) & is_valid
     return jnp.sum(position_loss, where=is_scored)
 
 
-def num_masked(is_masked: Bool[Array, "b l q"], is_valid: Bool[Array, "b"]) -> Float[Array, ""]:
-    """Masked tokens of the valid rows, at least 1: what a loss per token divides by.
+def num_masked(is_masked: Bool[Array, "b l q"], is_valid: Bool[Array, "b l"]) -> Float[Array, ""]:
+    """Masked tokens of the valid positions, at least 1: what a loss per token divides by.
 
     It counts tokens, not positions (ResGen section 3.3), and those of the whole batch: a mean of
     the ratios of its parts would weigh the tokens of a part with few of them more.
     """
-    count = jnp.sum(is_masked & is_valid[:, None, None])
+    count = jnp.sum(is_masked & is_valid[..., None])
     return jnp.maximum(count, 1).astype(jnp.float32)
 
 

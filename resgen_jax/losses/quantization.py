@@ -26,28 +26,6 @@ def prefix_commitment_loss(
     return jnp.sum(_mean_square(latents[..., None, :] - jax.lax.stop_gradient(partial_sums)), -1)
 
 
-def prefix_codebook_loss(
-    latents: Float[Array, "*n c"], partial_sums: Float[Array, "*n q c"]
-) -> Float[Array, "*n"]:
-    """`codebook_loss` of what every prefix of the codes decodes to, added up over the levels."""
-    return jnp.sum(_mean_square(jax.lax.stop_gradient(latents[..., None, :]) - partial_sums), -1)
-
-
-def multi_scale_loss(
-    latents: Float[Array, "*n c"],
-    partial_sums: Float[Array, "*n q c"],
-    commitment_weight: float | Float[Array, ""] = 0.25,
-) -> Float[Array, "*n"]:
-    """Mean over scales of `codebook_loss` and weighted `commitment_loss` of each partial sum.
-
-    The codebook part moves all that made the sums, and never the encoder (VAR section 3.2).
-    """
-    every_scale = latents[..., None, :]
-    towards_codes = _mean_square(every_scale - jax.lax.stop_gradient(partial_sums))
-    towards_latents = _mean_square(jax.lax.stop_gradient(every_scale) - partial_sums)
-    return jnp.mean(commitment_weight * towards_codes + towards_latents, axis=-1)
-
-
 def entropy_loss(
     logits: Float[Array, "*n v"],
     diversity_weight: float | Float[Array, ""] = 1.0,

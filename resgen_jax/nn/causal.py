@@ -1,15 +1,14 @@
 """Causal layers, run on a whole sequence, or place by place with what they keep of the past."""
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.nn import dropout, linear, modulation, transformer
+from resgen_jax.nn import attention, dropout, linear, modulation, transformer
 
 EPSILON = 1e-5
 MLP_RATIO = 4
@@ -50,19 +49,6 @@ def put(cache: Cache, new: Cache, place: Int[Array, ""]) -> Cache:
     )
 
 
-def attend(
-    query: Float[Array, "b m a k"],
-    key: Float[Array, "b l a k"],
-    value: Float[Array, "b l a k"],
-    may_attend: Bool[Array, "m l"],
-) -> Float[Array, "b m a k"]:
-    """Attention of each query to the places it may see; logits and softmax in float32."""
-    logits = jnp.einsum("bmak,blak->baml", query, key, preferred_element_type=jnp.float32)
-    logits = logits / math.sqrt(query.shape[-1])
-    share = jax.nn.softmax(logits, axis=-1, where=may_attend[None, None])
-    return jnp.einsum("baml,blak->bmak", share.astype(value.dtype), value)
-
-
 class LayerNorm(nnx.Module):
     """Zero mean and unit variance per position, then a scale and a bias; all in float32."""
 
@@ -97,8 +83,8 @@ class Block(nnx.Module):
     ) -> Float[Array, "b l d"]:
         """Keys, one for each row, turn dropout on."""
         query, key, value = self._heads(values)
-        may_attend = jnp.tri(values.shape[1], dtype=bool)
-        return self._add(values, attend(query, key, value, may_attend), keys)
+        may_attend = attention.to_earlier(values.shape[1])
+        return self._add(values, attention.attend(query, key, value, may_attend), keys)
 
     def step(
         self, values: Float[Array, "b one d"], cache: Cache, place: Int[Array, ""]
@@ -107,14 +93,16 @@ class Block(nnx.Module):
         query, *own = self._heads(values)
         new = Cache(*own)
         key, value = put(cache, new, place)
-        may_attend = (jnp.arange(key.shape[1]) <= place)[None]
-        return self._add(values, attend(query, key, value, may_attend), None), new
+        may_attend = (jnp.arange(key.shape[1]) <= place)[None, None]
+        return self._add(values, attention.attend(query, key, value, may_attend), None), new
 
     def _heads(self, values):
         """Query, key and value of every head."""
         normed = self.norm_attention(values)
-        shape = (*values.shape[:2], self.spec.num_heads, -1)
-        return [project(normed).reshape(shape) for project in (self.query, self.key, self.value)]
+        return [
+            attention.split_heads(project(normed), self.spec.num_heads)
+            for project in (self.query, self.key, self.value)
+        ]
 
     def _add(self, values, mixed, keys):
         """The input, what attention found, and what the feed-forward layer makes of both."""

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key
 
 from resgen_jax.core import build, errors
 from resgen_jax.core import keys as random_keys
@@ -68,10 +69,20 @@ class Spec:
                 raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
 
 
-class Block(nnx.Module):
-    """Attention and feed-forward layer, each normalised, modulated and gated."""
+class Context(NamedTuple):
+    """What all positions may attend to beside one another, in no order of its own."""
 
-    def __init__(self, spec: Spec, rngs: nnx.Rngs):
+    values: Float[Array, "b m e"]
+    is_valid: Bool[Array, "b m"]  # False in padding
+
+
+class Block(nnx.Module):
+    """Attention and feed-forward layer, each normalised, modulated and gated.
+
+    Between them, where there is a context, what attention to it finds is added.
+    """
+
+    def __init__(self, spec: Spec, rngs: nnx.Rngs, context_dim: int | None = None):
         self.spec = spec
         dtype = jnp.dtype(spec.compute_dtype)
         self.attention = attention.Attention(
@@ -84,6 +95,10 @@ class Block(nnx.Module):
             spec.mlp_width, spec.width, ("mlp", "embed"), dtype, rngs, use_bias=False
         )
         self.offset = linear.table((6, spec.width), (None, "embed"), linear.zeros, rngs)
+        if context_dim is not None:
+            self.cross = attention.CrossAttention(
+                spec.width, context_dim, spec.num_heads, dtype, rngs, spec.attention_dropout_rate
+            )
 
     def __call__(
         self,
@@ -91,16 +106,23 @@ class Block(nnx.Module):
         vectors: Sequence[Float[Array, "b l d"]],
         angles: Float[Array, "l half"] | None,
         keys: Key[Array, "b"] | None,
+        is_valid: Bool[Array, "b l"] | None = None,
+        context: Context | None = None,
     ) -> Float[Array, "b l d"]:
         rate = self.spec.dropout_rate
         first, second = (None, None) if keys is None else split_rows(keys, 2)
-        inside = None if keys is None else jax.vmap(_of_attention)(keys)
+        inside = _named(keys, "attention")
         offset = self.offset[...].astype(vectors[0].dtype)
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
         )
-        mixed = self.attention(modulation.modulate(values, shift_a, scale_a), angles, inside)
+        normed = modulation.modulate(values, shift_a, scale_a)
+        mixed = self.attention(normed, angles, inside, is_valid)
         values = values + gate_a * dropout.of_rows(first, mixed, rate)
+        if context is not None:
+            normed = modulation.layer_norm(values)
+            found = self.cross(normed, *context, _named(keys, "context_attention"))
+            values = values + dropout.of_rows(_named(keys, "context"), found, rate)
         hidden = self.up(modulation.modulate(values, shift_f, scale_f))
         hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
         return values + gate_f * dropout.of_rows(second, hidden, rate)
@@ -109,8 +131,15 @@ class Block(nnx.Module):
 class Transformer(nnx.Module):
     """Tokens and a condition per position -> final hidden states (ResGen section 5)."""
 
-    def __init__(self, spec: Spec, grid: tuple[int, int], condition_dim: int, rngs: nnx.Rngs):
-        self.spec, self.grid = spec, grid
+    def __init__(
+        self,
+        spec: Spec,
+        grid: tuple[int, int],
+        condition_dim: int,
+        rngs: nnx.Rngs,
+        context_dim: int | None = None,
+    ):
+        self.spec, self.grid, self.context_dim = spec, grid, context_dim
         dtype = jnp.dtype(spec.compute_dtype)
         # Six vectors for every layer, two for the last normalisation.
         self.modulation = modulation.SharedModulation(
@@ -121,7 +150,7 @@ class Transformer(nnx.Module):
             (math.prod(grid), spec.width), (None, "embed"), linear.normal(0.02), rngs
         )
         make_block = nnx.vmap(
-            lambda layer_rngs: Block(spec, layer_rngs),
+            lambda layer_rngs: Block(spec, layer_rngs, context_dim),
             in_axes=0,
             out_axes=0,
             transform_metadata={nnx.PARTITION_NAME: "layers"},
@@ -133,13 +162,28 @@ class Transformer(nnx.Module):
         tokens: Float[Array, "b l d"],
         condition: Float[Array, "b l e"],
         keys: Key[Array, "b"] | None = None,
+        is_valid: Bool[Array, "b l"] | None = None,
+        context: Context | None = None,
     ) -> Float[Array, "b l d"]:
-        """`keys`, one for each row, turn dropout on; hidden states come out in float32."""
+        """`keys`, one for each row, turn dropout on; hidden states come out in float32.
+
+        Tokens of one row of a grid may be fewer than it has. What they are and are told where not
+        `is_valid`, NaN even, reaches no other; without `is_valid` all are. Raises UserError for a
+        context where it was made for none, or none where it was made for one.
+        """
+        self._check(tokens.shape[1], context)
         spec, dtype, angles = self.spec, jnp.dtype(self.spec.compute_dtype), None
-        values = tokens.astype(dtype) + self.positions[...].astype(dtype)[None, :, :]
+        tokens = attention.without_padding(tokens, is_valid)
+        condition = attention.without_padding(condition, is_valid)
+        length = tokens.shape[1]
+        values = tokens.astype(dtype) + self.positions[...].astype(dtype)[None, :length, :]
         if spec.rotary_base:
             head_width = spec.width // spec.num_heads
-            angles = positions.rotary_angles(self.grid, head_width, spec.rotary_base)
+            grid = (self.grid[0], length // self.grid[0])
+            angles = positions.rotary_angles(grid, head_width, spec.rotary_base)
+        if context is not None:
+            told = attention.without_padding(context.values, context.is_valid).astype(dtype)
+            context = Context(told, context.is_valid)
         *vectors, shift, scale = self.modulation(condition.astype(dtype))
         graph, weights = nnx.split(self.blocks)
         layer_keys = None if keys is None else split_rows(keys, self.spec.num_layers)
@@ -148,11 +192,24 @@ class Transformer(nnx.Module):
         def layer(values, weights_and_keys):
             weights, row_keys = weights_and_keys
             block = nnx.merge(graph, weights)
-            return block(values, layer_vectors, angles, row_keys), None
+            return block(values, layer_vectors, angles, row_keys, is_valid, context), None
 
         values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, layer_keys))
         # In float32: rounded here, all that a head decides would be rounded.
         return modulation.modulate(values.astype(jnp.float32), shift, scale)
+
+    def _check(self, length: int, context: Context | None) -> None:
+        most = math.prod(self.grid)
+        if length > most or (length < most and self.grid[0] > 1):
+            raise errors.UserError(
+                f"there are {length} tokens for a grid of {self.grid}; expected {most}"
+            )
+        if (context is None) != (self.context_dim is None):
+            found = "no context" if context is None else "a context"
+            raise errors.UserError(
+                f"the transformer was made with context_dim {self.context_dim} and called with "
+                f"{found}; give it a context where it was made for one alone"
+            )
 
 
 def split_rows(keys: Key[Array, "b"], num: int) -> Key[Array, "num b"]:
@@ -160,5 +217,8 @@ def split_rows(keys: Key[Array, "b"], num: int) -> Key[Array, "num b"]:
     return jax.vmap(lambda key: jax.random.split(key, num), out_axes=1)(keys)
 
 
-def _of_attention(key: PRNGKeyArray) -> PRNGKeyArray:
-    return random_keys.named_keys(key, "attention")["attention"]
+def _named(keys: Key[Array, "b"] | None, name: str) -> Key[Array, "b"] | None:
+    """Each row's key of a name."""
+    if keys is None:
+        return None
+    return jax.vmap(lambda key: random_keys.named_keys(key, name)[name])(keys)

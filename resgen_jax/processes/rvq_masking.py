@@ -53,11 +53,16 @@ def sample_num_hidden(
 
 
 def sample_cells(
-    key: PRNGKeyArray, num_masked: int | np.integer | Int[Array, ""], length: int, depth: int
+    key: PRNGKeyArray,
+    num_masked: int | np.integer | Int[Array, ""],
+    length: int,
+    depth: int,
+    is_valid: Bool[Array, "l"] | None = None,
 ) -> Bool[Array, "l q"]:
-    """`num_masked` of all cells, chosen evenly without replacement.
+    """`num_masked` of all cells of valid positions, chosen evenly without replacement.
 
-    `num_masked` may be traced. Raises UserError for a plain number outside [0, length * depth].
+    The same key chooses the same of them, whatever padding follows them. `num_masked` may be
+    traced. Raises UserError for a plain number outside [0, length * depth].
     """
     num_tokens = length * depth
     if isinstance(num_masked, int | np.integer) and not 0 <= num_masked <= num_tokens:
@@ -66,8 +71,14 @@ def sample_cells(
             f"{depth})"
         )
     # The order that sorts random numbers is a random permutation, hence as good as their ranks.
-    rank = jnp.argsort(jax.random.bits(key, (length, depth), jnp.uint32), axis=None)
-    return rank.reshape(length, depth) < num_masked
+    bits = jax.random.bits(key, (length, depth), jnp.uint32)
+    if is_valid is None:
+        return jnp.argsort(bits, axis=None).reshape(length, depth) < num_masked
+    is_cell = jnp.broadcast_to(is_valid[:, None], bits.shape)
+    order = jnp.argsort(jnp.where(is_cell, bits, jnp.uint32(2**32 - 1)), axis=None, stable=True)
+    number = jnp.cumsum(is_cell) - 1  # of each cell among those of valid positions
+    rank = number[order[number]].reshape(length, depth)
+    return is_cell & (rank < num_masked)
 
 
 def mask_from_num_hidden(num_hidden: Int[Array, "... l"], depth: int) -> Bool[Array, "... l q"]:
@@ -84,22 +95,25 @@ def sample_mask(
     depth: int,
     max_rate: float = 1.0,
     hide: Hide = hide_deepest,
+    is_valid: Bool[Array, "b l"] | None = None,
 ) -> Bool[Array, "b l q"]:
     """Training masks, one key each: r ~ U[0, max_rate), n = ceil(gamma(r) L D), at least 1.
 
-    `hide` makes the mask of n cells chosen evenly; one of `MASKS`.
+    `hide` makes the mask of n cells chosen evenly; one of `MASKS`. Padding, where not `is_valid`,
+    is neither hidden nor counted in L.
     """
     if not 0 < max_rate <= 1:
         raise errors.UserError(f"max_rate is {max_rate}; expected above 0 and at most 1")
 
-    def cells(key):
+    def cells(key, is_valid):
         use = random_keys.named_keys(key, "rate", "cells")
         ratio = schedule(max_rate * jax.random.uniform(use["rate"]))
-        num_masked = jnp.ceil(ratio * (length * depth)).astype(jnp.int32)
-        num_masked = jnp.clip(num_masked, 1, length * depth)
-        return sample_cells(use["cells"], num_masked, length, depth)
+        num_cells = (length if is_valid is None else jnp.sum(is_valid)) * depth
+        num_masked = jnp.ceil(ratio * jnp.float32(num_cells)).astype(jnp.int32)
+        num_masked = jnp.clip(num_masked, 1, num_cells)
+        return sample_cells(use["cells"], num_masked, length, depth, is_valid)
 
-    return hide(jax.vmap(cells)(keys))
+    return hide(jax.vmap(cells)(keys, is_valid))
 
 
 def revealed_embedding(

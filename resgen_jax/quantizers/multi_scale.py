@@ -122,33 +122,6 @@ def decode(params: Params, codes: Int[Array, "b length"], spec: Spec) -> Float[A
     return sum(_picture(params, part, spec, index) for index, part in enumerate(parts))
 
 
-def partial_sums(
-    params: Params, codes: Int[Array, "b length"], spec: Spec
-) -> Float[Array, "b h w q c"]:
-    """What the first 1, 2, ... scales decode to, as `rvq.partial_sums` does by level."""
-    total, sums = 0.0, []
-    for index, part in enumerate(split(codes, spec)):
-        total = total + _picture(params, part, spec, index)
-        sums.append(total)
-    return jnp.stack(sums, axis=-2)
-
-
-def next_inputs(
-    params: Params, codes: Int[Array, "b length"], spec: Spec
-) -> Float[Array, "b rest c"]:
-    """What a generator reads to predict the second scale and on: the sum so far, made that small.
-
-    One vector for each code of each scale after the first (VAR section 3.1).
-    """
-    sums = partial_sums(params, codes, spec)
-    code_dim = sums.shape[-1]
-    seen = [
-        _shrink(sums[..., index, :], side).reshape(len(codes), -1, code_dim)
-        for index, side in enumerate(spec.scales[1 : sums.shape[-2] + 1])
-    ]
-    return jnp.concatenate(seen, axis=1) if seen else jnp.zeros((len(codes), 0, code_dim))
-
-
 def split(codes: Int[Array, "b length"], spec: Spec) -> tuple[Int[Array, "b _"], ...]:
     """The codes of each scale; raises UserError where they do not end with a scale."""
     ends = np.cumsum([side * side for side in spec.scales])

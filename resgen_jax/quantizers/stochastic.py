@@ -2,29 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import errors
-from resgen_jax.quantizers import chunks, codebook, gradients
-
-
-def encode(
-    key: PRNGKeyArray,
-    latents: Float[Array, "*n c"],
-    codebooks: Float[Array, "q v c"],
-    temperature: float | Float[Array, ""],
-    *,
-    max_distances: int = chunks.MAX_DISTANCES,
-) -> tuple[Int[Array, "*n q"], Float[Array, "*n c"]]:
-    """As `rvq.encode`, each code drawn from softmax(-|residual - e|^2 / temperature).
-
-    Temperature 0 gives the codes of `rvq.encode`; RQ-Transformer was trained at 0.5. Draws depend
-    on the key and the row, not on the chunks. Raises UserError for a negative temperature.
-    """
-    num_rows = latents.size // latents.shape[-1]
-    row_keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(num_rows))
-    row_keys = row_keys.reshape(latents.shape[:-1])
-    return encode_rows(row_keys, latents, codebooks, temperature, max_distances=max_distances)
+from resgen_jax.quantizers import chunks, codebook
 
 
 def encode_rows(
@@ -35,7 +16,12 @@ def encode_rows(
     *,
     max_distances: int = chunks.MAX_DISTANCES,
 ) -> tuple[Int[Array, "*n q"], Float[Array, "*n c"]]:
-    """As `encode`, with a key for each vector: its codes do not depend on its neighbours."""
+    """As `rvq.encode`, each code drawn from softmax(-|residual - e|^2 / temperature).
+
+    A key for each vector: its codes depend neither on its neighbours nor on the chunks. Temperature
+    0 gives the codes of `rvq.encode`; RQ-Transformer was trained at 0.5. Raises UserError for a
+    negative temperature.
+    """
     codebook.check_code_dim(latents, codebooks)
     _check_temperature(temperature, smallest=0.0)
     tables = codebooks.astype(jnp.float32)
@@ -91,28 +77,6 @@ def soft_codes(
 
     _, shares = jax.lax.scan(level, rows, (tables, by_level))
     return jnp.moveaxis(shares, 0, 1).reshape(*codes.shape, tables.shape[1])
-
-
-def gumbel_straight_through(
-    key: PRNGKeyArray,
-    latents: Float[Array, "*n c"],
-    table: Float[Array, "v c"],
-    temperature: float | Float[Array, ""],
-) -> tuple[Int[Array, "*n"], Float[Array, "*n c"]]:
-    """Codes drawn as by `encode` and their vectors, with the gradient of the mean vector.
-
-    The mean is that of the soft code, so that the gradient reaches latents and codebook (Jang et
-    al. 2017, section 2.2). All distances exist at once.
-    """
-    codebook.check_code_dim(latents, table)
-    _check_temperature(temperature, smallest=1e-6)
-    rows = latents.astype(jnp.float32).reshape(-1, latents.shape[-1])
-    table = table.astype(jnp.float32)
-    logits = 2.0 * codebook.scores(rows, table).T / temperature
-    codes = jax.random.categorical(key, jax.lax.stop_gradient(logits))
-    mean = jnp.einsum("nv,vc->nc", jax.nn.softmax(logits, axis=-1), table)
-    drawn = gradients.straight_through(mean, codebook.lookup(codes, table))
-    return codes.reshape(latents.shape[:-1]), drawn.reshape(latents.shape)
 
 
 def _gumbel(row_keys: Key[Array, "n"], level: Int[Array, ""], size: int) -> Float[Array, "v n"]:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from resgen_jax.core import spaces
 from resgen_jax.data import sources
-from resgen_jax.generators import interface as generators
 from resgen_jax.recipes import shared
 
 PyTree = Any
@@ -25,7 +25,7 @@ class Data(NamedTuple):
     record: Mapping[str, Any]
     identity: Any
     found: str = ""  # which there are, in one line
-    space: generators.CodeSpace | None = None  # of codes
+    space: spaces.Space | None = None  # of codes
     codebooks: np.ndarray | None = None  # of codes, "q v c"
 
 

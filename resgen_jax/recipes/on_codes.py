@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from resgen_jax.convert import exports
-from resgen_jax.core import build, errors
+from resgen_jax.core import build, errors, spaces
 from resgen_jax.data import codes, sources
 from resgen_jax.generators import interface as generators
 from resgen_jax.recipes import interface
@@ -30,8 +30,27 @@ class CodesSpec:
         build.check_sizes(self, ("num_threads",), least=0, most=sources.MOST_THREADS)
 
 
+@dataclasses.dataclass(frozen=True)
+class SpaceSpec:
+    """The section of a config that is for codes of these sizes alone."""
+
+    grid: tuple[int, int]  # rows and columns of positions
+    depth: int  # levels: codes of each position
+    codebook_size: int  # entries of each level's codebook
+    code_dim: int  # channels of their vectors
+    num_classes: int  # that an example can have
+    num_beams: int = 1  # prefixes kept where a vector is given codes, as in the tokenizer
+
+    def __post_init__(self):
+        self.made()  # raises for sizes that no codes have
+
+    def made(self) -> spaces.Space:
+        """The space of such codes."""
+        return spaces.image_codes(**vars(self))
+
+
 SECTIONS = {"data": CodesSpec}
-OPTIONAL = {"space": generators.CodeSpace}
+OPTIONAL = {"space": SpaceSpec}
 
 
 def open_data(config: Any) -> interface.Data:
@@ -42,7 +61,7 @@ def open_data(config: Any) -> interface.Data:
             "--output=DIR` and name them: --config.data.codes=DIR"
         )
     dataset = codes.read(config.data.codes)
-    described = dataclasses.asdict(dataset.meta) | {"sha256": dataset.sha256}
+    described = dataset.meta.fields() | {"sha256": dataset.sha256}
     return of_meta(dataset.meta, config)._replace(
         train=dataset.train,
         held_out=dataset.held_out,
@@ -57,12 +76,9 @@ def of_meta(meta: codes.Meta, config: Any = None) -> interface.Data:
 
     Raises UserError where they have not the sizes that the config, if given, was made for.
     """
-    space = space_of(meta)
     if config is not None and config.space is not None:
-        _check_space(space, config.space)
-    return interface.Data(
-        (), (), space.num_classes, record={}, identity=None, space=space, codebooks=None
-    )
+        _check_space(meta.space, config.space)
+    return _of_space(meta.space)
 
 
 def assumed(config: Any) -> interface.Data:
@@ -74,16 +90,14 @@ def assumed(config: Any) -> interface.Data:
             "the sizes of the codes are not known from this config; give the codes with "
             "--config.data.codes=DIR, or use one with a section `space`"
         )
-    space = config.space
-    return interface.Data((), (), space.num_classes, record={}, identity=None, space=space)
+    return _of_space(config.space.made())
 
 
 def codebooks_of(data: interface.Data) -> np.ndarray:
     """The codebooks of codes; zeros where those are not at hand, for a state to be restored."""
     if data.codebooks is not None:
         return data.codebooks
-    space = data.space
-    return np.zeros((space.depth, space.codebook_size, space.code_dim), np.float32)
+    return np.zeros(data.space.codes.codebooks_shape, np.float32)
 
 
 def task_of(cls: Callable[..., Task]) -> Callable[..., Task]:
@@ -118,21 +132,9 @@ def export_as(kind: str) -> Callable[..., exports.Export]:
     return export
 
 
-def space_of(meta: codes.Meta) -> generators.CodeSpace:
-    """The sizes of some codes, as a generator needs them."""
-    return generators.CodeSpace(
-        grid=meta.grid,
-        depth=meta.depth,
-        codebook_size=meta.codebook_size,
-        code_dim=meta.code_dim,
-        num_classes=len(meta.class_names),
-        num_beams=meta.num_beams,
-    )
-
-
 def example(generator: generators.Generator) -> dict[str, Any]:
     """Shapes and types of one example of a training batch."""
-    shape = (generator.space.length, generator.space.depth)
+    shape = (generator.space.max_length, generator.space.codes.depth)
     return {
         "index": jax.ShapeDtypeStruct((), np.int32),
         "codes": jax.ShapeDtypeStruct(shape, np.int32),
@@ -142,14 +144,19 @@ def example(generator: generators.Generator) -> dict[str, Any]:
 
 def ends(generator: generators.Generator) -> dict[str, int]:
     """What codes and labels are below."""
-    return {"codes": generator.space.codebook_size, "labels": generator.space.num_classes}
+    return {"codes": generator.space.codes.codebook_size, "labels": generator.space.num_classes}
 
 
-def _check_space(space: generators.CodeSpace, wanted: generators.CodeSpace) -> None:
+def _of_space(space: spaces.Space) -> interface.Data:
+    return interface.Data((), (), space.num_classes, record={}, identity=None, space=space)
+
+
+def _check_space(space: spaces.Space, wanted: SpaceSpec) -> None:
+    found = spaces.fields_of(space)
     differing = [
-        f"{name} {value}, this config is for {getattr(wanted, name)}"
-        for name, value in dataclasses.asdict(space).items()
-        if value != getattr(wanted, name)
+        f"{name} {found.get(name)}, this config is for {value}"
+        for name, value in vars(wanted).items()
+        if value != found.get(name)
     ]
     if differing:
         raise errors.UserError(

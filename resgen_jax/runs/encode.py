@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from resgen_jax.core import errors, shell
+from resgen_jax.core import errors, shell, spaces
 from resgen_jax.data import codes, codes_writer, sources
 from resgen_jax.io import disks, paths
 from resgen_jax.runs import consensus, encoding, open_run, progress, reconstruct
@@ -132,17 +132,20 @@ def _meta(
 ) -> codes.Meta:
     door = tokenizer.model
     return codes.Meta(
-        grid=door.grid,
-        depth=door.depth,
-        codebook_size=door.codebook_size,
-        code_dim=door.code_dim,
+        space=spaces.image_codes(
+            door.grid,
+            door.depth,
+            door.codebook_size,
+            door.code_dim,
+            len(dataset.class_names),
+            tokenizer.config.quantizer.num_beams,
+        ),
         image_size=door.image_size,
         channels=door.channels,
         class_names=dataset.class_names,
         tokenizer=str(paths.absolute(workdir)),
         tokenizer_step=tokenizer.step,
         crop=spec.crop,
-        num_beams=tokenizer.config.quantizer.num_beams,
     )
 
 

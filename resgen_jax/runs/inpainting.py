@@ -110,7 +110,7 @@ def fill_in(
     batch_size: int,
 ) -> Filled:
     """Completes every image; shows up to MAX_ROWS of them, and measures all at the seam."""
-    depth = generator.meta.depth
+    depth = generator.meta.space.codes.depth
     is_masked = np.repeat(~is_kept.reshape(-1, 1), depth, axis=1)
     samples = sampling.draw(
         generator,

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from resgen_jax import recipes
 from resgen_jax.convert import exports
-from resgen_jax.core import build, errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.data import codes
 from resgen_jax.generators import interface as generators
 from resgen_jax.io import json_files, paths
@@ -67,7 +67,7 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     config = _config(workdir, on_codes.ROLE, note)
     meta, sums = read_meta(workdir)
     meta = places.settle_tokenizer(meta, workdir, note)
-    sizes = (meta.depth, meta.codebook_size, meta.code_dim)
+    sizes = meta.space.codes.codebooks_shape
     exports.check_sizes(workdir, _shapes(workdir), codebooks=sizes)
     model = recipes.find(config.task).model(config, on_codes.of_meta(meta, config))
     mesh = meshes.make(meshes.Spec())
@@ -85,7 +85,7 @@ def read_meta(workdir: str | os.PathLike) -> tuple[codes.Meta, dict[str, str] | 
         )
     fields = json_files.read(path, "start its training again to write it")
     sums = fields.pop("sha256", None)
-    return build.build(codes.Meta, fields, str(path)), sums
+    return codes.meta_of(fields, str(path)), sums
 
 
 def _config(workdir: str | os.PathLike, role: interface.Role, note: Note) -> Any:
@@ -158,11 +158,12 @@ def open_tokenizer_of(
         )
     tokenizer = open_tokenizer(workdir, note, mesh)
     door = tokenizer.model
+    told = spaces.fields_of(meta.space)
     for field in ("grid", "depth", "codebook_size", "code_dim"):
-        if getattr(door, field) != getattr(meta, field):
+        if getattr(door, field) != told.get(field):
             raise errors.UserError(
                 f"the tokenizer in {workdir} has {field} {getattr(door, field)}, the codes have "
-                f"{getattr(meta, field)}; name the one that made them with --tokenizer=DIR"
+                f"{told.get(field)}; name the one that made them with --tokenizer=DIR"
             )
     return tokenizer
 

@@ -87,7 +87,7 @@ def _train(
     with progress.phase(recipes.find(config.task).role.noun, spec.num_steps) as report:
         notes.target = report.note
         has_no_data = noise.is_marked(config)
-        codebook_size = _space(experiment.model).codebook_size
+        codebook_size = _codebook_size(experiment.model)
         remark = remarks.Remarks(codebook_size, report.note)
 
         def show(event: loop.Progress) -> None:
@@ -114,9 +114,10 @@ def _train(
         )
 
 
-def _space(model: Any) -> Any:
-    """What holds the sizes of a tokenizer's codes, or of those that a generator makes."""
-    return getattr(model, "space", model)
+def _codebook_size(model: Any) -> int:
+    """Entries of a codebook of a tokenizer's codes, or of those that a generator makes."""
+    space = getattr(model, "space", None)
+    return model.codebook_size if space is None else space.codes.codebook_size
 
 
 def shown(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resgen_jax.core import keys
-from resgen_jax.generators import interface, resgen, resgen_sampler
+from resgen_jax.core import keys, spaces
+from resgen_jax.generators import resgen, resgen_sampler
 from resgen_jax.nn import functional, transformer
 from resgen_jax.samplers import guidance
 
@@ -66,19 +66,19 @@ def _programs(
     spec: resgen.Spec, depth: int, batch_size: int
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The sampling loop and one guided network call, compiled, on random weights and codebooks."""
-    space = interface.CodeSpace((8, 8), depth, codebook_size=1024, code_dim=64, num_classes=10)
+    space = spaces.image_codes((8, 8), depth, codebook_size=1024, code_dim=64, num_classes=10)
     network = resgen.make(spec, space)
     use = keys.named_keys(jax.random.key(0), "params", "codebooks", "samples")
     params = jax.jit(network.init)(use["params"])
-    shape = (space.depth, space.codebook_size, space.code_dim)
+    shape = space.codes.codebooks_shape
     codebooks = jax.random.normal(use["codebooks"], shape) / depth**0.5
     row_keys = keys.example_keys(use["samples"], jnp.arange(batch_size))
     labels = jnp.arange(batch_size) % space.num_classes
     sampler = resgen_sampler.Sampler(network, space, SAMPLER.choices)
     plan = resgen_sampler.plan(SAMPLER, space.num_tokens)
     call = jax.jit(lambda *inputs: _guided_call(network, space, *inputs))
-    revealed = jnp.zeros((batch_size, space.length, space.code_dim))
-    is_masked = jnp.ones((batch_size, space.length, space.depth), bool)
+    revealed = jnp.zeros((batch_size, space.max_length, space.codes.code_dim))
+    is_masked = jnp.ones((batch_size, space.max_length, space.codes.depth), bool)
     programs = (
         lambda: sampler.sample(params, codebooks, row_keys, labels, plan),
         lambda: call(params, revealed, is_masked, labels),
@@ -89,7 +89,7 @@ def _programs(
 
 
 def _guided_call(
-    network: functional.Network, space: interface.CodeSpace, params, revealed, is_masked, labels
+    network: functional.Network, space: spaces.Space, params, revealed, is_masked, labels
 ):
     hidden = network.apply(
         params,

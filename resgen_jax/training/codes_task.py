@@ -5,8 +5,7 @@ import numpy as np
 import optax
 from jaxtyping import Float, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
-from resgen_jax.generators import interface
+from resgen_jax.core import errors, keys, spaces
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import unit
 from resgen_jax.training import optimizer
@@ -24,10 +23,10 @@ class CodesTask:
         network: functional.Network,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
-        expected = (space.depth, space.codebook_size, space.code_dim)
+        expected = space.codes.codebooks_shape
         if codebooks.shape != expected:
             raise errors.UserError(f"codebooks are {codebooks.shape}; expected {expected}")
         self.network, self.space = network, space

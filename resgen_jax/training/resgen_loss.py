@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import build, errors, keys, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import conditioning, interface
+from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.training import padding
 from resgen_jax.training.state import Batch, Metrics
 
 DEAD_SHARE = 0.1  # of an even share of the prior: a component with less is dead
@@ -97,7 +98,7 @@ def draw(
     batch: Batch,
     key: PRNGKeyArray,
     spec: LossSpec,
-    space: interface.CodeSpace,
+    space: spaces.Space,
     is_training: bool = True,
 ) -> Batch:
     """The batch with a mask for each row; in training with labels dropped and keys of dropout.
@@ -112,16 +113,19 @@ def draw(
     drawn = {
         "codes": batch["codes"],
         "labels": labels,
-        "is_valid": batch.get("is_valid", jnp.ones(labels.shape, bool)),
+        "is_scored": padding.is_scored(batch),
         "is_masked": rvq_masking.sample_mask(
             row["mask"],
             schedule,
-            space.length,
-            space.depth,
+            batch["codes"].shape[1],
+            space.codes.depth,
             spec.max_mask_rate,
             rvq_masking.MASKS[spec.masks],
+            padding.is_real(batch),
         ),
     }
+    if "lengths" in batch:
+        drawn["lengths"] = batch["lengths"]
     if is_training:
         rate = spec.condition_drop_rate
         dropped = conditioning.drop_labels(row["drop"], labels, rate, space.num_classes)
@@ -137,7 +141,7 @@ class Counts(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Over the valid rows of a batch or of a part of it: those of parts add up."""
+    """Over the scored positions of a batch or of a part of it: those of parts add up."""
 
     mixture: Float[Array, ""]  # losses of the masked embeddings
     code_nll: Float[Array, ""]  # of the masked codes; 0 without the code loss
@@ -147,10 +151,9 @@ class Sums(NamedTuple):
 
 def counts(drawn: Batch) -> Counts:
     """Those of a batch out of `draw`."""
-    num_valid = jnp.sum(drawn["is_valid"]).astype(jnp.float32)
+    num_scored = jnp.sum(drawn["is_scored"]).astype(jnp.float32)
     return Counts(
-        masked.num_masked(drawn["is_masked"], drawn["is_valid"]),
-        jnp.maximum(num_valid, 1) * drawn["codes"].shape[1],
+        masked.num_masked(drawn["is_masked"], drawn["is_scored"]), jnp.maximum(num_scored, 1)
     )
 
 
@@ -163,16 +166,15 @@ def sums(
     spec: LossSpec,
 ) -> Sums:
     """Those of rows out of `draw`; `logits` of their codes, or None without the code loss."""
-    is_masked, is_valid = drawn["is_masked"], drawn["is_valid"]
-    is_scored = jnp.broadcast_to(is_valid[:, None], is_masked.shape[:2])
+    is_masked, is_scored = drawn["is_masked"], drawn["is_scored"]
     position_loss = OBJECTIVES[spec.objective](density, basis, target, spec)
     prior = jax.nn.softmax(density.component_logits, axis=-1)
     code_nll = jnp.zeros(())
     if logits is not None:
         nll = masked.code_nll(logits, drawn["codes"])
-        code_nll = jnp.sum(nll, where=is_masked & is_valid[:, None, None])
+        code_nll = jnp.sum(nll, where=is_masked & is_scored[..., None])
     return Sums(
-        mixture=masked.masked_sum(position_loss, is_masked, is_valid),
+        mixture=masked.masked_sum(position_loss, is_masked, is_scored),
         code_nll=code_nll,
         log_scale=jnp.sum(density.log_scale, where=is_scored),
         prior=jnp.sum(prior, axis=(0, 1), where=is_scored[..., None]),

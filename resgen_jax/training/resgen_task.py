@@ -7,18 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import errors, keys, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import code_likelihood, interface, resgen
+from resgen_jax.generators import code_likelihood, resgen
 from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
-from resgen_jax.training import codes_task, microbatches, optimizer, resgen_loss
+from resgen_jax.training import codes_task, microbatches, optimizer, padding, resgen_loss
 from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
 class ResGenTask(codes_task.CodesTask):
-    """ResGen as a `Task`; batches hold "codes" Int "b l q", "labels" Int "b" and "index"."""
+    """ResGen as a `Task`; batches hold "codes" Int "b l q", "labels" Int "b" and "index".
+
+    Those of different lengths hold "lengths" Int "b", too; see `padding`.
+    """
 
     name = "resgen"
 
@@ -28,7 +31,7 @@ class ResGenTask(codes_task.CodesTask):
         loss: LossSpec,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
         if loss.code_loss_weight and not model.has_code_head:
@@ -74,19 +77,20 @@ class ResGenTask(codes_task.CodesTask):
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll")
         loss, metrics = self._loss(params, codebooks, batch, use["loss"], is_training=False)
-        is_valid = batch["is_valid"]
+        is_valid, is_real = batch["is_valid"], padding.is_real(batch)
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
 
         def level_nll(level):
             nll = self._level_nll(params, codebooks, batch, level, use["nll"])
             return {
-                name: jnp.sum(jnp.mean(values, axis=-1), where=is_valid) / num_examples
+                name: jnp.sum(jnp.mean(values, axis=-1, where=is_real), where=is_valid)
+                / num_examples
                 for name, values in nll.items()
             }
 
-        by_level = jax.lax.map(level_nll, jnp.arange(self.space.depth))
+        by_level = jax.lax.map(level_nll, jnp.arange(self.space.codes.depth))
         for name, values in by_level.items():
-            metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.depth)}
+            metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.codes.depth)}
             metrics[f"{name}/mean"] = jnp.mean(values)
         return {"loss": loss, **metrics, "num_examples": num_examples}
 
@@ -125,7 +129,7 @@ class ResGenTask(codes_task.CodesTask):
     ) -> resgen_loss.Sums:
         codes, is_masked = drawn["codes"], drawn["is_masked"]
         hidden, density, basis = self._predict(
-            params, codebooks, codes, is_masked, drawn["labels"], drawn.get("dropout")
+            params, codebooks, drawn, is_masked, drawn.get("dropout")
         )
         target = rvq_masking.masked_embedding(codes, is_masked, codebooks)
         logits = None
@@ -137,13 +141,13 @@ class ResGenTask(codes_task.CodesTask):
         self,
         params: PyTree,
         codebooks: Float[Array, "q v c"],
-        codes: Int[Array, "b l q"],
+        batch: Batch,
         is_masked: Bool[Array, "b l q"],
-        labels: Int[Array, "b"],
         row_keys: Key[Array, "b"] | None = None,
     ) -> tuple[Float[Array, "b l d"], mixture.Params, mixture.Basis]:
-        revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
-        hidden = self.network.apply(params, revealed, is_masked, labels, row_keys, method="hidden")
+        revealed = rvq_masking.revealed_embedding(batch["codes"], is_masked, codebooks)
+        told = revealed, is_masked, batch["labels"], row_keys, padding.is_real(batch)
+        hidden = self.network.apply(params, *told, method="hidden")
         return hidden, *self.network.apply(params, hidden, method="mixture")
 
     def _level_nll(
@@ -156,8 +160,8 @@ class ResGenTask(codes_task.CodesTask):
     ) -> dict[str, Float[Array, "b l"]]:
         """Nats of the true code of one level, all shallower levels visible everywhere."""
         codes = batch["codes"]
-        is_masked = jnp.broadcast_to(jnp.arange(self.space.depth) >= level, codes.shape)
-        hidden, density, basis = self._predict(params, codebooks, codes, is_masked, batch["labels"])
+        is_masked = jnp.broadcast_to(jnp.arange(self.space.codes.depth) >= level, codes.shape)
+        hidden, density, basis = self._predict(params, codebooks, batch, is_masked)
         true_codes = jnp.take(codes, level, axis=-1)
         row_keys = keys.example_keys(key, jnp.arange(len(codes)))
         nll = {

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import errors, keys
-from resgen_jax.generators import conditioning, interface
+from resgen_jax.core import errors, keys, spaces
+from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.quantizers import rvq, stochastic
+from resgen_jax.training import padding
 from resgen_jax.training.state import Batch
 
 
@@ -65,7 +66,7 @@ def draw(
     batch: Batch,
     row_keys: Key[Array, "b"],
     spec: LossSpec,
-    space: interface.CodeSpace,
+    space: spaces.Space,
     codebooks: Float[Array, "q v c"],
     temperature: float,
 ) -> Batch:
@@ -86,7 +87,7 @@ def draw(
         "codes": codes,
         "seen": seen,
         "labels": conditioning.drop_labels(use["drop"], labels, rate, space.num_classes),
-        "is_valid": batch.get("is_valid", jnp.ones(labels.shape, bool)),
+        "is_scored": padding.is_scored(batch),
         "dropout": use["dropout"],
     }
 
@@ -109,7 +110,7 @@ def draw_codes(
 
 
 class Sums(NamedTuple):
-    """Over the valid rows of a batch or of a part of it: those of parts add up."""
+    """Over the scored positions of a batch or of a part of it: those of parts add up."""
 
     loss: Float[Array, ""]  # of the targets
     code_nll: Float[Array, ""]  # of the codes that the network has been told
@@ -122,7 +123,7 @@ def sums(
     temperature: float,
 ) -> Sums:
     """Those of rows out of `draw`; a temperature of 0 makes both alike."""
-    is_scored = drawn["is_valid"][:, None, None]
+    is_scored = drawn["is_scored"][..., None]
     code_nll = _total(masked.code_nll(logits, drawn["seen"]), is_scored)
     if not temperature:
         return Sums(code_nll, code_nll)
@@ -139,10 +140,10 @@ def soft_nll(
 
 
 def num_codes(drawn: Batch) -> Float[Array, ""]:
-    """Those of the valid rows, at least 1: what the loss of a code divides by."""
-    _, length, depth = drawn["codes"].shape
-    return jnp.maximum(jnp.sum(drawn["is_valid"]), 1).astype(jnp.float32) * (length * depth)
+    """Those of the scored positions, at least 1: what the loss of a code divides by."""
+    depth = drawn["codes"].shape[-1]
+    return jnp.maximum(jnp.sum(drawn["is_scored"]), 1).astype(jnp.float32) * depth
 
 
-def _total(nll: Float[Array, "b l q"], is_scored: Bool[Array, "b one one"]) -> Float[Array, ""]:
+def _total(nll: Float[Array, "b l q"], is_scored: Bool[Array, "b l one"]) -> Float[Array, ""]:
     return jnp.sum(nll, where=is_scored)

@@ -6,16 +6,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from resgen_jax.core import errors, keys
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.core import errors, keys, spaces
+from resgen_jax.generators import rq_transformer
 from resgen_jax.losses import masked
-from resgen_jax.training import codes_task, microbatches, optimizer, rq_transformer_loss
+from resgen_jax.training import (
+    codes_task,
+    microbatches,
+    optimizer,
+    padding,
+    rq_transformer_loss,
+)
 from resgen_jax.training.rq_transformer_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
 class RqTransformerTask(codes_task.CodesTask):
-    """RQ-Transformer as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b"."""
+    """RQ-Transformer as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b".
+
+    Those of different lengths hold "lengths" Int "b", too; a position sees none of what follows it,
+    so padding needs no more than not to be scored.
+    """
 
     name = "rq_transformer"
 
@@ -25,7 +35,7 @@ class RqTransformerTask(codes_task.CodesTask):
         loss: LossSpec,
         optimizer_spec: optimizer.Spec,
         num_steps: int,
-        space: interface.CodeSpace,
+        space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
         if model.has_null_class != (loss.condition_drop_rate > 0):
@@ -77,10 +87,12 @@ class RqTransformerTask(codes_task.CodesTask):
         params, codebooks = state.average_params, state.statistics["codebooks"]
         codes, is_valid = batch["codes"], batch["is_valid"]
         logits = self.network.apply(params, codes, batch["labels"], codebooks)
-        nll = jnp.mean(masked.code_nll(logits, codes), axis=1)
+        real = padding.is_real(batch)
+        is_real = None if real is None else real[..., None]
+        nll = jnp.mean(masked.code_nll(logits, codes), axis=1, where=is_real)
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
         by_level = jnp.sum(nll, axis=0, where=is_valid[:, None]) / num_examples
-        metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.depth)}
+        metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.codes.depth)}
         mean = jnp.mean(by_level)
         return {"loss": mean, **metrics, "code_nll/mean": mean, "num_examples": num_examples}
 

@@ -10,8 +10,8 @@ import pytest
 
 import resgen_jax
 from resgen_jax.convert import exports
-from resgen_jax.core import errors
-from resgen_jax.generators import interface, resgen, resgen_sampler, rq_transformer
+from resgen_jax.core import errors, spaces
+from resgen_jax.generators import resgen, resgen_sampler, rq_transformer
 from resgen_jax.nn import transformer
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale
@@ -28,7 +28,7 @@ SPEC = rq_vae.Spec(
     code_dim=3,
 )
 SCALES = multi_scale.Spec((1, 4), 4, 1)
-SPACE = interface.CodeSpace((1, 2), 2, 5, 3, 2)
+SPACE = spaces.image_codes((1, 2), 2, 5, 3, 2)
 
 
 def random_params(init):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from tiny_codes import CODEBOOKS, META, records
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.data import codes, codes_writer, shards
+
+TOLD = ("grid", "latents", "image_size", "channels", "class_names")
 
 
 def write(path, num=10, meta=META, **fields):
@@ -66,7 +68,7 @@ def test_threads_and_copies_by_pickle_read_the_same(tmp_path):
 
 @pytest.mark.parametrize(("codebook_size", "num_bytes"), [(2**16, 2), (2**16 + 1, 4)])
 def test_the_last_entry_survives_in_the_smallest_type(tmp_path, codebook_size, num_bytes):
-    meta = codes.Meta((1, 1), 1, codebook_size, 1, 8, 1, ("a", "b"))
+    meta = codes.Meta(spaces.image_codes((1, 1), 1, codebook_size, 1, 2), 8, 1, ("a", "b"))
     last = np.full((1234, 1, 1), codebook_size - 1, np.int32)
     nothing = np.zeros((0, 1, 1), np.int32), np.zeros(0, np.int32)
     write(
@@ -122,6 +124,34 @@ def test_wrong_description_is_told_in_one_line(tmp_path):
     file.write_text(json.dumps(fields))
     with pytest.raises(errors.UserError, match="lacks the field 'shards'; encode again"):
         codes.read(tmp_path / "codes")
+
+
+def test_codes_json_is_as_it_was_and_one_without_beams_had_one(tmp_path):
+    write(tmp_path / "codes")
+    file = tmp_path / "codes" / "codes.json"
+    fields = json.loads(file.read_text())
+    told = {"grid": [2, 3], "depth": 4, "codebook_size": 50, "code_dim": 5, "num_beams": 1}
+    told |= {"class_names": ["a", "b"], "image_size": 8, "channels": 1, "format": 2}
+    assert {name: fields[name] for name in told} == told
+    assert not {"space", "max_length", "num_classes"} & set(fields)
+    del fields["num_beams"]
+    file.write_text(json.dumps(fields))
+    assert codes.read(tmp_path / "codes").meta == META
+
+
+def test_latents_where_codes_are_read_are_refused_in_one_line(tmp_path):
+    write(tmp_path / "codes")
+    file = tmp_path / "codes" / "codes.json"
+    fields = json.loads(file.read_text())
+    for name in ("depth", "codebook_size", "code_dim", "num_beams"):
+        del fields[name]
+    fields["latents"] = {"channels": 32, "mean": 0.0, "deviation": 0.07}
+    file.write_text(json.dumps(fields))
+    with pytest.raises(errors.UserError, match="holds latents of 32 channels; expected codes"):
+        codes.read(tmp_path / "codes")
+    found = codes.meta_of({name: fields[name] for name in TOLD}, "codes.json")
+    assert found.space.latents == spaces.Latents(32, 0.0, 0.07)
+    assert codes.meta_of(json.loads(json.dumps(found.fields())), "codes.json") == found
 
 
 @pytest.mark.parametrize(("found", "age"), [(None, "an older"), (99, "another")])

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.generators import interface, resgen
+from resgen_jax.core import spaces
+from resgen_jax.generators import resgen
 from resgen_jax.nn import functional, transformer
 
 
@@ -15,7 +16,7 @@ class Tiny(NamedTuple):
     """Network, random parameters, codebooks and a batch; only to be read."""
 
     spec: resgen.Spec
-    space: interface.CodeSpace
+    space: spaces.Space
     network: functional.Network
     params: Any
     codebooks: jax.Array
@@ -30,7 +31,7 @@ def tiny():
         num_layers=2, width=8, num_heads=2, mlp_width=12, modulation_width=6, remat="none"
     )
     spec = resgen.Spec(trunk=trunk, num_components=4, rank=2, mask_dim=2)
-    space = interface.CodeSpace((2, 3), depth=3, codebook_size=7, code_dim=4, num_classes=5)
+    space = spaces.image_codes((2, 3), depth=3, codebook_size=7, code_dim=4, num_classes=5)
     network = resgen.make(spec, space)
     random = np.random.default_rng(0)
 

@@ -25,7 +25,7 @@ def shapes_of():
     def make(words):
         if words not in made:
             config = configuration.load(f"configs/generators/resgen_imagenet256.py:{words}")
-            network = resgen.make(config.model, config.space)
+            network = resgen.make(config.model, config.space.made())
             made[words] = jax.eval_shape(network.init, jax.random.key(0)), network.axes
         return made[words]
 

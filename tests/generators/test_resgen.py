@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors, keys
-from resgen_jax.generators import conditioning, interface, resgen
+from resgen_jax.generators import conditioning, resgen
 from resgen_jax.nn import functional
 from resgen_jax.processes import rvq_masking
 from resgen_jax.samplers import guidance
@@ -190,16 +190,3 @@ def test_the_output_is_float32_in_low_precision(tiny, is_masked):
 def test_sizes_below_one_are_refused(tiny, field):
     with pytest.raises(errors.UserError, match=f"{field} is 0; expected at least 1"):
         dataclasses.replace(tiny.spec, **{field: 0})
-
-
-@pytest.mark.parametrize("field", ["depth", "codebook_size", "code_dim", "num_classes"])
-def test_a_code_space_without_extent_is_refused(tiny, field):
-    with pytest.raises(errors.UserError, match=f"{field} is 0; expected at least 1"):
-        dataclasses.replace(tiny.space, **{field: 0})
-
-
-def test_a_code_space_counts_its_tokens():
-    space = interface.CodeSpace((2, 5), depth=3, codebook_size=7, code_dim=4, num_classes=5)
-    assert (space.length, space.num_tokens) == (10, 30)
-    with pytest.raises(errors.UserError, match=r"grid is \(0, 5\); expected"):
-        dataclasses.replace(space, grid=(0, 5))

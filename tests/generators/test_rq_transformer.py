@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny_rq_transformer as tiny
 
-from resgen_jax.core import errors, keys, trees
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.core import errors, keys, spaces, trees
+from resgen_jax.generators import rq_transformer
 from resgen_jax.quantizers import rvq
 
 SPEC, SPACE = tiny.SPEC, tiny.SPACE
@@ -124,7 +124,7 @@ def test_dropout_needs_a_key_and_changes_the_logits():
 )
 def test_the_published_sizes(width, num_heads, num_body_layers, num_head_layers, millions):
     spec = rq_transformer.Spec(width, num_heads, num_body_layers, num_head_layers)
-    space = interface.CodeSpace((8, 8), 4, 16384, 256, 1000)
+    space = spaces.image_codes((8, 8), 4, 16384, 256, 1000)
     network = rq_transformer.make(spec, space)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     assert trees.num_parameters(shapes) / 1e6 == pytest.approx(millions, abs=0.05)

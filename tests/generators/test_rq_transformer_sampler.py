@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tiny_rq_transformer as tiny
 
-from resgen_jax.core import errors, keys
+from resgen_jax.core import errors, keys, spaces
 from resgen_jax.distributions import filters
-from resgen_jax.generators import interface, rq_transformer, rq_transformer_sampler
+from resgen_jax.generators import rq_transformer, rq_transformer_sampler
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import rvq
 
@@ -57,7 +57,8 @@ def draw(sampler, params, row_keys):
     """Codes of the four examples under a spec."""
 
     def run(known=None, rows=slice(None), labels=LABELS, params=params, row_keys=row_keys, **spec):
-        plan = rq_transformer_sampler.plan(dataclasses.replace(SPEC, **spec), tiny.SPACE.depth)
+        chosen = dataclasses.replace(SPEC, **spec)
+        plan = rq_transformer_sampler.plan(chosen, tiny.SPACE.codes.depth)
         arguments = params, tiny.codebooks(), row_keys[rows], labels[rows], plan, known
         return np.asarray(sampler.sample(*arguments))
 
@@ -112,7 +113,7 @@ def test_place_by_place_the_logits_are_those_of_the_whole(network, params, forwa
 @pytest.fixture(scope="module")
 def redraw(params, forward, row_keys):
     """Every code drawn again given those before it, from one forward pass over all of them."""
-    plan = rq_transformer_sampler.plan(SPEC, tiny.SPACE.depth)
+    plan = rq_transformer_sampler.plan(SPEC, tiny.SPACE.codes.depth)
     number = jnp.arange(NUM_CODES).reshape(6, 4)
 
     def one(key, number, logits, temperature, top_k, top_p):
@@ -215,7 +216,7 @@ def table_network(table):
 
 def test_the_distribution_of_samples_is_that_of_a_table():
     """Two positions of two levels of three codes: all 81 grids, 40,000 draws."""
-    space = interface.CodeSpace((1, 2), depth=2, codebook_size=3, code_dim=1, num_classes=1)
+    space = spaces.image_codes((1, 2), depth=2, codebook_size=3, code_dim=1, num_classes=1)
     codebooks = np.float32([[[0], [1], [2]], [[0], [3], [6]]])
     table = np.float32(np.random.default_rng(0).normal(size=(2, 2, 27, 3)))
     spec = rq_transformer_sampler.Spec(temperature=(1.0, 0.5), top_k=(0, 2))
@@ -258,7 +259,7 @@ def test_the_distribution_of_samples_is_that_of_a_table():
 def test_codes_that_only_fill_up_a_codebook_are_never_drawn(sampler, params, row_keys):
     padded = tiny.codebooks().at[1, 4:].set(rvq.FAR)
     spec = rq_transformer_sampler.Spec(temperature=100.0)
-    plan = rq_transformer_sampler.plan(spec, tiny.SPACE.depth)
+    plan = rq_transformer_sampler.plan(spec, tiny.SPACE.codes.depth)
     codes = np.asarray(sampler.sample(params, padded, row_keys, LABELS, plan))
     assert codes[..., 1].max() == 3
     assert codes[..., 0].max() == 6
@@ -276,7 +277,7 @@ def test_kernels_are_rounded_before_the_loops_to_what_they_are_multiplied_as():
     sampler = rq_transformer_sampler.RqTransformerSampler(
         network._replace(apply=apply), model, tiny.SPACE
     )
-    plan = rq_transformer_sampler.plan(rq_transformer_sampler.Spec(), tiny.SPACE.depth)
+    plan = rq_transformer_sampler.plan(rq_transformer_sampler.Spec(), tiny.SPACE.codes.depth)
     row_keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 4))
     params = jax.eval_shape(network.init, jax.random.key(0))
     tables = jax.eval_shape(tiny.codebooks)

@@ -2,13 +2,11 @@
 
 import numpy as np
 
+from resgen_jax.core import spaces
 from resgen_jax.data import codes
 
 META = codes.Meta(
-    grid=(2, 3),
-    depth=4,
-    codebook_size=50,
-    code_dim=5,
+    space=spaces.image_codes((2, 3), depth=4, codebook_size=50, code_dim=5, num_classes=2),
     image_size=8,
     channels=1,
     class_names=("a", "b"),

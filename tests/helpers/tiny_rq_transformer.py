@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resgen_jax.generators import interface, rq_transformer
+from resgen_jax.core import spaces
+from resgen_jax.generators import rq_transformer
 from resgen_jax.training import optimizer, rq_transformer_loss, rq_transformer_task
 
-SPACE = interface.CodeSpace(grid=(2, 3), depth=4, codebook_size=7, code_dim=5, num_classes=3)
+SPACE = spaces.image_codes(grid=(2, 3), depth=4, codebook_size=7, code_dim=5, num_classes=3)
 OPTIMIZER = optimizer.Spec(learning_rate=1e-2, clip_norm=1.0)
 SPEC = rq_transformer.Spec(width=12, num_heads=3, num_body_layers=2, num_head_layers=2)
 
@@ -30,15 +31,15 @@ def random_params(network):
 
 def codebooks(seed=2):
     """One for each level."""
-    shape = SPACE.depth, SPACE.codebook_size, SPACE.code_dim
+    shape = SPACE.codes.depth, SPACE.codes.codebook_size, SPACE.codes.code_dim
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def codes(batch_size=2, seed=0):
     """Random ones."""
-    shape = batch_size, SPACE.length, SPACE.depth
+    shape = batch_size, SPACE.max_length, SPACE.codes.depth
     random = np.random.default_rng(seed)
-    return jnp.asarray(random.integers(0, SPACE.codebook_size, shape), jnp.int32)
+    return jnp.asarray(random.integers(0, SPACE.codes.codebook_size, shape), jnp.int32)
 
 
 def batch(batch_size=8, seed=0):

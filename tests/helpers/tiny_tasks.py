@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from resgen_jax.generators import interface as generators
+from resgen_jax.core import spaces
 from resgen_jax.generators import resgen
 from resgen_jax.nn import transformer
 from resgen_jax.quantizers import interface as quantizers
@@ -11,7 +11,7 @@ from resgen_jax.training import optimizer, resgen_task, rq_vae_loss, rq_vae_task
 
 OPTIMIZER = optimizer.Spec(learning_rate=1e-2, clip_norm=1.0)
 NUM_STEPS = 10
-SPACE = generators.CodeSpace((2, 2), depth=3, codebook_size=8, code_dim=4, num_classes=3)
+SPACE = spaces.image_codes((2, 2), depth=3, codebook_size=8, code_dim=4, num_classes=3)
 TRUNK = transformer.Spec(
     num_layers=2, width=8, num_heads=2, mlp_width=16, modulation_width=8, remat="none"
 )
@@ -55,9 +55,9 @@ def tokenizer(
 
 def codebooks(seed=0):
     """Random, each level half as large as the one before."""
-    shape = (SPACE.depth, SPACE.codebook_size, SPACE.code_dim)
+    shape = (SPACE.codes.depth, SPACE.codes.codebook_size, SPACE.codes.code_dim)
     table = np.random.default_rng(seed).normal(size=shape)
-    return np.float32(table * 0.5 ** np.arange(SPACE.depth)[:, None, None])
+    return np.float32(table * 0.5 ** np.arange(SPACE.codes.depth)[:, None, None])
 
 
 def generator(loss=None, optimizer_spec=OPTIMIZER, model=MODEL):
@@ -78,9 +78,9 @@ def images(batch_size=8, seed=0):
 def codes(batch_size=8, seed=0):
     """A batch of random codes with labels."""
     random = np.random.default_rng(seed)
-    shape = (batch_size, SPACE.length, SPACE.depth)
+    shape = (batch_size, SPACE.max_length, SPACE.codes.depth)
     return {
-        "codes": np.int32(random.integers(0, SPACE.codebook_size, shape)),
+        "codes": np.int32(random.integers(0, SPACE.codes.codebook_size, shape)),
         "labels": np.int32(random.integers(0, SPACE.num_classes, batch_size)),
         "index": np.arange(batch_size, dtype=np.int32),
     }

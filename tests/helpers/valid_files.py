@@ -14,9 +14,9 @@ import torch_format
 from PIL import Image
 
 from resgen_jax.convert import exports, safetensors_files
+from resgen_jax.core import spaces
 from resgen_jax.data import codes_writer, tars
 from resgen_jax.evaluation import archive
-from resgen_jax.generators import interface as generators
 from resgen_jax.generators import rq_transformer
 from resgen_jax.quantizers import multi_scale
 from resgen_jax.runs import convert, experiments
@@ -200,7 +200,7 @@ def scales_export(path: pathlib.Path) -> pathlib.Path:
 def predictor_export(path: pathlib.Path) -> pathlib.Path:
     """An RQ-Transformer."""
     spec = rq_transformer.Spec(width=8, num_heads=2, num_body_layers=1, num_head_layers=1)
-    space = generators.CodeSpace((2, 2), depth=2, codebook_size=5, code_dim=3, num_classes=2)
+    space = spaces.image_codes((2, 2), depth=2, codebook_size=5, code_dim=3, num_classes=2)
     made = rq_transformer.make(spec, space)
     params = _zeros(jax.eval_shape(made.init, jax.random.key(0)))
     return exports.write(path, exports.of_rq_transformer(spec, space, params), {})

@@ -188,12 +188,12 @@ def meta(**changes):
         channels=3,
         class_names=tuple(str(label) for label in range(1000)),
     )
-    return codes.Meta(**fields | changes)
+    return codes.meta_of(fields | changes, "codes.json")
 
 
 def test_codes_of_the_sizes_that_a_config_asks_for_are_taken():
     space = on_codes.of_meta(meta(), configuration.load(IMAGENET)).space
-    assert (space.grid, space.depth, space.num_classes) == ((8, 8), 16, 1000)
+    assert (space.grid, space.codes.depth, space.num_classes) == ((8, 8), 16, 1000)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import jax
 import pytest
 
-from resgen_jax.core import build, trees
-from resgen_jax.generators import interface, resgen, rq_transformer, rq_transformer_sampler
+from resgen_jax.core import build, spaces, trees
+from resgen_jax.generators import resgen, rq_transformer, rq_transformer_sampler
 from resgen_jax.runs.configs import config_files
 from resgen_jax.training import optimizer, rq_transformer_loss
 
@@ -33,16 +33,16 @@ def millions(make, spec, space):
 )
 def test_each_size_is_the_published_one(word, published):
     name = "generators/rq_transformer_imagenet256.py"
-    space = build.build(interface.CodeSpace, config_files.read(f"{name}:{word}").to_dict()["space"])
+    space = spaces.of_fields(config_files.read(f"{name}:{word}").to_dict()["space"], "space")
     found = sections(name, word)
     assert millions(rq_transformer.make, found["model"], space) == pytest.approx(
         published, abs=0.05
     )
-    assert rq_transformer_sampler.plan(found["sampler"], space.depth).guidance_scale is None
+    assert rq_transformer_sampler.plan(found["sampler"], space.codes.depth).guidance_scale is None
 
 
 def test_both_generators_of_digits_are_of_a_size():
-    space = interface.CodeSpace((4, 4), 8, 128, 16, 10)
+    space = spaces.image_codes((4, 4), 8, 128, 16, 10)
     model = config_files.read("generators/resgen_mnist.py").to_dict()["model"]
     other = millions(resgen.make, build.build(resgen.Spec, model), space)
     found = sections("generators/rq_transformer_mnist.py")

@@ -15,14 +15,22 @@ def test_the_denominator_counts_tokens_not_positions():
     is_masked = jnp.arange(3)[None, None] >= 3 - num_hidden[..., None]
     # 4 + 8 + 6 of 1 + 3 + 2 tokens; what hides nothing is not scored
     for is_valid, total, count in (([1, 1], 18, 6), ([1, 0], 12, 4), ([0, 0], 0, 1)):
-        is_valid = jnp.array(is_valid, bool)
+        is_valid = jnp.broadcast_to(jnp.array(is_valid, bool)[:, None], (2, 3))
         assert masked.masked_sum(loss, is_masked, is_valid) == total
         assert masked.num_masked(is_masked, is_valid) == count
 
 
+def test_padding_is_neither_added_nor_counted():
+    loss = jnp.array([[4.0, jnp.nan, 8.0], [6.0, 1.0, jnp.nan]])
+    is_masked = jnp.ones((2, 3, 4), bool).at[0, 0, 0].set(False)
+    is_valid = jnp.array([[1, 0, 1], [1, 1, 0]], bool)
+    assert masked.masked_sum(loss, is_masked, is_valid) == 19
+    assert masked.num_masked(is_masked, is_valid) == 15
+
+
 def test_nothing_masked_is_zero_with_a_finite_gradient():
     def loss(values):
-        return masked.masked_sum(values, jnp.zeros((2, 3, 4), bool), jnp.ones(2, bool))
+        return masked.masked_sum(values, jnp.zeros((2, 3, 4), bool), jnp.ones((2, 3), bool))
 
     value, grad = jax.value_and_grad(loss)(jnp.full((2, 3), jnp.nan))
     assert value == 0

@@ -63,26 +63,6 @@ def test_every_prefix_pulls(pair, key):
     assert (to_sums == 0).all()
 
 
-def test_every_prefix_is_pulled_and_scales_are_the_mean_of_both_sides(pair, key):
-    latents, sums = pair[0], jax.random.normal(key, (2, 5, 4, 3))
-    apart = sum(quantization.codebook_loss(latents, sums[..., level, :]) for level in range(4))
-    found = quantization.prefix_codebook_loss(latents, sums)
-    np.testing.assert_allclose(found, apart, rtol=1e-5)
-    # The distances are the same seen from either side.
-    scales = quantization.multi_scale_loss(latents, sums, 0.25)
-    np.testing.assert_allclose(scales, 1.25 * apart / 4, rtol=1e-5)
-
-    def gradients(loss):
-        return jax.grad(lambda *both: jnp.sum(loss(*both)), (0, 1))(latents, sums)
-
-    to_latents, to_sums = gradients(quantization.prefix_codebook_loss)
-    assert (to_latents == 0).all()
-    both = gradients(quantization.multi_scale_loss)
-    np.testing.assert_allclose(both[1], to_sums / 4, rtol=1e-5, atol=1e-7)
-    away = np.asarray(latents)[..., None, :] - np.asarray(sums)
-    np.testing.assert_allclose(both[0], 0.25 * 2 / 3 * away.mean(-2), atol=1e-6)
-
-
 def entropies(logits, is_valid):
     """Mean entropy of the valid rows and that of their mean, in float64."""
     shares = scipy.special.softmax(np.asarray(logits, np.float64)[np.asarray(is_valid)], axis=-1)

@@ -73,7 +73,7 @@ def test_dropout_needs_a_key_drops_shares_and_keeps_their_mean(values, params):
     drawn = jax.jit(
         jax.vmap(
             lambda row_key: attention.attend(
-                *arrays, lambda share: dropout.dropout(row_key, share, 0.5)
+                *arrays, drop=lambda share: dropout.dropout(row_key, share, 0.5)
             )
         )
     )(row_keys)
@@ -109,3 +109,108 @@ def test_kernels_are_split_over_heads(network):
     for name in ("query", "key", "value"):
         assert network.axes[name]["kernel"] == ("embed", "heads")
     assert network.axes["out"]["kernel"] == ("heads", "embed")
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Queries of 5 positions, keys and values of 7, and which may attend to which."""
+    random = np.random.default_rng(3)
+    query = random.normal(size=(2, 5, 3, 4)).astype(np.float32)
+    key, value = random.normal(size=(2, 2, 7, 3, 4)).astype(np.float32)
+    may_attend = random.random((2, 5, 7)) < 0.5
+    may_attend[..., 0] = True
+    may_attend[1, 2] = False
+    return query, key, value, may_attend
+
+
+def test_attention_to_what_may_be_seen_equals_loops(heads):
+    query, key, value, may_attend = heads
+    found = jax.jit(attention.attend)(*map(jnp.asarray, heads))
+    for row, place, head in np.ndindex(2, 5, 3):
+        seen = np.flatnonzero(may_attend[row, place])
+        weight = np.exp(key[row, seen, head] @ query[row, place, head] / 2)
+        expected = weight @ value[row, seen, head] / max(weight.sum(), 1e-9)
+        np.testing.assert_allclose(found[row, place, head], expected, atol=1e-5)
+
+
+def test_a_query_that_may_attend_to_nothing_finds_zeros_and_has_a_finite_gradient(heads):
+    query, key, value, _ = map(jnp.asarray, heads)
+
+    def total(arrays):
+        return jnp.sum(attention.attend(*arrays, jnp.zeros((2, 5, 7), bool)) ** 2)
+
+    value, gradient = jax.jit(jax.value_and_grad(total))((query, key, value))
+    assert value == 0
+    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, 0), gradient)
+
+
+def test_nothing_later_reaches_what_is_earlier(heads):
+    _, key, value, _ = map(jnp.asarray, heads)
+    run = jax.jit(attention.attend)
+    base = run(key, key, value, attention.to_earlier(7))
+    for place in range(7):
+        moved = run(
+            key, key.at[:, place].add(1), value.at[:, place].add(1), attention.to_earlier(7)
+        )
+        is_same = np.all(np.asarray(moved == base), axis=(0, 2, 3))
+        np.testing.assert_array_equal(is_same, np.arange(7) < place)
+
+
+CONTEXT_DIM = 6
+
+
+@pytest.fixture(scope="module")
+def cross():
+    """Jitted attention to a context, with parameters of every size."""
+    network = functional.from_module(
+        lambda rngs: attention.CrossAttention(WIDTH, CONTEXT_DIM, NUM_HEADS, jnp.float32, rngs)
+    )
+    random = np.random.default_rng(4)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.float32(random.normal(0, 0.5, leaf.shape)), shapes)
+    return network, params, jax.jit(network.apply)
+
+
+@pytest.fixture(scope="module")
+def told():
+    """Positions, a context, and which of it is real."""
+    random = np.random.default_rng(5)
+    values = random.normal(size=(2, 3, WIDTH)).astype(np.float32)
+    context = random.normal(size=(2, 4, CONTEXT_DIM)).astype(np.float32)
+    return values, context, np.array([[1, 1, 0, 1], [0, 1, 0, 0]], bool)
+
+
+def test_attention_to_a_context_equals_loops(cross, told):
+    _, params, apply = cross
+    values, context, is_valid = told
+    tables = {name: np.float64(params[name]["kernel"]) for name in ("query", "key", "value", "out")}
+    width = WIDTH // NUM_HEADS
+    mixed = np.zeros(values.shape)
+    for row, place, head in np.ndindex(2, 3, NUM_HEADS):
+        channels = slice(head * width, (head + 1) * width)
+        seen = context[row][is_valid[row]]
+        query = values[row, place] @ tables["query"][:, channels]
+        weight = np.exp(seen @ tables["key"][:, channels] @ query / np.sqrt(width))
+        mixed[row, place, channels] = weight / weight.sum() @ seen @ tables["value"][:, channels]
+    np.testing.assert_allclose(apply(params, *told), mixed @ tables["out"], atol=1e-4)
+
+
+def test_order_and_padding_of_a_context_have_no_influence(cross, told):
+    _, params, apply = cross
+    values, context, is_valid = told
+    base = apply(params, *told)
+    order = np.array([2, 0, 3, 1])
+    np.testing.assert_allclose(
+        apply(params, values, context[:, order], is_valid[:, order]), base, atol=1e-5
+    )
+    other = np.where(is_valid[..., None], context, 1e3).astype(np.float32)
+    np.testing.assert_array_equal(apply(params, values, other, is_valid), base)
+
+
+def test_attention_to_a_context_begins_as_nothing(cross, told):
+    network, _, apply = cross
+    start = network.init(jax.random.key(0))
+    np.testing.assert_array_equal(apply(start, *told), 0)
+    axes = {name: table["kernel"] for name, table in network.axes.items()}
+    assert axes["key"] == axes["value"] == (None, "heads")
+    assert (axes["query"], axes["out"]) == (("embed", "heads"), ("heads", "embed"))

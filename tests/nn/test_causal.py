@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.nn import causal, functional
+from resgen_jax.nn import attention, causal, functional
 
 SPEC = causal.Spec(num_layers=3, width=8, num_heads=2, remat="none")
 
@@ -62,7 +62,7 @@ def test_attention_is_the_mean_of_what_may_be_seen_by_hand():
     random = np.random.default_rng(2)
     query, key, value = np.float32(random.normal(size=(3, 1, 3, 1, 2)))
     may_attend = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0]], bool)
-    found = causal.attend(*map(jnp.asarray, (query, key, value, may_attend)))
+    found = attention.attend(*map(jnp.asarray, (query, key, value, may_attend[None])))
     weight = np.where(may_attend, np.exp(query[0, :, 0] @ key[0, :, 0].T / np.sqrt(2)), 0)
     expected = weight / weight.sum(axis=1, keepdims=True) @ value[0, :, 0]
     np.testing.assert_allclose(found[0, :, 0], expected, rtol=1e-5)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from resgen_jax.generators import interface, resgen
+from resgen_jax.core import spaces
+from resgen_jax.generators import resgen
 from resgen_jax.nn import flops, functional, transformer
 
 
@@ -130,7 +131,7 @@ def test_a_transformer_grows_by_the_same_for_every_layer():
 
 @pytest.mark.parametrize("with_code_head", [True, False])
 def test_resgen_equals_the_count_by_hand(with_code_head):
-    space = interface.CodeSpace((2, 3), depth=4, codebook_size=16, code_dim=5, num_classes=10)
+    space = spaces.image_codes((2, 3), depth=4, codebook_size=16, code_dim=5, num_classes=10)
     spec = resgen.Spec(trunk=TRUNK, num_components=7, rank=3, mask_dim=2)
     width, hidden, num_components, rank, code_dim = 8, 6, 7, 3, 5
     condition = 2 * 4 + width

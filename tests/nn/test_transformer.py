@@ -217,3 +217,92 @@ def test_specs_that_make_no_sense_are_refused(changes, message):
 def test_rotary_positions_need_room_in_a_head():
     with pytest.raises(errors.UserError, match="head width 2 cannot hold"):
         make(num_heads=4).apply(random_params(make()), jnp.zeros((1, 6, 8)), jnp.zeros((1, 6, 5)))
+
+
+TOLD_DIM = 4
+
+
+@pytest.fixture(scope="module")
+def line():
+    """A transformer of a line of 6 that attends to a context, jitted, with random parameters."""
+    network = functional.from_module(
+        lambda rngs: transformer.Transformer(SPEC, (1, 6), CONDITION_DIM, rngs, TOLD_DIM)
+    )
+
+    def apply(params, tokens, condition, is_valid, context):
+        return network.apply(params, tokens, condition, None, is_valid, context)
+
+    return network, random_params(network), jax.jit(apply)
+
+
+@pytest.fixture(scope="module")
+def context():
+    """Of two rows, with one of four and three of four that are real."""
+    values = np.random.default_rng(6).normal(size=(2, 4, TOLD_DIM)).astype(np.float32)
+    is_valid = np.array([[0, 1, 0, 0], [1, 1, 0, 1]], bool)
+    return transformer.Context(jnp.asarray(values), jnp.asarray(is_valid))
+
+
+LENGTHS = np.array([6, 4])
+IS_VALID = jnp.asarray(np.arange(6)[None] < LENGTHS[:, None])
+
+
+def test_a_padded_row_gets_what_it_gets_alone_at_its_own_length(line, inputs, context):
+    _, params, apply = line
+    tokens, condition = inputs
+    together = apply(params, tokens, condition, IS_VALID, context)
+    for row, length in enumerate(LENGTHS):
+        told = context.values[row][context.is_valid[row]][None]
+        alone = apply(
+            params,
+            tokens[row : row + 1, :length],
+            condition[row : row + 1, :length],
+            None,
+            transformer.Context(told, jnp.ones(told.shape[:2], bool)),
+        )
+        np.testing.assert_allclose(together[row, :length], alone[0], atol=1e-4)
+
+
+def test_not_even_nan_in_padding_reaches_a_position_or_a_gradient(line, inputs, context):
+    _, params, apply = line
+    tokens, condition = (jnp.where(IS_VALID[..., None], array, jnp.nan) for array in inputs)
+    values = jnp.where(context.is_valid[..., None], context.values, jnp.nan)
+    base = apply(params, *inputs, IS_VALID, context)
+    found = apply(params, tokens, condition, IS_VALID, context._replace(values=values))
+    np.testing.assert_array_equal(found, base)
+    assert np.isfinite(found).all()
+
+    def loss(params, tokens, values):
+        hidden = apply(params, tokens, condition, IS_VALID, context._replace(values=values))
+        return jnp.sum(hidden**2, where=IS_VALID[..., None])
+
+    of_params, of_tokens, of_values = jax.jit(jax.grad(loss, (0, 1, 2)))(params, tokens, values)
+    jax.tree.map(lambda leaf: np.testing.assert_equal(np.isfinite(leaf).all(), True), of_params)
+    np.testing.assert_array_equal(of_tokens[~IS_VALID], 0)
+    np.testing.assert_array_equal(of_values[~context.is_valid], 0)
+
+
+def test_a_context_is_given_where_it_was_asked_for_alone(line, inputs, context, apply, params):
+    network, own, _ = line
+    with pytest.raises(errors.UserError, match="context_dim 4 and called with no context"):
+        network.apply(own, *inputs)
+    with pytest.raises(errors.UserError, match="context_dim None and called with a context"):
+        apply(params, *inputs, None, None, context)
+    with pytest.raises(errors.UserError, match=r"4 tokens for a grid of \(2, 3\); expected 6"):
+        apply(params, *(array[:, :4] for array in inputs))
+
+
+def test_a_context_begins_as_if_there_were_none(line, inputs, context):
+    _, params, apply = line
+    still = params | {"blocks": params["blocks"] | {"cross": dict(params["blocks"]["cross"])}}
+    kernel = jnp.zeros_like(params["blocks"]["cross"]["out"]["kernel"])
+    still["blocks"]["cross"]["out"] = {"kernel": kernel}
+    plain = functional.from_module(
+        lambda rngs: transformer.Transformer(SPEC, (1, 6), CONDITION_DIM, rngs)
+    )
+    without = still | {
+        "blocks": {name: part for name, part in still["blocks"].items() if name != "cross"}
+    }
+    np.testing.assert_allclose(
+        apply(still, *inputs, None, context), jax.jit(plain.apply)(without, *inputs), atol=1e-5
+    )

@@ -89,7 +89,7 @@ def test_logits_are_equal(tmp_path):
     torch.save({"state_dict": network.state_dict(), "epoch": 3}, tmp_path / "stage2.pt")
     export = rq_transformer.convert(tmp_path / "stage2.pt", num_heads=HEADS, grid=(1, 4))
     model = pretrained.from_pretrained(exports.write(tmp_path / "out", export, {}))
-    assert (model.space.grid, model.space.depth, model.space.num_classes) == ((1, 4), 3, 5)
+    assert (model.space.grid, model.space.codes.depth, model.space.num_classes) == ((1, 4), 3, 5)
     tables = np.broadcast_to(table.numpy(), (DEPTH, CODES, CHANNELS))
     found = model.logits(codes.numpy(), labels.numpy(), tables)
     np.testing.assert_allclose(found, network(codes, labels, table).numpy(), atol=1e-4)

@@ -13,7 +13,7 @@ import vector_quantize_pytorch as peer
 from vector_quantize_pytorch import vector_quantize_pytorch as peer_parts
 
 from resgen_jax.losses import quantization
-from resgen_jax.quantizers import beam, cosine, gradients, projection, qinco, scalar, sim_vq
+from resgen_jax.quantizers import beam, cosine, gradients, scalar, sim_vq
 
 NUM_ROWS, CODE_DIM, NUM_CODES = 400, 8, 32
 
@@ -69,24 +69,6 @@ def test_directional_without_noise(latents):
     peer_value, peer_gradient = pulled_back(estimator, latents, quantized, pull)
     np.testing.assert_allclose(value, peer_value, atol=2e-6)
     np.testing.assert_allclose(pull_back(jnp.asarray(pull))[0], peer_gradient, atol=2e-5)
-
-
-def test_cosine_codes_of_few_channels_between_projections():
-    values = numbers(3, 1, NUM_ROWS, 16)
-    module = peer.VectorQuantize(16, NUM_CODES, codebook_dim=CODE_DIM, use_cosine_sim=True).eval()
-    params = {
-        name: {"kernel": layer.weight.detach().numpy().T, "bias": layer.bias.detach().numpy()}
-        for name, layer in (("in", module.project_in), ("out", module.project_out))
-    }
-    params = jax.tree.map(jnp.asarray, params)
-    table = jnp.asarray(module.codebook.detach().numpy())
-    with torch.no_grad():
-        peer_values, peer_codes, _ = module(tensor(values))
-    inner = projection.project_in(params, jnp.asarray(values))
-    codes, _ = cosine.encode(inner, table)
-    np.testing.assert_array_equal(codes, peer_codes)
-    found = projection.project_out(params, cosine.decode(codes, table))
-    np.testing.assert_allclose(found, peer_values, atol=1e-5)
 
 
 def test_cosine_codebooks_learn_alike(latents):
@@ -200,55 +182,6 @@ def test_beam_search(latents):
     is_equal = (np.asarray(codes) == peer_codes[0].numpy()).all(-1)
     assert is_equal.mean() > 0.95
     np.testing.assert_allclose(error[is_equal], peer_error[is_equal], atol=1e-4)
-
-
-def qinco_params(module, books):
-    """Their networks' weights in our tree, whose first layer has a skip connection of its own."""
-
-    def stacked(pick, field):
-        layers = [pick(network) for network in module.mlps]
-        arrays = [np.stack([getattr(x, field).detach().numpy() for x in row]) for row in layers]
-        return np.stack(arrays)
-
-    def linear(pick):
-        kernel = np.swapaxes(stacked(pick, "weight"), -1, -2)
-        return {"kernel": kernel, "bias": stacked(pick, "bias")}
-
-    join = jax.tree.map(lambda leaf: leaf[:, 0], linear(lambda network: [network.proj_in]))
-    # They join (sum, code), we (code, sum), and we add the code to the result.
-    of_sum, of_code = np.split(join["kernel"], 2, axis=1)
-    join["kernel"] = np.concatenate([of_code - np.eye(CODE_DIM, dtype=np.float32), of_sum], axis=1)
-    networks = {
-        "join": join,
-        "in": linear(lambda network: [layer[0] for layer in network.layers]),
-        "out": linear(lambda network: [layer[2] for layer in network.layers]),
-    }
-    return jax.tree.map(jnp.asarray, {"codebooks": books, "networks": networks})
-
-
-def test_implicit_neural_codebooks(latents):
-    module = peer.ResidualVQ(
-        dim=CODE_DIM,
-        num_quantizers=3,
-        codebook_size=NUM_CODES,
-        implicit_neural_codebook=True,
-        mlp_kwargs={"dim_hidden": 12, "depth": 2},
-    ).eval()
-    books = numbers(9, 3, NUM_CODES, CODE_DIM)
-    for layer, book in zip(module.layers, books, strict=True):
-        layer._codebook.embed.data = tensor(book)[None]
-    spec = qinco.Spec(CODE_DIM, 3, NUM_CODES, 2, 12, jax.nn.silu)
-    params = qinco_params(module, books)
-    with torch.no_grad():
-        peer_values, peer_codes, _ = module(tensor(latents)[None])
-        peer_decoded = module.get_output_from_indices(peer_codes)
-    codes, remainder = jax.jit(lambda *x: qinco.encode(*x, spec))(params, jnp.asarray(latents))
-    is_equal = (np.asarray(codes) == peer_codes[0].numpy()).all(-1)
-    assert is_equal.mean() > 0.99
-    found = (latents - np.asarray(remainder))[is_equal]
-    np.testing.assert_allclose(found, peer_values[0].numpy()[is_equal], atol=1e-5)
-    decoded = qinco.decode(params, jnp.asarray(peer_codes[0].numpy()), spec)
-    np.testing.assert_allclose(decoded, peer_decoded[0], atol=1e-5)
 
 
 def test_losses_that_keep_codes_apart_and_in_use():

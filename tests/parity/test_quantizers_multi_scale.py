@@ -1,7 +1,6 @@
 """Resizing against torch.nn.functional.interpolate, and multi-scale codes built from it."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +8,6 @@ pytest.importorskip("torch")
 
 import torch
 
-from resgen_jax.losses import quantization
 from resgen_jax.quantizers import multi_scale, resizing
 
 MODES = {"area": resizing.area_matrix, "bicubic": resizing.bicubic_matrix}
@@ -30,7 +28,7 @@ def test_matrices_are_torchs_interpolation(mode):
 def in_torch(table, phis, latents, spec):
     """The published loop over scales, written on torch's own functions."""
     ticks = np.linspace(1 / 12, 11 / 12, 4)
-    residual, total, codes, loss = latents.detach(), 0.0, [], 0.0
+    residual, total, codes = latents, 0.0, []
     last = len(spec.scales) - 1
     for scale, side in enumerate(spec.scales):
         small = residual
@@ -43,39 +41,25 @@ def in_torch(table, phis, latents, spec):
             large = torch.nn.functional.interpolate(large, size=residual.shape[2:], mode="bicubic")
         phi = phis[int(np.abs(ticks - scale / last).argmin())]
         added = 0.5 * large + 0.5 * phi(large)
-        total, residual = total + added, residual - added.detach()
+        total, residual = total + added, residual - added
         codes.append(found.reshape(len(latents), -1))
-        loss = loss + torch.nn.functional.mse_loss(total, latents.detach())
-        loss = loss + 0.25 * torch.nn.functional.mse_loss(total.detach(), latents)
-    return torch.cat(codes, 1), total, loss / len(spec.scales)
+    return torch.cat(codes, 1), total
 
 
 def test_ten_scales_equal_the_same_steps_in_torch():
     spec = multi_scale.Spec()
     params = multi_scale.init(jax.random.key(0), spec, 64, 8)
     latents = jax.random.normal(jax.random.key(1), (2, 16, 16, 8))
-    table = torch.tensor(np.asarray(params["codebook"]), requires_grad=True)
+    table = torch.tensor(np.asarray(params["codebook"]))
     phis = [torch.nn.Conv2d(8, 8, 3, padding=1) for _ in range(4)]
     for index, phi in enumerate(phis):
         kernel, bias = (np.array(params["phi"][name][index]) for name in ("kernel", "bias"))
         phi.weight.data = torch.tensor(kernel.transpose(3, 2, 0, 1).copy())
         phi.bias.data = torch.tensor(bias)
-    theirs = torch.tensor(np.asarray(latents).transpose(0, 3, 1, 2).copy(), requires_grad=True)
-    peer_codes, peer_total, peer_loss = in_torch(table, phis, theirs, spec)
-    peer_loss.backward()
-
-    def loss(params, latents):
-        codes = multi_scale.encode(params, latents, spec)
-        sums = multi_scale.partial_sums(params, codes, spec)
-        return jnp.mean(quantization.multi_scale_loss(latents, sums)), (codes, sums[..., -1, :])
-
-    step = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
-    (value, (codes, total)), (to_params, to_latents) = step(params, latents)
+    theirs = torch.tensor(np.asarray(latents).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        peer_codes, peer_total = in_torch(table, phis, theirs, spec)
+    codes = jax.jit(multi_scale.encode, static_argnums=2)(params, latents, spec)
+    total = jax.jit(multi_scale.decode, static_argnums=2)(params, codes, spec)
     np.testing.assert_array_equal(codes, peer_codes)
-    np.testing.assert_allclose(total, peer_total.detach().permute(0, 2, 3, 1), atol=1e-5)
-    assert float(value) == pytest.approx(peer_loss.item(), rel=1e-5)
-    np.testing.assert_allclose(to_latents, theirs.grad.permute(0, 2, 3, 1), atol=1e-8)
-    np.testing.assert_allclose(to_params["codebook"], table.grad, atol=1e-7)
-    for index, phi in enumerate(phis):
-        kernel = phi.weight.grad.permute(2, 3, 1, 0)
-        np.testing.assert_allclose(to_params["phi"]["kernel"][index], kernel, atol=1e-7)
+    np.testing.assert_allclose(total, peer_total.permute(0, 2, 3, 1), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Residual FSQ, LFQ and grouped RVQ against vector-quantize-pytorch."""
+"""Residual FSQ and LFQ against vector-quantize-pytorch."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ pytest.importorskip("vector_quantize_pytorch")
 import torch
 import vector_quantize_pytorch as peer
 
-from resgen_jax.quantizers import grouped, residual_scalar
+from resgen_jax.quantizers import residual_scalar
 
 
 def numbers(seed, *shape):
@@ -36,16 +36,3 @@ def test_residual_lfq():
     codes = residual_scalar.lfq_encode(jnp.asarray(values), 4)
     np.testing.assert_array_equal(codes, peer_codes)
     np.testing.assert_allclose(residual_scalar.lfq_decode(codes, 6), peer_values, atol=1e-6)
-
-
-def test_grouped_rvq():
-    values, books = numbers(2, 1, 400, 8), numbers(3, 2, 3, 32, 4)
-    module = peer.GroupedResidualVQ(dim=8, groups=2, num_quantizers=3, codebook_size=32).eval()
-    for group, tables in zip(module.rvqs, books, strict=True):
-        for layer, table in zip(group.layers, tables, strict=True):
-            layer._codebook.embed.data = torch.tensor(table)[None]
-    with torch.no_grad():
-        peer_values, peer_codes, _ = module(torch.tensor(values))
-    codes, remainder = grouped.encode(jnp.asarray(values), jnp.asarray(books))
-    np.testing.assert_array_equal(np.moveaxis(np.asarray(codes), -2, 0), peer_codes)
-    np.testing.assert_allclose(values - np.asarray(remainder), peer_values, atol=2e-6)

@@ -177,3 +177,44 @@ def test_forward_and_posterior_equal_enumeration_and_bayes():
 def test_values_out_of_range_are_refused(call, key):
     with pytest.raises(errors.UserError, match="expected"):
         call(key)
+
+
+@pytest.fixture(scope="module")
+def padded_masks():
+    """Jitted: masks of rows of up to 7 positions, by keys and what is valid."""
+
+    def masks(row_keys, is_valid, hide):
+        length = is_valid.shape[1]
+        return rvq_masking.sample_mask(
+            row_keys, mask_schedules.cosine, length, DEPTH, 1.0, hide, is_valid
+        )
+
+    return jax.jit(masks, static_argnums=2)
+
+
+@pytest.mark.parametrize("name", rvq_masking.MASKS)
+def test_a_padded_row_is_masked_as_it_is_alone(padded_masks, name):
+    """At its own length with nothing told of padding; a full row as without `is_valid`."""
+    hide, row_keys = rvq_masking.MASKS[name], batch_keys(40)
+    is_valid = jnp.arange(7)[None] < jnp.array([7, 3])[jnp.arange(40) % 2][:, None]
+    found = np.asarray(padded_masks(row_keys, is_valid, hide))
+    assert not found[~np.asarray(is_valid)].any()
+    for first, length in enumerate([7, 3]):
+        rows = slice(first, None, 2)
+        alone = rvq_masking.sample_mask(
+            row_keys[rows], mask_schedules.cosine, length, DEPTH, 1.0, hide
+        )
+        np.testing.assert_array_equal(found[rows, :length], alone)
+
+
+def test_padding_between_positions_is_left_out_of_the_law(padded_masks):
+    """The hypergeometric law of 3 positions, wherever they lie among 5."""
+    is_valid = jnp.array([1, 0, 1, 0, 1], bool)
+    cells = jax.jit(
+        jax.vmap(lambda key: rvq_masking.sample_cells(key, jnp.int32(7), 5, DEPTH, is_valid))
+    )(batch_keys(20_000))
+    draws = np.asarray(cells).sum(axis=-1)
+    assert not draws[:, [1, 3]].any()
+    for counts in counts_with_sum(7):
+        share = (draws[:, ::2] == counts).all(axis=1).mean()
+        assert share == pytest.approx(probability([DEPTH] * 3, counts), abs=0.015)

@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import scipy.special
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, keys
 from resgen_jax.quantizers import rvq, stochastic
 
 DEPTH, NUM_CODES, CODE_DIM = 2, 4, 3
 
-encode = jax.jit(stochastic.encode, static_argnames="max_distances")
+
+def encode_with(key, latents, codebooks, temperature, **options):
+    """A key for each row by its number."""
+    row_keys = keys.example_keys(key, jnp.arange(latents[..., 0].size))
+    row_keys = row_keys.reshape(latents.shape[:-1])
+    return stochastic.encode_rows(row_keys, latents, codebooks, temperature, **options)
+
+
+encode = jax.jit(encode_with, static_argnames="max_distances")
 encode_rows = jax.jit(stochastic.encode_rows)
 soft_codes = jax.jit(stochastic.soft_codes)
 
@@ -71,7 +79,7 @@ def test_the_remainder_has_the_gradients_of_latents_less_what_was_drawn(latents,
     codes, _ = encode(key, latents, codebooks, 0.5)
 
     def found(latents, codebooks):
-        parts = stochastic.encode(key, latents, codebooks, 0.5, max_distances=3 * NUM_CODES)
+        parts = encode_with(key, latents, codebooks, 0.5, max_distances=3 * NUM_CODES)
         return jnp.sum(parts[1] ** 2)
 
     def by_hand(latents, codebooks):
@@ -100,37 +108,6 @@ def test_cold_soft_codes_are_the_greedy_ones(latents, codebooks):
     np.testing.assert_allclose(found, jax.nn.one_hot(codes, NUM_CODES), atol=1e-5)
 
 
-def test_gumbel_straight_through_draws_codes_and_moves_as_their_mean(codebooks, key):
-    table, latent = codebooks[0], jnp.array([0.3, -0.4, 0.2])
-    rows = jnp.broadcast_to(latent, (4000, CODE_DIM))
-    codes, drawn = jax.jit(stochastic.gumbel_straight_through)(key, rows, table, 0.5)
-    np.testing.assert_allclose(drawn, np.asarray(table)[np.asarray(codes)], atol=1e-6)
-    expected = shares(np.asarray(latent), np.asarray(table, np.float64), 0.5)
-    share = np.bincount(codes, minlength=NUM_CODES) / 4000
-    np.testing.assert_allclose(share, expected, atol=5 * np.sqrt(0.25 / 4000))
-
-    def drawn_sum(latent, table):
-        _, drawn = stochastic.gumbel_straight_through(key, latent[None], table, 0.5)
-        return jnp.sum(drawn[0] * jnp.arange(3.0))
-
-    def mean_sum(latent, table):
-        distance = jnp.sum((latent[None] - table) ** 2, axis=-1)
-        return jnp.sum(jax.nn.softmax(-distance / 0.5) @ table * jnp.arange(3.0))
-
-    found = jax.grad(drawn_sum, (0, 1))(latent, table)
-    for ours, theirs in zip(found, jax.grad(mean_sum, (0, 1))(latent, table), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-        assert jnp.abs(ours).max() > 1e-3
-
-
-def test_gumbel_decides_in_float32_whatever_comes_in(latents, codebooks, key):
-    rounded = latents.astype(jnp.bfloat16)
-    found = stochastic.gumbel_straight_through(key, rounded, codebooks[0], 0.5)
-    exact = rounded.astype(jnp.float32)
-    expected = stochastic.gumbel_straight_through(key, exact, codebooks[0], 0.5)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-
 def test_devices_draw_what_one_draws(latents, codebooks, key):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
@@ -140,7 +117,7 @@ def test_devices_draw_what_one_draws(latents, codebooks, key):
 
 def test_bad_temperatures_are_told(latents, codebooks, key):
     with pytest.raises(errors.UserError, match=r"temperature is -0.1; expected at least 0"):
-        stochastic.encode(key, latents, codebooks, -0.1)
+        encode_with(key, latents, codebooks, -0.1)
     codes, _ = rvq.encode(latents, codebooks)
     with pytest.raises(errors.UserError, match=r"temperature is 0.0; expected at least 1e-06"):
         stochastic.soft_codes(latents, codes, codebooks, 0.0)

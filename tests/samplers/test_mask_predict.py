@@ -306,3 +306,43 @@ def test_the_loop_sorts_for_the_ranks_and_no_more():
     codes, is_masked = all_masked()
     text = str(jax.make_jaxpr(lambda c, m: fill_rows(c, m, batch_keys(BATCH)))(codes, is_masked))
     assert text.count(" sort[") == 2
+
+
+def test_padding_is_neither_drawn_nor_counted_and_changes_no_row():
+    """Each row as it is alone at its own length, its prompt kept and its padding as it was."""
+    lengths, num_steps = [5, 2, 4], 4
+    row_keys = batch_keys(3)
+    codes = jnp.full((3, LENGTH, DEPTH), -1, jnp.int32).at[:, 0, :2].set(3)
+    is_valid = np.arange(LENGTH)[None] < np.array(lengths)[:, None]
+    is_masked = jnp.asarray(np.broadcast_to(is_valid[..., None], codes.shape)) & (codes == -1)
+    num_tokens = np.asarray(is_masked.sum(axis=(1, 2)))
+
+    def drawn(step_keys, codes, is_masked, knobs):
+        """Draws that depend on the row's key and on what is known of its own positions."""
+        return table_predict(step_keys, jnp.maximum(codes, 0), is_masked, knobs)
+
+    def fill(rows, length, num_masked):
+        return mask_predict.fill(
+            row_keys[rows],
+            drawn,
+            codes[rows, :length],
+            is_masked[rows, :length],
+            num_masked,
+            order_noise=np.ones(num_steps, np.float32),
+        )
+
+    schedule = mask_schedules.cosine
+    together = fill(
+        slice(None),
+        LENGTH,
+        mask_schedules.num_masked_per_example(schedule, num_steps, num_tokens),
+    )
+    for row, length in enumerate(lengths):
+        alone = fill(
+            slice(row, row + 1),
+            length,
+            mask_schedules.num_masked_per_step(schedule, num_steps, int(num_tokens[row])),
+        )
+        np.testing.assert_array_equal(together[row, :length], alone[0])
+        np.testing.assert_array_equal(together[row, length:], -1)
+        np.testing.assert_array_equal(together[row, 0, :2], 3)

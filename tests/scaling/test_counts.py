@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from resgen_jax.core import trees
-from resgen_jax.generators import interface, resgen
+from resgen_jax.core import spaces, trees
+from resgen_jax.generators import resgen
 from resgen_jax.nn import flops, transformer
 from resgen_jax.scaling import counts
 from resgen_jax.tokenizers import rq_vae
 
-SPACE = interface.CodeSpace((4, 4), depth=4, codebook_size=256, code_dim=64, num_classes=10)
+SPACE = spaces.image_codes((4, 4), depth=4, codebook_size=256, code_dim=64, num_classes=10)
 TRUNK = transformer.Spec(
     num_layers=3, width=256, num_heads=4, mlp_width=1024, modulation_width=256, remat="none"
 )
@@ -95,7 +95,7 @@ def of_compiler(method, *arguments):
 
 
 def test_heads_agree_with_the_compiler():
-    hidden = shape(BATCH, SPACE.length, TRUNK.width)
+    hidden = shape(BATCH, SPACE.max_length, TRUNK.width)
     found = rows()
     assert of_compiler("code_logits", hidden) == pytest.approx(
         BATCH * found["codes/project"]["forward_flops_per_example"], rel=0.02
@@ -108,10 +108,10 @@ def test_heads_agree_with_the_compiler():
 
 
 def test_the_trunk_agrees_with_the_compiler_once_its_layers_are_multiplied():
-    cell = (BATCH, SPACE.length)
+    cell = (BATCH, SPACE.max_length)
     arguments = (
-        shape(*cell, SPACE.code_dim),
-        jax.ShapeDtypeStruct((*cell, SPACE.depth), jnp.bool_),
+        shape(*cell, SPACE.codes.code_dim),
+        jax.ShapeDtypeStruct((*cell, SPACE.codes.depth), jnp.bool_),
         jax.ShapeDtypeStruct((BATCH,), jnp.int32),
     )
     by_module = {name: BATCH * row["forward_flops_per_example"] for name, row in rows(2).items()}

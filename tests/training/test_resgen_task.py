@@ -347,7 +347,7 @@ def test_microbatches_are_one_batch(state, batch, key):
 
 def test_operations_count_the_code_head_where_it_is_trained(task):
     without = kept_labels(code_loss_weight=0.0)
-    head = 2 * tiny_tasks.SPACE.length * tiny_tasks.TRUNK.width * 3 * 8
+    head = 2 * tiny_tasks.SPACE.max_length * tiny_tasks.TRUNK.width * 3 * 8
     assert task.flops_per_example() - without.flops_per_example() == 3 * head
 
 

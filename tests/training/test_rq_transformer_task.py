@@ -17,7 +17,7 @@ from resgen_jax.runtime import mesh as meshes
 from resgen_jax.training import optimizer, rq_transformer_loss
 from resgen_jax.training.state import Task
 
-DEPTH, SIZE = tiny.SPACE.depth, tiny.SPACE.codebook_size
+DEPTH, SIZE = tiny.SPACE.codes.depth, tiny.SPACE.codes.codebook_size
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def test_it_trains_alike_on_eight_devices(single):
 
 
 def test_operations_are_those_of_the_layers_counted_by_hand(task):
-    width, length, channels = tiny.SPEC.width, tiny.SPACE.length, tiny.SPACE.code_dim
+    width, length, channels = tiny.SPEC.width, tiny.SPACE.max_length, tiny.SPACE.codes.code_dim
 
     def stack(num_layers, places):
         return num_layers * (places * 2 * 12 * width**2 + 4 * places**2 * width)

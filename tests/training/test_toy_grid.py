@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.core import keys
-from resgen_jax.generators import interface, resgen, resgen_sampler
+from resgen_jax.core import keys, spaces
+from resgen_jax.generators import resgen, resgen_sampler
 from resgen_jax.losses import masked
 from resgen_jax.nn import transformer
 from resgen_jax.training import optimizer, resgen_task
 
 NUM_STEPS, BATCH_SIZE = 250, 32
-SPACE = interface.CodeSpace((4, 4), depth=1, codebook_size=16, code_dim=4, num_classes=4)
+SPACE = spaces.image_codes((4, 4), depth=1, codebook_size=16, code_dim=4, num_classes=4)
 # The code is one of four, which four depends on row and class: who does not see the row is left
 # with all sixteen, whoever sees it with four.
 BLIND, PERFECT = math.log(16), math.log(4)
@@ -61,8 +61,8 @@ def first_code_nats(task, params, batch):
     """Nats of the codes where nothing is revealed, by the code head."""
     hidden = task.network.apply(
         params,
-        jnp.zeros((BATCH_SIZE, SPACE.length, SPACE.code_dim)),
-        jnp.ones((BATCH_SIZE, SPACE.length, 1), bool),
+        jnp.zeros((BATCH_SIZE, SPACE.max_length, SPACE.codes.code_dim)),
+        jnp.ones((BATCH_SIZE, SPACE.max_length, 1), bool),
         batch["labels"],
         method="hidden",
     )

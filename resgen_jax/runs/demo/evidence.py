@@ -14,7 +14,7 @@ NUM_SHOWN, NUM_NEAREST, BATCH_SIZE = 8, 5, 500
 def fill_in(plan: plans.Plan) -> None:
     """Held-out images of which the first half of the positions is kept; none of one position."""
     generator = open_run.open_generator(plan.generator_dir, progress.say)
-    is_kept = first_half(generator.meta.grid)
+    is_kept = first_half(generator.meta.space.layout)
     if not is_kept.any():
         progress.say(f"a grid of {is_kept.size} position has no half to fill in")
         return

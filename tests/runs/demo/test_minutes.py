@@ -6,7 +6,7 @@ import pytest
 
 from resgen_jax.cli import demo, demo_flags, flags
 from resgen_jax.core import errors
-from resgen_jax.generators.interface import CodeSpace
+from resgen_jax.recipes.on_codes import SpaceSpec
 from resgen_jax.runs.demo import minutes
 
 
@@ -62,7 +62,7 @@ def test_the_steps_are_measured_once_and_kept(plan_of, timed):
         assert getattr(getattr(after, section), name) == round(share * steps)
     assert fitted.generator.data.codes == plan.generator.data.codes
     assert not fitted.has_targets
-    assert timed[1].space == CodeSpace(
+    assert timed[1].space == SpaceSpec(
         **{
             "grid": (4, 4),
             "depth": 8,
