@@ -8,9 +8,9 @@
 
 Sized for two CPU cores: 12,000 steps took 127 minutes of CPU time, 93 by the clock, on two shared
 cores of an AMD EPYC (seed 0). Then airplanes, cars, horses, ships and trucks can be told among the
-samples; docs/images.md has the figures. Dropout is off: each of 100,000 views is seen 8 times, and
-the held-out loss falls to the end. Clipping acts on 91 to 100 % of the steps (half of the norms are
-above 2.3). The files at hand were JPEG, not the original pixels.
+samples; docs/generators.md has the figures. Dropout is off: each of 100,000 views is seen 8 times,
+and the held-out loss falls to the end. Clipping acts on 91 to 100 % of the steps (half of the norms
+are above 2.3). The files at hand were JPEG, not the original pixels.
 
 `:paper` trains the paper's two-part bound alone, `:tiny` a few steps of a small network.
 """
