@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from resgen_jax.core import build, errors, keys
+from resgen_jax.core import build, errors, keys, trees
 from resgen_jax.nn import functional
 
 
@@ -61,7 +61,8 @@ def abstract_known(space: CodeSpace, labels: jax.ShapeDtypeStruct) -> Known:
     """The shapes and types of what may be known of a batch, which lies where its labels do."""
     shape = (*labels.shape, space.length, space.depth)
     kinds = (jnp.int32, jnp.bool_)
-    return Known(*(jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds))
+    leaves = (jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds)
+    return trees.stand_in(Known, *leaves)
 
 
 class Generator(NamedTuple):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -119,14 +120,16 @@ def decode(params: Params, codes: Int[Array, "b length"], spec: Spec) -> Float[A
     Raises UserError where the codes do not end with a scale.
     """
     parts = split(codes, spec)
-    return sum(_picture(params, part, spec, index) for index, part in enumerate(parts))
+    pictures = (_picture(params, part, spec, index) for index, part in enumerate(parts))
+    return cast(Array, sum(pictures))
 
 
 def partial_sums(
     params: Params, codes: Int[Array, "b length"], spec: Spec
 ) -> Float[Array, "b h w q c"]:
     """What the first 1, 2, ... scales decode to, as `rvq.partial_sums` does by level."""
-    total, sums = 0.0, []
+    total: float | Array = 0.0
+    sums = []
     for index, part in enumerate(split(codes, spec)):
         total = total + _picture(params, part, spec, index)
         sums.append(total)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ class BatchNorm(nnx.Module):
         return normed * self.scale[...][None, None, None, :] + self.bias[...][None, None, None, :]
 
 
-NORMALIZATIONS = {
+NORMALIZATIONS: Mapping[str, Callable] = {
     "batch": BatchNorm,
     "group": conv2d.group_norm,
     "none": lambda channels, rngs: None,
