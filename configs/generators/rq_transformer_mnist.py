@@ -17,15 +17,14 @@ small network.
 
 import ml_collections
 
+from resgen_jax.configs import common, rq_transformer
 from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The config; `arg` holds any of `guided`, `soft` and `tiny`."""
     words = build.words(arg, {"guided", "soft", "tiny"})
-    config = ml_collections.ConfigDict()
-    config.task = "rq_transformer"
-    config.seed = 0
+    config = common.begin("rq_transformer")
     config.data = dict(codes="", batch_size=64, num_threads=0)
     config.model = dict(
         width=128,
@@ -39,18 +38,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.optimizer = dict(
         learning_rate=3e-3, warmup_steps=100, b2=0.99, weight_decay=0.01, clip_norm=1.0
     )
-    config.mesh = dict(data=-1, fsdp=1, tensor=1)
     config.train = dict(num_steps=2500, log_every=25, evaluate_every=500, checkpoint_every=500)
     config.sampler = dict(temperature=1.0, top_p=1.0)
-    if "guided" in words:
-        config.model.has_null_class = True
-        config.loss.condition_drop_rate = 0.1
-        config.sampler.guidance_scale = 1.5
     if "soft" in words:
         config.loss.update(soft_target_temperature=0.5, draws_codes=True)
-    if "tiny" in words:
-        config.data.batch_size = 16
-        config.model.update(width=16, num_heads=2, num_body_layers=2, num_head_layers=1)
-        config.optimizer.warmup_steps = 1
-        config.train = dict(num_steps=4, log_every=1, evaluate_every=2, checkpoint_every=2)
+    rq_transformer.apply(config, words, guidance_scale=1.5, tiny_batch=16)
     return config

@@ -10,44 +10,19 @@ reconstruct`), all codes used; 56 s of steps on two cores of an AMD EPYC, seven 
 
 import ml_collections
 
+from resgen_jax.configs import rq_vae
 from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The config; `arg` is empty or `tiny`."""
     words = build.words(arg, {"tiny"})
-    config = ml_collections.ConfigDict()
-    config.task = "rq_vae"
-    config.seed = 0
-    config.data = dict(
-        source="digits", path="", image_size=8, channels=1, batch_size=128, num_threads=0
-    )
+    config = rq_vae.of_digits()
+    config.data.update(source="digits", image_size=8, batch_size=128)
     # One position sees a quarter of the digit; 3x3 convolutions join the quarters.
-    config.model = dict(
-        patch_size=4,
-        width=64,
-        multipliers=(1,),
-        num_res_blocks=1,
-        num_decoder_res_blocks=1,
-        num_middle_blocks=1,
-        has_middle_attention=False,
-        bridge_size=0,
-        code_dim=16,
-    )
-    config.quantizer = dict(
-        learner="ema", depth=8, codebook_size=64, decay=0.98, restart_threshold=0.1
-    )
-    # Half of the images are decoded from a prefix of their levels: more of each digit is in the
-    # coarse codes, which the generator learns best.
-    config.loss = dict(commitment="prefix", depth_drop_rate=0.5, start_step=100, average_decay=0.99)
-    config.optimizer = dict(learning_rate=2e-3, warmup_steps=50, b2=0.99)
-    config.mesh = dict(data=-1, fsdp=1, tensor=1)
+    config.model.update(width=64, multipliers=(1,))
+    config.quantizer.codebook_size = 64
     config.train = dict(num_steps=800, log_every=25, evaluate_every=200, checkpoint_every=400)
     if "tiny" in words:
-        config.model.width = 8
-        config.data.batch_size = 16
-        config.quantizer.update(depth=3, codebook_size=16)
-        config.loss.start_step = 2
-        config.optimizer.warmup_steps = 1
-        config.train = dict(num_steps=4, log_every=1, evaluate_every=2, checkpoint_every=2)
+        rq_vae.make_tiny(config)
     return config

@@ -16,68 +16,28 @@ codes used; of `:l2` 24.5 dB, 0.204 and 239. One core of an AMD EPYC, shared wit
 
 import ml_collections
 
+from resgen_jax.configs import rq_vae
 from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The config; `arg` holds any of `l2`, `wide` and `tiny`."""
     words = build.words(arg, {"l2", "wide", "tiny"})
-    config = ml_collections.ConfigDict()
-    config.task = "rq_vae"
-    config.seed = 0
-    config.data = dict(
-        source="folder",
-        path="",
-        image_size=64,
-        channels=3,
-        batch_size=32,
-        num_threads=2,
-        max_unreadable=100,
-    )
-    # Patches of 4 keep the convolutions at 16x16 and below, which two CPU cores can train.
-    config.model = dict(
-        patch_size=4,
-        width=32,
-        multipliers=(1, 2),
-        num_res_blocks=1,
-        num_decoder_res_blocks=2,
-        num_middle_blocks=1,
-        has_middle_attention=False,
-        latent_channels=64,
-        bridge_size=1,
-        code_dim=32,
-    )
-    config.quantizer = dict(
-        learner="ema", depth=8, codebook_size=512, decay=0.98, restart_threshold=0.1
-    )
+    config = rq_vae.of_photographs(image_size=64)
+    config.model.update(num_decoder_res_blocks=2, latent_channels=64, bridge_size=1)
+    config.quantizer.codebook_size = 512
+    rq_vae.sharpen(config)
     # 400 steps without quantization: with 100, much of the latents' variance stayed in one
     # direction and 0.3 dB were missing at step 500. The commitment is to the sum of all levels:
     # pulled to every prefix, the levels from the third on told nothing (19.7 dB at depth 3, 19.8
     # at 8, after 1,000 steps; not so with squared error alone, see `rq_vae_imagenet256.py`). One
     # image in ten is decoded from fewer levels.
-    config.loss = dict(
-        reconstruction="l2",
-        perceptual="squeeze",
-        perceptual_weight=0.05,
-        weights="",
-        commitment="total",
-        commitment_weight=0.1,
-        depth_drop_rate=0.1,
-        start_step=400,
-        average_decay=0.99,
+    config.loss.update(
+        perceptual_weight=0.05, depth_drop_rate=0.1, start_step=400, average_decay=0.99
     )
-    config.adversarial = dict(
-        kind="patch_gan",
-        width=24,
-        num_layers=2,
-        loss="hinge",
-        weight=0.05,
-        weighting="adaptive",
-        start_step=700,
-        optimizer=dict(learning_rate=1e-4, b1=0.5, b2=0.9, clip_norm=1.0),
-    )
-    config.optimizer = dict(learning_rate=2e-3, warmup_steps=100, b2=0.99, clip_norm=1.0)
-    config.mesh = dict(data=-1, fsdp=1, tensor=1)
+    config.adversarial.update(width=24, weight=0.05, start_step=700)
+    config.adversarial.optimizer.learning_rate = 1e-4
+    config.optimizer.update(learning_rate=2e-3, warmup_steps=100)
     config.train = dict(
         num_steps=5000,
         log_every=25,
@@ -86,35 +46,34 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         num_held_out_batches=8,  # enough to see the trend; all of them would take minutes
     )
     if "wide" in words:
-        config.model.update(
-            patch_size=1,
-            width=64,
-            multipliers=(1, 2, 4, 4),
-            num_res_blocks=2,
-            num_decoder_res_blocks=3,
-            num_middle_blocks=2,
-            attention_sizes=(8,),
-            has_middle_attention=True,
-            latent_channels=256,
-            code_dim=64,
-            dtype="bfloat16",
-        )
-        config.data.update(batch_size=128, num_threads=8)
-        config.quantizer.codebook_size = 4096
-        config.adversarial.update(width=64, start_step=5000)
-        config.adversarial.optimizer.learning_rate = 1e-4
-        config.optimizer.learning_rate = 2e-4
-        config.loss.average_decay = 0.999
-        config.train.update(num_steps=40_000, evaluate_every=2000, checkpoint_every=1000)
+        _widen(config)
     if "tiny" in words:
-        config.model.update(width=8, latent_channels=8, code_dim=8)
-        config.data.update(batch_size=8, image_size=16)
-        config.quantizer.update(depth=3, codebook_size=16)
-        config.loss.update(start_step=2, perceptual="")
-        config.adversarial.update(width=4, num_layers=1, start_step=1)
-        config.optimizer.warmup_steps = 1
-        config.train = dict(num_steps=4, log_every=1, evaluate_every=2, checkpoint_every=2)
+        rq_vae.make_tiny(config)
+        config.model.update(latent_channels=8, code_dim=8)
+        config.adversarial.start_step = 1
     if "l2" in words:
-        config.loss.perceptual = ""
-        del config["adversarial"]
+        rq_vae.leave_squared_error_alone(config)
     return config
+
+
+def _widen(config: ml_collections.ConfigDict) -> None:
+    """A network for an accelerator, trained for longer."""
+    config.model.update(
+        patch_size=1,
+        width=64,
+        multipliers=(1, 2, 4, 4),
+        num_res_blocks=2,
+        num_decoder_res_blocks=3,
+        num_middle_blocks=2,
+        attention_sizes=(8,),
+        has_middle_attention=True,
+        latent_channels=256,
+        code_dim=64,
+        dtype="bfloat16",
+    )
+    config.data.update(batch_size=128, num_threads=8)
+    config.quantizer.codebook_size = 4096
+    config.adversarial.update(width=64, start_step=5000)
+    config.optimizer.learning_rate = 2e-4
+    config.loss.average_decay = 0.999
+    config.train.update(num_steps=40_000, evaluate_every=2000, checkpoint_every=1000)

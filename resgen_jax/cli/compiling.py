@@ -58,7 +58,7 @@ class Wait:
             self._timer.daemon = True
             self._timer.start()
 
-    def end(self, event: str, seconds: float, **_: Any) -> None:
+    def end(self, event: str, duration_secs: float, **_: Any) -> None:
         """The program is there, or has failed."""
         if event != EVENT:
             return
@@ -67,7 +67,7 @@ class Wait:
             if self._num_under_way or self._timer is None:
                 return
             self._timer.cancel()
-            if seconds >= self._seconds:
+            if duration_secs >= self._seconds:
                 self._ended = time.monotonic()
             set_log_level(ERRORS)
 

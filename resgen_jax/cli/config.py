@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import os
 
 from resgen_jax.cli import flags
 from resgen_jax.core import errors
@@ -45,9 +44,8 @@ def shipped() -> list[str]:
     """The configs that travel with the package, each with the first line of its docstring."""
     folder = config_files.shipped_folder()
     lines = ["configs of the package; `resgen config NAME` lists the fields of one"]
-    for path in sorted(folder.rglob("*.py")):
-        described = ast.get_docstring(ast.parse(path.read_text()))
+    for name in config_files.shipped():
+        described = ast.get_docstring(ast.parse((folder / name).read_text()))
         if described:
-            name = os.path.relpath(path, folder)
             lines += [f"  {name}", f"    {described.partition(chr(10))[0]}"]
     return lines

@@ -94,9 +94,9 @@ def listing() -> list[str]:
         lines += [f"  {name:<16} {entry.what}", f"  {'':<16}   {entry.published}"]
         lines += [f"  {'':<16}   licence of the weights: {entry.licence}"]
     lines += ["frozen networks of metrics and losses (--from=NAME --input=FOLDER):"]
-    for name, entry in weights.TABLE.items():
-        lines += [f"  {name:<16} {entry.what}"]
-        lines += [f"  {'':<16}   {file} ({where})" for file, where in entry.published.items()]
+    for name, network in weights.TABLE.items():
+        lines += [f"  {name:<16} {network.what}"]
+        lines += [f"  {'':<16}   {file} ({where})" for file, where in network.published.items()]
     return lines
 
 

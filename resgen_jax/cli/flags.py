@@ -182,8 +182,8 @@ def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], Overrides]:
             continue
         name, equals, value = word[len(CONFIG_FIELD) :].partition("=")
         if not equals:
-            value = next(words, None)
-            if value is None or value.startswith("--"):
+            value = next(words, "--")
+            if value.startswith("--"):
                 raise errors.UserError(f"{word} has no value; write {word}=VALUE")
         overrides.append((name, value))
     return kept, overrides

@@ -19,7 +19,7 @@ from resgen_jax.training import programs
 def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """Parameters, by part and together, and FLOPs, from shapes alone."""
     config = _load(values, overrides)
-    task = experiments.assumed(config).task
+    task: Any = experiments.assumed(config).task
     params = jax.eval_shape(task.init, jax.random.key(0)).params
     parts = {f"parameters/{name}": trees.num_parameters(part) for name, part in params.items()}
     return {

@@ -79,6 +79,7 @@ def _from_numbered(arrays: Mapping[str, np.ndarray], where: str) -> PyTree:
 
 
 def _from_published(arrays: Mapping[str, np.ndarray], where: str) -> PyTree:
+    shapes: dict[str, dict[str, tuple[int, ...]]]
     shapes = {"logits": {"kernel": (mobilenet.NUM_FEATURES, mobilenet.NUM_CLASSES)}}
     shapes["logits"]["bias"] = (mobilenet.NUM_CLASSES,)
     table = rules.dense("classifier", "logits")

@@ -199,6 +199,19 @@ PUSHES: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": Opaque,
 }
+
+
+def _push_opaque(self: _Machine, _: Any) -> None:
+    self.since_mark()
+    self.stack.append(Opaque())
+
+
+def _push_dict(self: _Machine, _: Any) -> None:
+    items = self.since_mark()
+    self.stack.append({})
+    self.set_items(items)
+
+
 ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "PROTO": lambda self, _: None,
     "FRAME": lambda self, _: None,
@@ -211,12 +224,8 @@ ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE1": lambda self, _: self.stack.append(tuple(self.pop(1))),
     "TUPLE2": lambda self, _: self.stack.append(tuple(self.pop(2))),
     "TUPLE3": lambda self, _: self.stack.append(tuple(self.pop(3))),
-    "FROZENSET": lambda self, _: (self.since_mark(), self.stack.append(Opaque())),
-    "DICT": lambda self, _: (
-        items := self.since_mark(),
-        self.stack.append({}),
-        self.set_items(items),
-    ),
+    "FROZENSET": _push_opaque,
+    "DICT": _push_dict,
     "APPEND": lambda self, _: self.append(self.pop(1)),
     "APPENDS": lambda self, _: self.append(self.since_mark()),
     "SETITEM": lambda self, _: self.set_items(self.pop(2)),

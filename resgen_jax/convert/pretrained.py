@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +95,8 @@ class Generator:
     ):
         self.space, self.spec, self.class_names = model.space, sampler, tuple(class_names)
         self.description = dict(description)
-        self._open_tokenizer, self._tokenizer = open_tokenizer, None
+        self._open_tokenizer = open_tokenizer
+        self._tokenizer: Tokenizer | None = None
         self.codebooks: Float[Array, "q v c"] = jnp.asarray(tree["statistics"]["codebooks"])
         self._params = tree["params"]
         self._model = model
@@ -234,7 +235,8 @@ def _open_rq_vae(path: str | os.PathLike, description: Mapping[str, Any]) -> Tok
             f"vectors of {quantizer.code_dim}; convert it again from a file where they are equal"
         )
     exports.check_sizes(path, exports.shapes(path), spec.num_blocks)
-    network, learner = rq_vae.make(spec), quantizers.make(description.get("learner"), quantizer)
+    named: Any = description.get("learner")
+    network, learner = rq_vae.make(spec), quantizers.make(named, quantizer)
     key = jax.random.key(0)
     abstract = {
         "params": jax.eval_shape(network.init, key),
@@ -301,7 +303,7 @@ def _specs(
     path: str | os.PathLike, description: Mapping[str, Any], cls: type
 ) -> tuple[Any, spaces.Space]:
     """The network's spec and the sizes of its codes."""
-    spec = _part(cls, "model", description, path)
+    spec: Any = _part(cls, "model", description, path)
     return spec, spaces.of_fields(_told("space", description, path), f"{path} space")
 
 
@@ -315,7 +317,7 @@ def _generator(
     names = _class_names(path, description, model.space.num_classes)
 
     def open_tokenizer() -> Tokenizer:
-        return from_pretrained(own_tokenizer.find(path))
+        return cast(Tokenizer, from_pretrained(own_tokenizer.find(path)))
 
     return Generator(model, sampler, tree, names, description, open_tokenizer)
 

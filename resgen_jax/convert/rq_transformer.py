@@ -87,9 +87,9 @@ def specs_of(
             f"{where} has {length} positions, which are no grid of {' x '.join(map(str, grid))}; "
             "say its rows and columns by --grid=ROWSxCOLUMNS"
         )
-    layers = [_num_layers(arrays, stack) for stack in STACKS]
-    spec = rq_transformer.Spec(width, num_heads or max(1, width // HEAD_WIDTH), *layers)
-    space = spaces.image_codes(tuple(grid), depth, codebook_size, code_dim, num_classes)
+    body, head = (_num_layers(arrays, stack) for stack in STACKS)
+    spec = rq_transformer.Spec(width, num_heads or max(1, width // HEAD_WIDTH), body, head)
+    space = spaces.image_codes((grid[0], grid[1]), depth, codebook_size, code_dim, num_classes)
     return spec, space
 
 

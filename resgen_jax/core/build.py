@@ -5,11 +5,11 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from resgen_jax.core import errors
 
-T = TypeVar("T")
+T = TypeVar("T")  # a dataclass
 # What arrays, counters and random keys of 32 bits hold.
 INTEGERS = (-(2**31), 2**32 - 1)
 LARGEST_FLOAT = 3.4e38
@@ -44,7 +44,7 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
         raise errors.UserError(
             f"{where} is {_brief(config)}; expected the fields of {cls.__name__}"
         )
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
     for name in config:
         if name not in fields:
             raise errors.UserError(f"{where} has no field {name!r}; {nearest(str(name), fields)}")
@@ -72,7 +72,7 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
 
 def change(spec: T, changes: Mapping[str, Any], where: str = "") -> T:
     """The dataclass `spec` with other values of some fields, checked as those of a config are."""
-    return build(type(spec), dataclasses.asdict(spec) | dict(changes), where)
+    return build(type(spec), dataclasses.asdict(cast(Any, spec)) | dict(changes), where)
 
 
 def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LARGEST_SIZE) -> None:
@@ -92,7 +92,7 @@ def numbers(value: Any) -> tuple:
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as the annotated type; only lossless conversions are made."""
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else build(hint, value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

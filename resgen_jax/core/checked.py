@@ -63,8 +63,8 @@ def codes(
     *inner, last = shape
     is_shaped = found.ndim == len(shape) + 1 and found.shape[1:-1] == tuple(inner)
     if not is_shaped or not least <= found.shape[-1] <= last:
-        last = last if least == last else f"{least} to {last}"
-        expected = ", ".join(map(str, ["b", *inner, last]))
+        bounds = str(last) if least == last else f"{least} to {last}"
+        expected = ", ".join(["b", *map(str, inner), bounds])
         raise errors.UserError(f"codes have the shape {found.shape}; expected ({expected})")
     if not jnp.issubdtype(found.dtype, jnp.integer):
         raise errors.UserError(f"codes are {found.dtype}; expected integers")

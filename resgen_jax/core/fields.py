@@ -22,9 +22,10 @@ def meanings(cls: type) -> Mapping[str, str]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    found = {}
-    for node in ast.parse(source).body[0].body:
-        if isinstance(node, ast.AnnAssign):
+    found: dict[str, str] = {}
+    body = ast.parse(source).body[0]
+    for node in body.body if isinstance(body, ast.ClassDef) else ():
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             first = above = node.lineno
             while lines[above - 2].lstrip().startswith("#"):
                 above -= 1
@@ -36,4 +37,4 @@ def meanings(cls: type) -> Mapping[str, str]:
 
 def summary(cls: type) -> str:
     """The first sentence of its docstring."""
-    return inspect.getdoc(cls).partition("\n")[0].rstrip(".")
+    return (inspect.getdoc(cls) or "").partition("\n")[0].rstrip(".")

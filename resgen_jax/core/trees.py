@@ -1,13 +1,20 @@
 """Pytrees: named leaves, parameter counts and checksums that any mesh agrees on."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt32
 
 PyTree = Any
+T = TypeVar("T")
+
+
+def stand_in(cls: Callable[..., T], *leaves: Any, **named: Any) -> T:
+    """A tree whose leaves stand for its arrays: their shapes, their shardings, names of axes."""
+    return cls(*leaves, **named)
 
 
 def named_leaves(tree: PyTree) -> dict[str, Any]:

@@ -112,11 +112,10 @@ def open_shards(path: str, held_out_path: str, num_class_names: int = 0) -> reco
             f"{train[0].parent} has no {DESCRIPTION} with the names of the classes; name them in a "
             f"file, one a line, and set data.class_names to it"
         )
-    if held_out is not None:
-        parts = [ShardImages(paths, len(class_names)) for paths in (train, held_out)]
-    else:
-        parts = records.hold_out(ShardImages(train, len(class_names)), path)
-    return records.Split(*parts, class_names)
+    images = ShardImages(train, len(class_names))
+    if held_out is None:
+        return records.Split(*records.hold_out(images, path), class_names)
+    return records.Split(images, ShardImages(held_out, len(class_names)), class_names)
 
 
 def _class_names(folder: pathlib.Path) -> tuple[str, ...]:

@@ -219,8 +219,10 @@ def read(path: str | os.PathLike) -> CodesDataset:
         if not _is_whole(file, sums.get(name)):
             state = "damaged (its sha256 is not the one written)" if file.is_file() else "missing"
             raise errors.UserError(f"{path / name} is {state}; encode again with `resgen encode`")
+    train, held_out = (_source(folder, counts[part], meta) for part in PARTS)
     return CodesDataset(
-        *(_source(folder, counts[part], meta) for part in PARTS),
+        train,
+        held_out,
         codebooks=_codebooks(folder / CODEBOOKS, meta),
         meta=meta,
         sha256=sums,

@@ -31,7 +31,7 @@ class Shard(NamedTuple):
 
     part: str
     number: int
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of this name
     start: int
     stop: int
 

@@ -5,6 +5,7 @@ import io
 import pathlib
 import threading
 from collections.abc import Sequence
+from typing import Any, cast, overload
 
 import numpy as np
 from jaxtyping import Array, Float32, UInt8
@@ -116,7 +117,7 @@ def _check_work(image: Image.Image, encoded: bytes) -> None:
     if scans > (USUAL_SCANS if pixels > MAX_PIXELS_OF_MANY else MAX_SCANS):
         raise ValueError(f"it is unpacked in {scans} passes")
     if image.format == "TIFF":
-        width, height = (int(image.tag_v2.get(tag, 0)) for tag in TILE_SIZE)
+        width, height = (int(cast(Any, image).tag_v2.get(tag, 0)) for tag in TILE_SIZE)
         if width * height > max(MAX_TILE, 4 * image.width * image.height):
             raise ValueError(f"it claims tiles of {width}x{height} pixels")
 
@@ -193,6 +194,10 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+@overload
+def to_unit(images: UInt8[Array, "*b h w c"]) -> Float32[Array, "*b h w c"]: ...
+@overload
+def to_unit(images: UInt8[np.ndarray, "*b h w c"]) -> Float32[np.ndarray, "*b h w c"]: ...
 def to_unit(
     images: UInt8[Array | np.ndarray, "*b h w c"],
 ) -> Float32[Array | np.ndarray, "*b h w c"]:
@@ -200,6 +205,10 @@ def to_unit(
     return images.astype(np.float32) / 127.5 - 1.0
 
 
+@overload
+def to_bytes(images: Float32[Array, "*b h w c"]) -> UInt8[Array, "*b h w c"]: ...
+@overload
+def to_bytes(images: Float32[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]: ...
 def to_bytes(
     images: Float32[Array | np.ndarray, "*b h w c"],
 ) -> UInt8[Array | np.ndarray, "*b h w c"]:

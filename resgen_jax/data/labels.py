@@ -32,9 +32,8 @@ def of(value: Any, where: str) -> Label:
 
 
 def _is_whole(value: Any) -> bool:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        return False
-    return bool(abs(value) < LARGEST and value == int(value))
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and bool(abs(value) < LARGEST and value == int(value))
 
 
 def _shown(value: Any) -> str:

@@ -106,14 +106,14 @@ def open_tables(path: str, held_out_path: str) -> records.Split:
     columns = (image_column, label_column)
     parts = [_labels(paths, columns) for paths in (train, held_out or ())]
     class_names = _class_names(schema, label_column, parts, path)
-    by_name = {name: number for number, name in enumerate(class_names)}
+    by_name: dict[int | str, Any] = {name: number for number, name in enumerate(class_names)}
     opened = [
         TableImages(paths, image_column, np.array([by_name.get(x, x) for x in part], np.int32))
         for paths, part in zip((train, held_out or ()), parts, strict=True)
     ]
     if held_out is None:
-        opened = records.hold_out(opened[0], path)
-    return records.Split(*opened, class_names)
+        return records.Split(*records.hold_out(opened[0], path), class_names)
+    return records.Split(opened[0], opened[1], class_names)
 
 
 def _opened(path: str | os.PathLike, column: str) -> Any:

@@ -73,8 +73,9 @@ def lone_train_folder(root: pathlib.Path) -> pathlib.Path:
     """The folder of what is trained on where `root` holds no other, and it folders; else `root`."""
     folders = walk.subfolders(root)
     train = _named(folders, TRAIN_NAMES)
-    is_alone = train is not None and folders == [train]
-    return train if is_alone and walk.subfolders(train) else root
+    if train is None or folders != [train] or not walk.subfolders(train):
+        return root
+    return train
 
 
 def _named(folders: Sequence[pathlib.Path], names: Sequence[str]) -> pathlib.Path | None:

@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 import grain
@@ -13,7 +13,8 @@ from resgen_jax.core import errors
 from resgen_jax.data import images, stream, views
 from resgen_jax.data.sources import Element, Source
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 Batch = dict[str, np.ndarray]
 
 
@@ -90,7 +91,7 @@ def epoch(
 
 def read_ahead(
     read: Callable[[S], T], items: Iterable[S], *, num_threads: int, ahead: int
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """`read` of every item, in order, up to `ahead` of them begun before they are asked for."""
     pool = concurrent.futures.ThreadPoolExecutor(num_threads, "read-ahead")
     pending: collections.deque[concurrent.futures.Future] = collections.deque()

@@ -76,7 +76,7 @@ class Records(Sequence):
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def __getitem__(self, index: int) -> bytes:
+    def __getitem__(self, index: int) -> bytes:  # type: ignore[override]  # of no slices
         file, position = self.where(index)
         return self._readers(self.paths[file]).read([position])[0]
 

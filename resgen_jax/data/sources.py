@@ -44,7 +44,9 @@ class Source(Protocol):
 class ImageSource(Source, Protocol):
     """Images that can be seen in other ways than the plain one."""
 
-    left_out: str  # what lies beside them, to stand behind their number
+    @property
+    def left_out(self) -> str:
+        """What lies beside them, to stand behind their number."""
 
     def view(self, index: int, view: views.View) -> Element:
         """The element of this record seen so."""

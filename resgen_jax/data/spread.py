@@ -1,7 +1,7 @@
 """Some of many records, evenly spread over whatever order they lie in."""
 
 import concurrent.futures
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ class Spread:
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self._source[self.chosen[int(index)]]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return (self[index] for index in range(len(self)))
 
     def num_classes(self) -> int:
         """How many classes the chosen records are of; unreadable ones are of none."""

@@ -11,7 +11,7 @@ import os
 import pathlib
 import tarfile
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -92,11 +92,12 @@ def open_tars(path: str, held_out_path: str) -> records.Split:
 def _class_names(found: Sequence[labels.Label], where: str) -> tuple[str, ...]:
     kinds = {type(label) for label in found}
     if kinds == {int}:
-        if min(found) < 0:
-            raise errors.UserError(f"{where} has the label {min(found)}; expected 0 or more")
-        return records.number_names(max(found) + 1)
+        numbers = cast(Sequence[int], found)
+        if min(numbers) < 0:
+            raise errors.UserError(f"{where} has the label {min(numbers)}; expected 0 or more")
+        return records.number_names(max(numbers) + 1)
     if kinds == {str}:
-        return tuple(sorted(set(found)))
+        return tuple(sorted(set(cast(Sequence[str], found))))
     raise errors.UserError(
         f"{where} labels some images by number and some by name; label all of them one way"
     )
@@ -155,7 +156,8 @@ def _look_through(path: pathlib.Path) -> list[Member]:
                 if suffix in images.SUFFIXES:
                     pictures.setdefault(key, {})[name] = (member.offset_data, member.size)
                 elif suffix in LABEL_SUFFIXES:
-                    text, where = tar.extractfile(member).read(), f"{path}:{member.name}"
+                    file = cast(IO[bytes], tar.extractfile(member))  # it is one
+                    text, where = file.read(), f"{path}:{member.name}"
                     try:
                         by_suffix[suffix][key] = LABEL_READERS[suffix](text, where)
                     except errors.UserError as failure:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 MIN_TEMPERATURE = 1e-6
@@ -9,15 +10,17 @@ MIN_TEMPERATURE = 1e-6
 
 def keep(
     logits: Float[Array, "... v"],
-    temperature: float | Float[Array, ""] = 1.0,
-    k: int | Int[Array, ""] = 0,
-    p: float | Float[Array, ""] = 1.0,
+    temperature: float | Float[Array | np.ndarray, ""] = 1.0,
+    k: int | Int[Array | np.ndarray, ""] = 0,
+    p: float | Float[Array | np.ndarray, ""] = 1.0,
 ) -> Float[Array, "... v"]:
     """Logits to draw from: divided by the temperature (0 = the likeliest), then both filters."""
     return top_p(top_k(logits / jnp.maximum(temperature, MIN_TEMPERATURE), k), p)
 
 
-def top_k(logits: Float[Array, "... v"], k: int | Int[Array, ""]) -> Float[Array, "... v"]:
+def top_k(
+    logits: Float[Array, "... v"], k: int | Int[Array | np.ndarray, ""]
+) -> Float[Array, "... v"]:
     """Logits of the `k` likeliest entries and of those tied with the last one; 0 keeps all.
 
     `k` may be traced; where it drops nothing, nothing is sorted.
@@ -32,7 +35,9 @@ def _top_k(logits: Array, k: Array) -> Array:
     return jnp.where(logits >= lowest, logits, -jnp.inf)
 
 
-def top_p(logits: Float[Array, "... v"], p: float | Float[Array, ""]) -> Float[Array, "... v"]:
+def top_p(
+    logits: Float[Array, "... v"], p: float | Float[Array | np.ndarray, ""]
+) -> Float[Array, "... v"]:
     """Logits of the smallest set of likeliest entries whose probabilities reach `p`.
 
     `p` may be traced; at 1 or more nothing is sorted. The likeliest entry always stays, and entries

@@ -5,7 +5,7 @@ import pathlib
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -139,5 +139,5 @@ def _mapped(path: pathlib.Path, member: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError("it holds Python objects")
         if not np.prod(shape, dtype=np.int64):
             return np.empty(shape, dtype)
-        order = "F" if is_fortran else "C"
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
         return np.memmap(path, dtype, "r", offset=file.tell(), shape=shape, order=order)

@@ -1,8 +1,10 @@
 """One figure of the whole run: losses of training, PSNR by depth, perplexity and nats by level."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +38,8 @@ def draw(
     codebook_size: int = 0,
 ) -> Image.Image:
     """Panels two in a row: the curves, then PSNR, perplexity and nats where they are given."""
-    panels = [lambda axes, curve=curve: _draw_curve(axes, curve) for curve in curves]
+    panels: list[Callable[[Any], None]]
+    panels = [functools.partial(_draw_curve, curve=curve) for curve in curves]
     if len(psnr_by_depth):
         panels.append(lambda axes: _draw_psnr(axes, psnr_by_depth))
     if len(perplexity_by_level):
@@ -46,7 +49,8 @@ def draw(
     columns = min(2, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     sheet = figure.Figure(figsize=(5.4 * columns, 3.5 * rows), dpi=110, layout="constrained")
-    sheet.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    engine: Any = sheet.get_layout_engine()
+    engine.set(w_pad=0.12, h_pad=0.12)
     canvas = backend_agg.FigureCanvasAgg(sheet)
     for number, panel in enumerate(panels):
         axes = sheet.add_subplot(rows, columns, number + 1)

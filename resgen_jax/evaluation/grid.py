@@ -61,12 +61,12 @@ def image_grid(
     draw.multiline_text(below, subtitle, fill=FAINT, font=font(SUBTITLE), spacing=5)
     for row, name in enumerate(row_names[:rows]):
         x, y = layout.corner(row, 0)
-        place = (x - 10, y + layout.tile[1] / 2)
-        draw.multiline_text(place, name, fill=INK, font=font(NAME), anchor="rm", align="right")
+        beside = (x - 10, y + layout.tile[1] / 2)
+        draw.multiline_text(beside, name, fill=INK, font=font(NAME), anchor="rm", align="right")
     for column, name in enumerate(column_names):
         x, y = layout.corner(0, column)
-        place = (x + layout.tile[0] / 2, y - 7)
-        draw.multiline_text(place, name, fill=INK, font=font(NAME), anchor="md", align="center")
+        above = (x + layout.tile[0] / 2, y - 7)
+        draw.multiline_text(above, name, fill=INK, font=font(NAME), anchor="md", align="center")
     return sheet
 
 

@@ -128,7 +128,9 @@ def unmasking(
         tiles.reshape(num_examples * len(shown), *by_step.shape[2:]),
         columns=len(shown),
         row_names=row_names,
-        column_names=[f"step {step + 1}\n{_percent(share_revealed[step])}" for step in shown],
+        column_names=[
+            f"step {step + 1}\n{_percent(float(share_revealed[step]))}" for step in shown
+        ],
         title="Unmasking",
         subtitle="What the decoder shows after each sampling step, "
         "and the share of codes known by then.",

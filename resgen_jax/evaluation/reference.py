@@ -62,7 +62,7 @@ def facts_of(extractor: features.Extractor, image_shape: tuple[int, ...], **more
 
 def kept_rows(num_images: int) -> tuple[int, ...]:
     """The rows whose features are kept: up to 10,000, evenly spread."""
-    return spread.Spread(range(num_images), NUM_KEPT).chosen  # type: ignore[arg-type]
+    return spread.Spread(range(num_images), NUM_KEPT).chosen
 
 
 def write(path: paths.Path, reference: Reference, source: sources.Source | None = None) -> None:
@@ -105,7 +105,7 @@ def read(path: pathlib.Path, extractor: features.Extractor) -> Reference:
     )
 
 
-def images_in(path: pathlib.Path) -> sources.Source | None:
+def images_in(path: pathlib.Path) -> samples.ArrayImages | None:
     """The reference images of a file, as the ADM evaluator's have them for precision and recall."""
     if IMAGES not in archive.names(path):
         return None

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from resgen_jax.core import errors
 from resgen_jax.data import images as image_data
 from resgen_jax.data import walk
-from resgen_jax.data.sources import Element, Source
+from resgen_jax.data.sources import Element
 from resgen_jax.evaluation import archive
 from resgen_jax.io import json_files, paths
 
@@ -86,7 +86,7 @@ def open_images(
     image_size: int | None = None,
     crop: str = "adm",
     note: Callable[[str], None] = lambda text: None,
-) -> Source:
+) -> ArrayImages | FileImages:
     """The images of an NPZ file or of all files below a folder, as `walk` finds them.
 
     A folder's are cropped to `image_size`, if given, by the crop of this name; an array's are taken

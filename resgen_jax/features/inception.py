@@ -63,7 +63,7 @@ def apply(params: PyTree, images: Float[Array, "b h w 3"]) -> interface.Outputs:
     with jax.default_matmul_precision("highest"):
         values = (resize(images, IMAGE_SIZE) - 128) / 128
         values = blocks.run_stem(params, values)
-        spatial = None
+        spatial: Any = None  # Mixed_6d is one of the blocks
         for name in blocks.BLOCKS:
             if name == "Mixed_6d":
                 spatial = blocks.conv(params[name]["branch1x1"], values)[..., :NUM_SPATIAL_CHANNELS]

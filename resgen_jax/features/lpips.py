@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -155,7 +155,8 @@ def _sum_distances(
 ) -> jax.Array:
     """Over as many of the maps as there are."""
     pairs = enumerate(zip(maps_a, maps_b, strict=True))
-    return sum(_map_distance(heads[str(index)]["weight"], *pair) for index, pair in pairs)
+    distances = (_map_distance(heads[str(index)]["weight"], *pair) for index, pair in pairs)
+    return cast(jax.Array, sum(distances))
 
 
 def _map_distance(weight: jax.Array, maps_a: jax.Array, maps_b: jax.Array) -> jax.Array:

@@ -69,8 +69,13 @@ def check_heads(choices: Choices, *, has_code_head: bool) -> None:
     """Raises UserError for choices that ask a code head where there is none that was trained."""
     if has_code_head:
         return
-    for name, value, kinds in zip(("proposal", "confidence"), choices, KINDS, strict=False):
-        if kinds[value].needs_code_head:
+    needs = {
+        "proposal": KINDS.proposal[choices.proposal].needs_code_head,
+        "confidence": KINDS.confidence[choices.confidence].needs_code_head,
+    }
+    for name, needs_code_head in needs.items():
+        if needs_code_head:
+            value = getattr(choices, name)
             raise errors.UserError(
                 f"sampler.{name} is {value!r}, but the model has no trained code head; train with "
                 f"model.has_code_head=true and loss.code_loss_weight above 0, or sample with "

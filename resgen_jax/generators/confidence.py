@@ -1,7 +1,7 @@
 """How sure the generator is of each cell it has drawn (ResGen section 4.2)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,15 @@ Confidence = Callable[[proposals.Outputs, proposals.Draw], Float[Array, "b l q"]
 def by_component(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
     """Log prior of the component that was drawn, for all levels of its position."""
     del outputs
-    return _for_all_levels(draw, draw.sample.component_log_prior)
+    return _for_all_levels(draw, _vectors_of(draw).sample.component_log_prior)
 
 
 def by_density(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
     """Log density of the mixture at the vector that was drawn, for all levels of its position."""
     del outputs
-    return _for_all_levels(draw, mixture.log_prob(draw.density, draw.basis, draw.sample.vector))
+    drawn = _vectors_of(draw)
+    score = mixture.log_prob(drawn.density, drawn.basis, drawn.sample.vector)
+    return _for_all_levels(draw, score)
 
 
 def by_distance(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
@@ -35,7 +37,7 @@ def by_distance(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array
     wait. A code that the code head has drawn has its log-probability there.
     """
     del outputs
-    return draw.log_prob
+    return cast(Array, draw.log_prob)
 
 
 def by_code_head(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
@@ -48,6 +50,11 @@ def none(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l 
     """Nothing is computed: for an order that does not ask."""
     del outputs
     return jnp.zeros(draw.codes.shape)
+
+
+def _vectors_of(draw: proposals.Draw) -> Any:
+    """A draw that has the mixture's: `choices.check` lets no other proposal come here."""
+    return draw
 
 
 def _for_all_levels(draw: proposals.Draw, score: Array) -> Array:

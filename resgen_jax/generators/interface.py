@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from resgen_jax.core import keys, spaces
+from resgen_jax.core import keys, spaces, trees
 from resgen_jax.nn import functional
 
 
@@ -40,7 +40,8 @@ def abstract_known(space: spaces.Space, labels: jax.ShapeDtypeStruct) -> Known:
     """The shapes and types of what may be known of a batch, which lies where its labels do."""
     shape = (*labels.shape, space.max_length, space.codes.depth)
     kinds = (jnp.int32, jnp.bool_)
-    return Known(*(jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds))
+    leaves = (jax.ShapeDtypeStruct(shape, kind, sharding=labels.sharding) for kind in kinds)
+    return trees.stand_in(Known, *leaves)
 
 
 class Generator(NamedTuple):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +97,7 @@ class RqTransformer(nnx.Module):
         keys: Key[Array, "b"] | None = None,
     ) -> Float[Array, "b l q v"]:
         """Logits of every code, given those before it; float32. Keys of rows turn dropout on."""
-        use = {"body": None, "head": None}
+        use: dict[str, Any] = {"body": None, "head": None}
         if keys is not None:
             use = jax.vmap(lambda key: random_keys.named_keys(key, "body", "head"))(keys)
         sums = rvq.partial_sums(codes, codebooks)

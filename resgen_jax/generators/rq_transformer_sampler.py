@@ -56,7 +56,7 @@ class Calls(NamedTuple):
 
     rows: Callable[[Array], Array]
     labels: Callable[[Array], Array]
-    combine: Callable[[Array, Array | None], Array]
+    combine: Callable[[Array, Any], Array]
 
 
 def _with_guidance(num_classes: int) -> Calls:

@@ -30,7 +30,7 @@ class Handles:
         return {"open_one": self._open_one, "most": self._most}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["open_one"], state["most"])
+        Handles.__init__(self, state["open_one"], state["most"])
 
     def _begin(self) -> None:
         self._opened = functools.lru_cache(self._most)(self._open_one)

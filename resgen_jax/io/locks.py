@@ -181,6 +181,7 @@ class _Heart:
         if others and not self._ended.is_set():
             # This process stood still so long that it was taken for gone. It must write no more.
             text = f"{self._what} was taken over by {others[0].holder()} while this one stood still"
-            os.write(sys.__stderr__.fileno(), f"error: {errors.shown(text)}\n".encode())
+            if sys.__stderr__ is not None:  # there is none without a console
+                os.write(sys.__stderr__.fileno(), f"error: {errors.shown(text)}\n".encode())
             os._exit(LOST)
         paths.write(self._folder / f"{self._number}.json", _content(self._token, beat))

@@ -14,7 +14,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from etils import epath
 from etils.epath import backend
@@ -22,7 +22,7 @@ from etils.epath import backend
 from resgen_jax.core import errors
 from resgen_jax.io import files
 
-Path = pathlib.Path | epath.Path
+Path: TypeAlias = pathlib.Path | epath.Path
 VARIABLE = "RESGEN_CACHE"
 DEFAULT_CACHE = "~/.cache/resgen_jax/buckets"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)

@@ -10,7 +10,7 @@ and on tight clusters it finds more inside than there is (0.96 for a precision o
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,8 @@ def precision_recall(
     _check_features(reference, samples)
     centre = reference.mean(axis=0, dtype=np.float64)  # small norms keep float32 exact
     return _compared(
-        *(rows - centre for rows in (reference, samples)),
+        reference - centre,
+        samples - centre,
         num_neighbours,
         squared_distances,
         block_size,
@@ -154,7 +155,8 @@ def _put(values: np.ndarray, sharding: NamedSharding | None) -> Array:
 def _collect(values: Array) -> np.ndarray:
     """The values of all devices and processes."""
     if not values.is_fully_addressable:
-        values = jax.jit(lambda same: same, out_shardings=_whole(values.sharding))(values)
+        sharding = cast(NamedSharding, values.sharding)
+        values = jax.jit(lambda same: same, out_shardings=_whole(sharding))(values)
     return np.asarray(values)
 
 

@@ -16,7 +16,9 @@ class Conv(nnx.Conv):
     convolution took seven times as long on 2x2 maps of 128 channels (forward and backward, CPU).
     """
 
-    def __call__(self, values: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
+    def __call__(  # type: ignore[override]  # flax's shardings are not ours
+        self, values: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h2 w2 d"]:
         height, width = values.shape[1:3]
         size = self.kernel_size[0]
         if self.padding != "SAME" or self.strides not in (1, (1, 1)) or min(height, width) >= size:
@@ -67,7 +69,9 @@ def conv(
 class GroupNorm(nnx.GroupNorm):
     """Group normalisation in float32, whatever comes in."""
 
-    def __call__(self, values: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def __call__(  # type: ignore[override]  # flax's masks are not ours
+        self, values: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
         return super().__call__(values.astype(jnp.float32))
 
 
@@ -133,8 +137,9 @@ ATTENTIONS = {"separate": SeparateAttention, "fused": FusedAttention}
 def _over_places(
     query: Float[Array, "b h w c"], key: Float[Array, "b h w c"], value: Float[Array, "b h w c"]
 ) -> Float[Array, "b h w c"]:
-    flat = (einops.rearrange(part, "b h w c -> b (h w) 1 c") for part in (query, key, value))
-    return attention.attend(*flat).reshape(value.shape)
+    parts = (query, key, value)
+    flat = [einops.rearrange(part, "b h w c -> b (h w) 1 c") for part in parts]
+    return attention.attend(flat[0], flat[1], flat[2]).reshape(value.shape)
 
 
 class Downsample(nnx.Module):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,8 @@ def dense_to_float32(
 ) -> nnx.Linear:
     """As `dense`, but what comes out is never rounded: multiplied in `dtype`, added in float32."""
 
-    def promote(arrays, dtype):
+    def promote(arrays: Any, /, *, dtype: Any = None, inexact: bool = True) -> Any:
+        del inexact
         inputs, kernel, bias = arrays
         return inputs.astype(dtype), kernel.astype(dtype), bias.astype(jnp.float32)
 

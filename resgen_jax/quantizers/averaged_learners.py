@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from resgen_jax.core import keys
+from resgen_jax.core import keys, trees
 from resgen_jax.quantizers import cosine, kmeans, learner, learning, probabilistic_rvq, rvq
 from resgen_jax.quantizers.learner import Learner, Spec
 
@@ -53,7 +53,7 @@ def _ema(spec, num_tables, start_stats, gather, gather_candidates) -> Learner:
         candidates = gather_candidates(named["levels"], rows)
         return learning.restart(state, candidates, threshold=spec.restart_threshold)
 
-    axes = learning.CodebookStats(counts=(None, None), sums=(None, None, None))
+    axes = trees.stand_in(learning.CodebookStats, counts=(None, None), sums=(None, None, None))
     return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)
 
 
@@ -83,7 +83,9 @@ def cosine_rvq(spec: Spec) -> Learner:
         rows = learning.entering_rows(key, latents, codes, tables, is_valid)
         return cosine.restart(state, rows, threshold=spec.restart_threshold)
 
-    axes = cosine.CosineState(counts=(None, None), sums=(None, None, None), lengths=(None,))
+    axes = trees.stand_in(
+        cosine.CosineState, counts=(None, None), sums=(None, None, None), lengths=(None,)
+    )
     quantize = learner.quantizer(spec, cosine.codebooks_from)
     return Learner(init, start, quantize, update, cosine.codebooks_from, axes)
 
@@ -124,5 +126,7 @@ def probabilistic(spec: Spec) -> Learner:
             max_distances=spec.max_distances,
         )
 
-    axes = probabilistic_rvq.ProbabilisticState(codebooks=(None, None, None), variances=(None,))
+    axes = trees.stand_in(
+        probabilistic_rvq.ProbabilisticState, codebooks=(None, None, None), variances=(None,)
+    )
     return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)

@@ -28,10 +28,8 @@ def encode(
     codes = _search_chunks(latents, is_masked, codebooks, num_beams, max_distances)
     remainder = latents.astype(jnp.float32) - rvq.decode(codes, codebooks.astype(jnp.float32))
     is_better = jnp.sum(remainder**2, axis=-1) < jnp.sum(greedy[1] ** 2, axis=-1)
-    return tuple(
-        jnp.where(is_better[..., None], *pair)
-        for pair in zip((codes, remainder), greedy, strict=True)
-    )
+    is_taken = is_better[..., None]
+    return jnp.where(is_taken, codes, greedy[0]), jnp.where(is_taken, remainder, greedy[1])
 
 
 def encode_masked(
@@ -73,7 +71,7 @@ def _search_chunks(latents, is_masked, codebooks, num_beams: int, max_distances:
     rows = jax.lax.stop_gradient(latents.astype(jnp.float32)).reshape(-1, latents.shape[-1])
     count = chunks.num_chunks(len(rows), num_beams * tables.shape[1], max_distances)
     found = chunks.map_rows(
-        lambda chunk: _search(*chunk, tables, num_beams),
+        lambda chunk: _search(chunk[0], chunk[1], tables, num_beams),
         (rows, is_masked.reshape(len(rows), -1)),
         count,
     )

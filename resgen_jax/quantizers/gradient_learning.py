@@ -12,6 +12,7 @@ import optax
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from resgen_jax.core import trees
 from resgen_jax.quantizers import kmeans, learner, learning
 from resgen_jax.quantizers.learner import Learner, Spec
 
@@ -106,8 +107,8 @@ def gradient_rvq(spec: Spec) -> Learner:
         rows = learning.entering_rows(key, latents, codes, tables, is_valid)
         return restart(state, rows, threshold=spec.restart_threshold)
 
-    axes = GradientState(
-        codebooks=(None, None, None), counts=(None, None), moments=axes_of_moments()
+    axes = trees.stand_in(
+        GradientState, codebooks=(None, None, None), counts=(None, None), moments=axes_of_moments()
     )
     return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)
 
@@ -133,4 +134,4 @@ def restart(
 def axes_of_moments() -> Moments:
     """Names for moments of three axes: none is split."""
     whole = (None, None, None)
-    return Moments(first=whole, second=whole, num_steps=())
+    return trees.stand_in(Moments, first=whole, second=whole, num_steps=())

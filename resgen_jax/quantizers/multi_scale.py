@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +120,8 @@ def decode(params: Params, codes: Int[Array, "b length"], spec: Spec) -> Float[A
     Raises UserError where the codes do not end with a scale.
     """
     parts = split(codes, spec)
-    return sum(_picture(params, part, spec, index) for index, part in enumerate(parts))
+    pictures = (_picture(params, part, spec, index) for index, part in enumerate(parts))
+    return cast(Array, sum(pictures))
 
 
 def split(codes: Int[Array, "b length"], spec: Spec) -> tuple[Int[Array, "b _"], ...]:

@@ -48,9 +48,9 @@ def resize(
     grids: Float[Array, "b h w c"], matrix: Float[np.ndarray, "side old_side"]
 ) -> Float[Array, "b side side c"]:
     """Both sides of each grid multiplied by the matrix, in float32."""
-    matrix = jnp.asarray(matrix)
-    tall = jnp.einsum("ih,bhwc->biwc", matrix, grids, precision=codebook.PRECISION)
-    return jnp.einsum("jw,biwc->bijc", matrix, tall, precision=codebook.PRECISION)
+    weights = jnp.asarray(matrix)
+    tall = jnp.einsum("ih,bhwc->biwc", weights, grids, precision=codebook.PRECISION)
+    return jnp.einsum("jw,biwc->bijc", weights, tall, precision=codebook.PRECISION)
 
 
 def _cubic(distance: float) -> float:

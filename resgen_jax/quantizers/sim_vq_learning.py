@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
-from resgen_jax.core import keys
+from resgen_jax.core import keys, trees
 from resgen_jax.quantizers import codebook, gradient_learning, learner, learning, sim_vq
 from resgen_jax.quantizers.learner import Learner, Spec
 
@@ -68,7 +68,8 @@ def sim_rvq(spec: Spec) -> Learner:
         )
         return state.replace(kernels=kernels, moments=moments)
 
-    axes = SimVqState(
+    axes = trees.stand_in(
+        SimVqState,
         frozen=(None, None, None),
         kernels=(None, None, None),
         moments=gradient_learning.axes_of_moments(),

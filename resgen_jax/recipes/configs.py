@@ -19,7 +19,7 @@ def type_of(name: str) -> type:
     A section that the recipe may have or not is None where it is absent.
     """
     recipe = recipes.find(name)
-    fields = [(section, cls) for section, cls in recipe.sections.items()]
+    fields: list[Any] = [(section, cls) for section, cls in recipe.sections.items()]
     fields += [
         (section, cls | None, dataclasses.field(default=None))
         for section, cls in recipe.optional.items()

@@ -54,7 +54,7 @@ class Recipe:
     optional: Mapping[str, type]  # sections that a config may have or not
     choices: Mapping[str, Iterable[Any]]  # fields of few values, by dotted name
     # config, data -> a tokenizer's or generator's functions, without optimizer
-    model: Callable[[Config, Data | None], Any]
+    model: Callable[[Config, Any], Any]
     # config, data, weights from elsewhere (None: of a state to be restored), and has_begun: whether
     # its codebooks come from another run
     task: Callable[..., Any]
@@ -66,7 +66,7 @@ class Recipe:
     # config, step -> why a state of that step is of no use yet, or ""
     not_yet: Callable[[Config, int], str] = lambda config, step: ""
     # config, data, arrays, the fields of config.json, those of codes.json -> what `convert` writes
-    export: Callable[..., Any] | None = None
+    export: Callable[..., Any] = dataclasses.field(kw_only=True)
     learnt: tuple[str, ...] = ()  # statistics of a state that a new run may begin with
     # The same out of a model's statistics, which are fewer.
     learnt_of: Callable[[PyTree], PyTree] = lambda statistics: {}

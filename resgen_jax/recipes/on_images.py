@@ -1,6 +1,6 @@
 """The role of tokenizers: methods that train on images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ from resgen_jax.data import images, sources, views
 from resgen_jax.recipes import interface
 from resgen_jax.tokenizers import interface as tokenizers
 
-CHOICES = {
+CHOICES: dict[str, Iterable[Any]] = {
     "data.source": sources.OPENERS,
     "data.channels": images.MODES,
     "data.crop": views.CROPS,

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -100,8 +100,8 @@ class Work:
 
     def run(self) -> None:
         """Encodes the shards of this process that are not finished."""
-        mine = self.unfinished.plan.shards[jax.process_index() :: jax.process_count()]
-        mine = [shard for shard in mine if self.unfinished.finished(shard) is None]
+        shares = self.unfinished.plan.shards[jax.process_index() :: jax.process_count()]
+        mine = [shard for shard in shares if self.unfinished.finished(shard) is None]
         mine.sort(key=lambda shard: shard.part == "train")  # held-out ones may not be skipped
         images = pipeline.read_ahead(
             lambda place: self._read(*place),
@@ -194,8 +194,9 @@ class Work:
         pixels: list[np.ndarray] = []
         labels: list[int] = []
         for image in images:
-            pixels += list(image.pixels)
-            labels += [image.label] * len(image.pixels)
+            seen = cast(np.ndarray, image.pixels)  # those without are not among these
+            pixels += list(seen)
+            labels += [image.label] * len(seen)
             while len(pixels) >= self.batch_size:
                 size = self.batch_size
                 yield _Batch(np.stack(pixels[:size]), np.array(labels[:size], np.int32), size)

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
@@ -18,10 +18,12 @@ NUM_THREADS = 4  # that decode files ahead of the devices
 
 def samples_of_file(request: evaluation_request.Request) -> dict[str, Any]:
     """Metrics of `--samples` against `--reference`."""
-    source = samples.open_images(request.samples, note=progress.say)
-    shape = source.image_shape
+    file = cast(str, request.samples)
+    opened = samples.open_images(file, note=progress.say)
+    shape = opened.image_shape
+    source: sources.Source = opened
     if request.num_images:
-        source = spread.Spread(source, request.num_images)
+        source = spread.Spread(opened, request.num_images)
     _check_count("samples", source)
     extractor = open_extractor(request)
     compared, described = read_reference(request, extractor, shape, request.crop or CROP)
@@ -37,12 +39,12 @@ def samples_of_file(request: evaluation_request.Request) -> dict[str, Any]:
     return {
         "measured": "samples",
         "samples": {
-            "file": request.samples,
-            "sha256": _sha256(request.samples),
+            "file": file,
+            "sha256": _sha256(file),
             "num_images": len(source),
             "image_size": list(shape[:2]),
         },
-        "sampler": samples.sampler_of(request.samples),
+        "sampler": samples.sampler_of(file),
         "metrics": metrics,
         "reference": described,
         "features": describe(extractor),
@@ -51,14 +53,14 @@ def samples_of_file(request: evaluation_request.Request) -> dict[str, Any]:
 
 def write_reference(request: evaluation_request.Request) -> dict[str, Any]:
     """The file of statistics; there is no metric to record."""
-    path = pathlib.Path(request.write_reference)
+    path, folder = pathlib.Path(cast(str, request.write_reference)), cast(str, request.images)
     if path.suffix != ".npz":
         raise errors.UserError(f"--write_reference is {path}; expected a name that ends in .npz")
     if request.image_size is None and request.crop:
         raise errors.UserError("--crop needs --image_size, the side that images are cropped to")
     run_directory.check_writable(path.parent, path.name)
     crop = request.crop or CROP
-    source = samples.open_images(request.images, request.image_size, crop, progress.say)
+    source = samples.open_images(folder, request.image_size, crop, progress.say)
     _check_count("images", source)
     extractor = open_extractor(request)
     collected = _collect(
@@ -75,7 +77,7 @@ def write_reference(request: evaluation_request.Request) -> dict[str, Any]:
         source.image_shape,
         num_images=len(source),
         crop=crop if request.image_size else None,
-        source=str(pathlib.Path(request.images).absolute()),
+        source=str(pathlib.Path(folder).absolute()),
     )
     reference.write(path, reference.of(collected, facts), source)
     progress.result(
@@ -108,11 +110,13 @@ def read_reference(
 
     `crop` is that of a folder's images. Raises UserError for images of another size.
     """
-    path = pathlib.Path(request.reference)
+    path = pathlib.Path(cast(str, request.reference))
     if not path.is_dir() and "mu" in archive.names(path):
         compared = reference.read(path, extractor)
         images = reference.images_in(path)
-        size = compared.facts.get("image_size") or (images and list(images.image_shape[:2]))
+        size = compared.facts.get("image_size")
+        if not size and images is not None:
+            size = list(images.image_shape[:2])
         _check_size(path, size, shape)
         if compared.features is None and images is not None:
             found = _collect("reference", extractor, images, request.batch_size)
@@ -123,7 +127,7 @@ def read_reference(
                 f"samples are {shape[0]} x {shape[1]}, but a folder is cropped to squares; give "
                 "the reference as an NPZ file"
             )
-        source = samples.open_images(request.reference, shape[0], crop, progress.say)
+        source = samples.open_images(cast(str, request.reference), shape[0], crop, progress.say)
         _check_size(path, source.image_shape[:2], shape)
         _check_count("reference", source)
         kept = reference.kept_rows(len(source))

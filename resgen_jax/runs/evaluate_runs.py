@@ -1,7 +1,7 @@
 """Measuring runs: a tokenizer's reconstructions by depth, a generator's samples."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from resgen_jax.runs import (
 
 def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     """PSNR, SSIM, LPIPS and rFID by depth on held-out images, and the use of the codes."""
-    tokenizer = open_run.open_tokenizer(request.workdir, progress.say)
+    workdir = cast(str, request.workdir)
+    tokenizer = open_run.open_tokenizer(workdir, progress.say)
     spec = tokenizer.config.data
     crop = request.crop or spec.crop
     dataset = reconstruct.measured_images(tokenizer, request.images, crop)
@@ -44,7 +45,7 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
             compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
         else:
             compared = measuring.reference_of(
-                request.workdir,
+                workdir,
                 "held_out",
                 dataset,
                 extractor,
@@ -97,7 +98,8 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
     Against images whose classes are known, a judge of these says how many samples are of the class
     asked for, and how many held-out images it gets right.
     """
-    generator = open_run.open_generator(request.workdir, progress.say)
+    workdir = cast(str, request.workdir)
+    generator = open_run.open_generator(workdir, progress.say)
     spec = sampling.spec_with(generator.config, request.knobs)
     num_classes = len(generator.meta.class_names)
     labels = sampling.labels_for(
@@ -116,7 +118,8 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
         request.batch_size,
         order=order,
     )
-    meta, judge, judge_accuracy = generator.meta, None, {}
+    meta, judge = generator.meta, None
+    judge_accuracy: dict[str, float] = {}
     if request.reference:
         shape = (meta.image_size, meta.image_size, meta.channels)
         crop = request.crop or evaluate_files.CROP
@@ -126,7 +129,7 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
         crop = request.crop or data.crop
         dataset = reconstruct.measured_images(tokenizer, request.images, crop)
         compared = measuring.reference_of(
-            request.workdir,
+            workdir,
             "train",
             dataset,
             extractor,

@@ -26,7 +26,7 @@ class Experiment(NamedTuple):
     mesh: Mesh
     model: Any  # the tokenizer or generator that the task trains
     task: Task
-    iterator: stream.Batches
+    iterator: Any  # endless batches, with `get_state` and `set_state`
     held_out: Callable[[int], Iterator[pipeline.Batch]]  # so many batches, 0 = all
     begin: beginning.Begin = programs.initial_state
     found: str = ""  # which data there are, in one line

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +110,8 @@ def judge_of(
     train = spread.Spread(dataset.train, num_images or len(dataset.train))
     numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
     judge = probe.fit(
-        compared.features, np.array([dataset.train.label(int(number)) for number in numbers])
+        cast(np.ndarray, compared.features),
+        np.array([dataset.train.label(int(number)) for number in numbers]),
     )
     held_out = spread.Spread(dataset.held_out, NUM_JUDGED)
     size = open_run.batch_for(extractor.mesh, batch_size, len(held_out))
@@ -188,9 +189,9 @@ class Reconstructions:
         figures["depths"] = list(self.depths)
         found = [
             distances.measure(
-                self._extractor,
+                cast(features.Extractor, self._extractor),  # collectors have one
                 collector.finish(),
-                self._compared,
+                cast(reference.Reference, self._compared),
                 prefix="r",
                 note=note if index == 0 else lambda text: None,
             )

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -128,7 +128,8 @@ class GeneratorEvaluator:
                 "it empty"
             )
         self._spec, self._workdir, self._note = spec, workdir, note
-        self._mesh, self._extractor = experiment.mesh, _extractor(spec, experiment)
+        self._mesh = experiment.mesh
+        self._extractor = cast(features.Extractor, _extractor(spec, experiment))
         meta = codes.read(config.data.codes).meta
         meta = places.settle_tokenizer(meta, config.data.codes, note)
         moved_to = spec.tokenizer or None
@@ -180,7 +181,10 @@ class GeneratorEvaluator:
         )
 
 
-KINDS = {"tokenizer": TokenizerEvaluator, "generator": GeneratorEvaluator}  # by role
+KINDS: dict[str, Any] = {
+    "tokenizer": TokenizerEvaluator,
+    "generator": GeneratorEvaluator,
+}  # by role
 
 
 class _Shown:

@@ -96,7 +96,8 @@ class _Lines:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._console, self._name, self._total, self._clock = on, name, total, clock
-        self._first = self._told = None
+        self._first: int | None = None
+        self._told: int | None = None
         self._done = 0
         self._values: Values = {}
         self._started = self._told_at = clock()

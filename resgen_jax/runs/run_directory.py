@@ -41,7 +41,7 @@ def to_json(config: Any) -> dict[str, Any]:
 
 def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested fields by their dotted names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")

@@ -71,7 +71,8 @@ def write_adm(
         batch_size,
         order=order,
     )
-    shown, done, content = [], 0, sample_files.Sum(labels[order])
+    shown: list[np.ndarray] = []
+    done, content = 0, sample_files.Sum(labels[order])
     shape = (len(labels), meta.image_size, meta.image_size, 3)
     with (
         progress.phase("sample", len(labels)) as report,

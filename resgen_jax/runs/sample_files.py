@@ -52,7 +52,7 @@ class Files(NamedTuple):
         for name in found:
             with disks.explained(self.output / kept[name]):
                 (self.output / name).rename(self.output / kept[name])
-        note(f"earlier samples in {self.output} are now {', '.join(map(kept.get, found))}")
+        note(f"earlier samples in {self.output} are now {', '.join(kept[name] for name in found)}")
 
     def _numbered(self, number: int) -> dict[str, str]:
         """`samples-1.npz` for samples.npz, and so on."""

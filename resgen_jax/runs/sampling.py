@@ -2,8 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -104,7 +104,7 @@ class Batch(NamedTuple):
 
     images: jax.Array  # uint8 "b h w c"
     codes: jax.Array  # int32 "b l q"
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of this name
 
 
 class Drawer:
@@ -191,7 +191,8 @@ def unmask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the decoder shows after each step, uint8 "s n h w c", and the share revealed by then."""
     model = generator.model
-    plan, sampler = model.plan(spec, model.space.num_tokens), model.watched_sampler(spec)
+    watched = cast(Callable, model.watched_sampler)  # of those that reveal step by step
+    plan, sampler = model.plan(spec, model.space.num_tokens), watched(spec)
     ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
     known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
     with jax.set_mesh(generator.mesh):

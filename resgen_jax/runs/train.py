@@ -67,8 +67,9 @@ def _train(
 ) -> TrainState:
     notes = progress.Notes()
     spec = config.train
+    more: tuple[loop.Evaluator, ...] = ()
     if noise.is_marked(config):
-        experiment, more = synthetic.open_experiment(config, workdir), ()
+        experiment = synthetic.open_experiment(config, workdir)
         progress.say("synthetic data: what this trains is of no use but to measure speed")
     else:
         config = places.settle_missing(config, workdir, notes)

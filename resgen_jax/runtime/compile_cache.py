@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import platform
+from typing import Any
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 DEFAULT = "~/.cache/resgen_jax/compile"
@@ -18,7 +19,8 @@ def switch_on() -> None:
     """
     import jax
 
-    if VARIABLE in os.environ or jax.config.jax_compilation_cache_dir is not None:
+    config: Any = jax.config  # its options are made at run time
+    if VARIABLE in os.environ or config.jax_compilation_cache_dir is not None:
         return
     try:
         folder = pathlib.Path(DEFAULT).expanduser() / machine()
@@ -26,7 +28,7 @@ def switch_on() -> None:
     except (OSError, RuntimeError):  # read-only, or no home at all
         return
     if os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        config.update("jax_compilation_cache_dir", str(folder))
 
 
 def machine() -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax._src import clusters  # there is no public way to ask without joining
@@ -129,14 +129,14 @@ def _known_to_jax(timeout: int) -> Found | None:
         return None
     if _count(kind, os.environ) == 1:
         return Found(roll_call.Place("", 1, 0))
-    address, count = os.environ.get("JAX_COORDINATOR_ADDRESS"), _count(kind, os.environ)
-    address, count, number, local = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        address, count, None, None, None, timeout
-    )
+    known = os.environ.get("JAX_COORDINATOR_ADDRESS"), _count(kind, os.environ)
+    # Of a kind that is there, jax leaves nothing but the local devices unset.
+    detect: Any = clusters.ClusterEnv.auto_detect_unset_distributed_params
+    address, count, number, local = detect(*known, None, None, None, timeout)
     return Found(roll_call.Place(address, count, number), None if local is None else tuple(local))
 
 
-def _count(kind: type, environ: Mapping[str, str]) -> int:
+def _count(kind: Any, environ: Mapping[str, str]) -> int:
     # A shell that salloc opens has the variables of the job, but is one process.
     if kind is clusters.SlurmCluster and "SLURM_STEP_NUM_TASKS" in environ:
         return int(environ["SLURM_STEP_NUM_TASKS"])
@@ -158,12 +158,12 @@ def _open_mpi_5(environ: Mapping[str, str]) -> Found | None:
         return Found(roll_call.Place("", 1, 0))
     address = environ.get("JAX_COORDINATOR_ADDRESS")
     launched = re.match(r"prterun-(.+)-(\d+)@", environ.get("PMIX_NAMESPACE", ""))
-    if address is None and launched is None:
-        raise errors.UserError(
-            f"mpirun started {count} processes, but does not say where the first is; give "
-            "mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT, or run alone with --distributed=off"
-        )
     if address is None:
+        if launched is None:
+            raise errors.UserError(
+                f"mpirun started {count} processes, but does not say where the first is; give "
+                "mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT, or run alone with --distributed=off"
+            )
         host, process_id = launched.groups()
         port = environ.get("JAX_COORDINATOR_PORT") or 65535 - int(process_id) % 2**12
         address = f"{'127.0.0.1' if local_count == count else host}:{port}"

@@ -148,7 +148,7 @@ def put_batch(mesh: Mesh, host_batch: Batch) -> Batch:
     numbers, sharding = rows_here(mesh, batch_size), batch_sharding(mesh)
 
     def put(rows: np.ndarray) -> jax.Array:
-        def shard(index: tuple[slice, ...]) -> np.ndarray:
+        def shard(index: Any) -> np.ndarray:
             start, stop, _ = index[0].indices(batch_size)
             first = int(np.searchsorted(numbers, start))
             return rows[first : first + stop - start]

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     """Where the first process is, how many there are and which this is."""
 
     address: str  # HOST:PORT
-    count: int
+    count: int  # type: ignore[assignment]  # tuples have a method of this name
     number: int
 
 

@@ -37,7 +37,8 @@ def barrier() -> str | None:
     frames = sys._current_frames()
     main = threading.main_thread().ident
     for number in sorted(frames, key=lambda number: number != main):
-        frame, found = frames[number], None
+        frame: FrameType | None = frames[number]
+        found: FrameType | None = None
         while frame is not None:  # the outermost has the name that the caller gave
             if _is_barrier(frame):
                 found = frame

@@ -40,7 +40,9 @@ def interleave(
     return pairs.reshape(-1, *conditional.shape[1:])
 
 
-def separate(both: Shaped[Array, "two_b ..."]) -> tuple[Shaped[Array, "b ..."], ...]:
+def separate(
+    both: Shaped[Array, "two_b ..."],
+) -> tuple[Shaped[Array, "b ..."], Shaped[Array, "b ..."]]:
     """The conditional and the unconditional rows of `interleave`."""
     pairs = both.reshape(-1, 2, *both.shape[1:])
     return pairs[:, 0], pairs[:, 1]
@@ -53,7 +55,7 @@ def constant(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
 
 def linear(num_steps: int, guidance_scale: float) -> Float[np.ndarray, "s"]:
     """From 1 (off) at the first step to the full scale at the last."""
-    return np.float32(1 + (guidance_scale - 1) * _progress(num_steps))
+    return (1 + (guidance_scale - 1) * _progress(num_steps)).astype(np.float32)
 
 
 def power_cosine(
@@ -61,7 +63,7 @@ def power_cosine(
 ) -> Float[np.ndarray, "s"]:
     """1 + (scale - 1) (1 - cos(pi progress^power)) / 2; a higher power rises later."""
     rise = (1 - np.cos(np.pi * _progress(num_steps) ** power)) / 2
-    return np.float32(1 + (guidance_scale - 1) * rise)
+    return (1 + (guidance_scale - 1) * rise).astype(np.float32)
 
 
 def interval(scales: Float[np.ndarray, "s"], low: float, high: float) -> Float[np.ndarray, "s"]:

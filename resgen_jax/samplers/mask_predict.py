@@ -4,7 +4,7 @@ The loop is one `lax.scan`. Codes known at the start are kept by construction, a
 from the example's own key and the step, so a row does not depend on the batch around it.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,8 @@ def fill_with_states(
 ) -> tuple[Int[Array, "b l q"], States]:
     """The codes of `fill`, and the codes and mask after each of its steps."""
     rules = order, pick
-    return _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, True)
+    found = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, True)
+    return cast(tuple[Array, States], found)
 
 
 def reveal(

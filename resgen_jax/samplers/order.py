@@ -56,7 +56,7 @@ def as_chosen(
 
 def linear_decay(num_steps: int, order_noise: float) -> Float[np.ndarray, "s"]:
     """Noise that falls in equal steps and is 0 at the last, as in MaskGIT."""
-    return np.float32(order_noise * (1 - np.arange(1, num_steps + 1) / num_steps))
+    return (order_noise * (1 - np.arange(1, num_steps + 1) / num_steps)).astype(np.float32)
 
 
 def constant(num_steps: int, order_noise: float) -> Float[np.ndarray, "s"]:

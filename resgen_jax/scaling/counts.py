@@ -75,7 +75,8 @@ def _outputs(
 ) -> Sequence[Origin]:
     if operations := flops.of_product(equation):
         owners = [each for each in inputs if isinstance(each, str)]
-        counts[owners[0] if owners else ACTIVATIONS] += times * operations
+        owner = owners[0] if owners else ACTIVATIONS
+        counts[owner] += times * operations  # type: ignore[assignment]  # more than whole numbers
     inner = list(flops.inner_jaxprs(equation.params))
     if not inner:
         return [_joined(inputs)] * len(equation.outvars)

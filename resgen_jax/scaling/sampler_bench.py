@@ -21,7 +21,8 @@ SPEC = resgen.Spec(
     ),
     has_code_head=False,
 )
-SAMPLER = resgen_sampler.Spec(num_steps=8, guidance_scale=2.0)
+GUIDANCE_SCALE = 2.0
+SAMPLER = resgen_sampler.Spec(num_steps=8, guidance_scale=GUIDANCE_SCALE)
 
 
 def measure_overhead(
@@ -98,7 +99,8 @@ def _guided_call(
         jnp.concatenate([labels, jnp.full_like(labels, space.num_classes)]),
         method="hidden",
     )
-    guided = guidance.guide(*jnp.split(hidden, 2), SAMPLER.guidance_scale)
+    conditional, unconditional = jnp.split(hidden, 2)
+    guided = guidance.guide(conditional, unconditional, GUIDANCE_SCALE)
     return network.apply(params, guided, method="mixture")
 
 

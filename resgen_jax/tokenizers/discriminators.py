@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ class BatchNorm(nnx.Module):
         return normed * self.scale[...][None, None, None, :] + self.bias[...][None, None, None, :]
 
 
-NORMALIZATIONS = {
+NORMALIZATIONS: Mapping[str, Callable] = {
     "batch": BatchNorm,
     "group": conv2d.group_norm,
     "none": lambda channels, rngs: None,

@@ -2,7 +2,6 @@
 
 import functools
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ CACHE_EVENTS = ("compile_requests_use_cache", "cache_hits")
 class Step(NamedTuple):
     """The compiled step, the seconds that took, and its forms on the way there."""
 
-    program: Callable[..., Any]
+    program: jax.stages.Compiled
     compile_seconds: float
     traced: Any
     lowered: Any
@@ -61,7 +60,8 @@ def cache_use() -> tuple[int, int]:
     They count from the first call on.
     """
     heard = _heard()
-    return tuple(heard.count(name) for name in CACHE_EVENTS)
+    asked, had = (heard.count(name) for name in CACHE_EVENTS)
+    return asked, had
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Gradients of the RQ-VAE's networks: those of the whole batch, in however many parts it comes."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -162,7 +162,8 @@ class Gradients:
             return tuple(optax.tree.norm(each) for each in of_both)
 
         _, made = microbatches.run(make, drawn, self.num_microbatches)
-        return self.opponent.pull(state.params[DISCRIMINATOR], made, norms, state.step)
+        opponent = cast(adversary.Adversary, self.opponent)  # asked for only where there is one
+        return opponent.pull(state.params[DISCRIMINATOR], made, norms, state.step)
 
     def _at_last_layer(self, params: PyTree, passed: _Passed, gradient: Array) -> Array:
         """A gradient at the images, brought to the kernel of the decoder's last layer."""

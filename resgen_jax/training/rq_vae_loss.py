@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,8 @@ class ImageLoss:
     def __init__(self, spec: LossSpec, model: rq_vae.Spec, perceptual_params: PyTree):
         self.spec, self.model = spec, model
         self.has_frozen = bool(spec.perceptual)
-        self._lpips = lpips.make(spec.perceptual) if self.has_frozen else None
+        made = lpips.make(spec.perceptual) if self.has_frozen else None
+        self._lpips = cast(lpips.Lpips, made)  # asked for only where there is one
         self._params = perceptual_params
 
     def frozen(self) -> PyTree:

@@ -18,10 +18,7 @@ from resgen_jax.runs import experiments
 from resgen_jax.runs.configs import config_files, configuration, studies
 from resgen_jax.runtime import mesh as meshes
 
-FOLDER = config_files.shipped_folder()
-FILES = sorted(
-    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.py") if path.name != "__init__.py"
-)
+FILES = config_files.shipped()
 STUDIES = [name for name in FILES if name.startswith("scaling/")]
 CONFIGS = [name for name in FILES if name not in STUDIES]
 TOKENIZERS = [name for name in CONFIGS if name.startswith("tokenizers/")]

@@ -1,7 +1,8 @@
-"""The documents and the help name only verbs, configs and files that exist."""
+"""The documents and the help name only verbs, configs, functions and files that exist."""
 
 import dataclasses
 import pathlib
+import pkgutil
 import re
 
 from resgen_jax import recipes
@@ -40,6 +41,15 @@ def test_verbs_in_the_documents_exist():
     for where, text in texts():
         for verb in re.findall(r"(?:^|`|\$ )resgen ([a-z]+)", text, re.M):
             assert verb in cli.VERBS, f"{verb} in {where}"
+
+
+def test_functions_in_the_documents_exist():
+    found = 0
+    for _, text in texts():
+        for name in re.findall(r"`(resgen_jax(?:\.\w+)+)[(`]", text):
+            pkgutil.resolve_name(name)  # raises for one that is not there
+            found += 1
+    assert found
 
 
 def test_links_and_scripts_in_the_documents_exist():

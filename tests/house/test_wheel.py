@@ -86,7 +86,8 @@ def test_installed_wheel_runs_from_another_folder(wheel, tmp_path):
     assert "resgen demo" in run(environment / "bin" / "resgen", "--help", cwd=elsewhere)
     loaded = run(python, "-c", LOAD_CONFIGS, cwd=elsewhere).split()
     assert loaded[0] == str(site / "resgen_jax" / "configs")
-    assert set(loaded[1:]) == {str(path) for path in python_files("configs")}
+    configs = {str(path) for path in python_files("configs") if path.parent.parts}
+    assert set(loaded[1:]) == configs
 
 
 SITE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
@@ -95,10 +96,8 @@ from resgen_jax.runs.configs import config_files, configuration
 from resgen_jax.runs.configs import studies
 folder = config_files.shipped_folder()
 print(folder)
-for path in sorted(folder.rglob("*.py")):
-    if path.name != "__init__.py":
-        name = str(path.relative_to(folder))
-        load = studies.load if name.startswith("scaling") else configuration.load
-        load(name + ":tiny")
-        print(name)
+for name in config_files.shipped():
+    load = studies.load if name.startswith("scaling") else configuration.load
+    load(name + ":tiny")
+    print(name)
 """

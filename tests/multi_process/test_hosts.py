@@ -87,7 +87,8 @@ def test_a_config_file_that_differs_is_refused_with_the_resolved_field(tmp_path)
     text = pathlib.Path("configs/tokenizers/rq_vae_digits.py").read_text()
     for number, seed in enumerate((0, 3)):
         (tmp_path / str(number)).mkdir()
-        changed = text.replace("config.seed = 0", f"config.seed = {seed}")
+        end = "    return config\n"
+        changed = text.replace(end, f"    config.seed = {seed}\n{end}")
         (tmp_path / str(number) / "mine.py").write_text(changed)
     ended = in_folders(tmp_path, "train", "--config=mine.py:tiny", "--workdir=run")
     said = refused(ended)

@@ -1,13 +1,15 @@
 """Config files: found by name, run, and asked for their config, whatever goes wrong in them."""
 
 import contextlib
+import importlib.machinery
+import importlib.util
 import inspect
 import os
 import pathlib
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
@@ -44,25 +46,36 @@ def shipped_folder() -> pathlib.Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+def shipped() -> list[str]:
+    """The names of those configs; what they share lies beside their folders and is none."""
+    folder = shipped_folder()
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.py"))
+
+
+def _make_importable() -> None:
+    """`resgen_jax.configs` is the shipped folder in a source tree, too, where it lies outside."""
+    spec = importlib.machinery.ModuleSpec("resgen_jax.configs", None, is_package=True)
+    spec.submodule_search_locations = [str(shipped_folder())]
+    sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
+
+
+_make_importable()
+
+
 def find(name: str) -> pathlib.Path:
     """The config file `name`: as given, or else among those that travel with the package."""
     path = _found(name)
     if path is not None:
         return path
-    shipped, inside = shipped_folder(), name.removeprefix("configs/")
-    known = sorted(
-        str(path.relative_to(shipped))
-        for path in shipped.rglob("*.py")
-        if path.name != "__init__.py"
-    )
     if os.path.isdir(os.path.expanduser(name)):
         raise errors.UserError(f"{name!r} is a folder; name a config file, of it or another one")
     raise errors.UserError(
-        f"no config file {name!r} here or in the package; {_close(inside, known)}"
+        f"no config file {name!r} here or in the package; {_close(name.removeprefix('configs/'))}"
     )
 
 
-def _close(name: str, known: Sequence[str]) -> str:
+def _close(name: str) -> str:
+    known = shipped()
     by_name = {pathlib.PurePath(path).name: path for path in known}
     hint = build.nearest(pathlib.PurePath(name).name, by_name)
     if hint.startswith("did you mean"):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from typing import Any
+from typing import Any, cast
 
 import ml_collections
 
@@ -67,8 +67,9 @@ def _fill(
             if field.name not in fields:
                 fields[field.name] = ml_collections.ConfigDict()
             _check_section(fields[field.name], f"{where}.{field.name}")
-            if dataclasses.is_dataclass(field.default):
-                for name, value in dataclasses.asdict(field.default).items():
+            default: Any = field.default
+            if dataclasses.is_dataclass(default):
+                for name, value in dataclasses.asdict(cast(Any, default)).items():
                     fields[field.name][name] = fields[field.name].get(name, value)
             _fill(recipe, fields[field.name], f"{where}.{field.name}", hints[field.name])
         elif field.name not in fields:

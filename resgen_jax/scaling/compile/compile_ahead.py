@@ -98,7 +98,8 @@ def placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
 @contextlib.contextmanager
 def _no_cache() -> Iterator[None]:
     """JAX's cache of programs writes those for a chip that is not there, but cannot read them."""
-    was_enabled = jax.config.jax_enable_compilation_cache
+    config: Any = jax.config  # its options are made at run time
+    was_enabled = config.jax_enable_compilation_cache
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # it keeps what it saw first
     try:

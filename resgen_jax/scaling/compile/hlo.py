@@ -112,8 +112,8 @@ def num_iterations(module: Module, computation: Computation, loop: Instruction) 
     if known := re.search(r'"known_trip_count":\s*\{"n":"(\d+)"', loop.attributes):
         return int(known.group(1))
     condition = module.computations[loop.called("condition")[0]]
-    bounds = [_integer(each) for each in condition.values() if each.opcode == "constant"]
-    bounds = [bound for bound in bounds if bound is not None]
+    constants = [_integer(each) for each in condition.values() if each.opcode == "constant"]
+    bounds = [bound for bound in constants if bound is not None]
     place = _counter(condition)
     if len(bounds) != 1 or place is None or not _compares_below(module, condition):
         return None

@@ -1,5 +1,7 @@
 """A study on one sheet: loss over size at each budget, and over compute for each size."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib import colormaps, figure, ticker
 from matplotlib.backends import backend_agg
@@ -21,7 +23,8 @@ SMALL = {"fontsize": 9, "labelcolor": INK, "frameon": False, "title_fontsize": 9
 def draw(result: report.Result, *, meaning: str = "held-out loss", title: str = "") -> Image.Image:
     """Two panels and a heading; `meaning` names the loss with its unit."""
     sheet = figure.Figure(figsize=(11.4, 4.9), dpi=100, layout="constrained")
-    sheet.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+    engine: Any = sheet.get_layout_engine()
+    engine.set(w_pad=0.12, h_pad=0.1)
     canvas = backend_agg.FigureCanvasAgg(sheet)
     heading = [title] if title else []
     sheet.suptitle("\n".join([*heading, _law_text(result)]), fontsize=11, color=INK)

@@ -82,9 +82,13 @@ class Result:
             notes.append(
                 f"{found.num_failed} replicates found no falling law: the intervals are too narrow"
             )
-        outside = [each for each in self.budgets if each.lowest and each.lowest.verdict != "inside"]
+        outside = [
+            f"{each.budget:g} ({each.lowest.verdict})"
+            for each in self.budgets
+            if each.lowest and each.lowest.verdict != "inside"
+        ]
         if outside and self.unit == "flops":
-            named = ", ".join(f"{each.budget:g} ({each.lowest.verdict})" for each in outside)
+            named = ", ".join(outside)
             notes.append(f"no best size among those that were run at {named}")
         return notes
 
@@ -107,15 +111,15 @@ class Result:
         rows = []
         for each in self.budgets:
             lowest, (parameters, losses) = each.lowest, each.columns()
-            is_inside = lowest is not None and lowest.verdict == "inside"
+            inside = lowest if lowest is not None and lowest.verdict == "inside" else None
             rows.append(
                 {
                     "budget": each.budget,
                     "runs": len(each.rows),
                     "best_run_parameters": int(parameters[np.argmin(losses)]),
                     "best_run_loss": float(losses.min()),
-                    "parabola_parameters": lowest.size if is_inside else None,
-                    "parabola_loss": lowest.loss if is_inside else None,
+                    "parabola_parameters": inside.size if inside else None,
+                    "parabola_loss": inside.loss if inside else None,
                     "verdict": lowest.verdict if lowest else "fewer than 3 sizes",
                 }
             )

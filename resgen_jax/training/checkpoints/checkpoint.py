@@ -35,7 +35,9 @@ class Checkpoints:
         self.directory = restoring.place_of(workdir)
         self._facts = dict(facts or {})
         self.is_measured = True
-        self._mirror, self._uploads, self._upload = None, None, None
+        self._mirror: bucket_copy.Mirror | None = None
+        self._uploads: concurrent.futures.Executor | None = None
+        self._upload: concurrent.futures.Future | None = None
         saving = self.directory
         if bucket_copy.is_needed(self.directory):
             self._mirror = bucket_copy.Mirror(self.directory, _keeper(keep_last, keep_every))
@@ -102,12 +104,12 @@ class Checkpoints:
             self._manager.save_checkpointables_async(
                 step, {"state": arrays, "record": sealed}, force=True
             )
-        if self._mirror:
-            self._upload = self._uploads.submit(self._publish, step)
+        if self._mirror and self._uploads:
+            self._upload = self._uploads.submit(self._publish, self._mirror, step)
 
-    def _publish(self, step: int) -> None:
+    def _publish(self, mirror: bucket_copy.Mirror, step: int) -> None:
         self._manager.wait()
-        self._mirror.publish(step)
+        mirror.publish(step)
 
     def _wait_for_upload(self) -> None:
         upload, self._upload = self._upload, None
@@ -128,7 +130,7 @@ class Checkpoints:
         finally:
             with orbax_errors.explained(self.directory):
                 self._manager.close()
-            if self._mirror:
+            if self._mirror and self._uploads:
                 self._uploads.shutdown()
                 self._mirror.close()
 

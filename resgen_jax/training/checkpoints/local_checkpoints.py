@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -52,7 +52,7 @@ class Checkpoints(checkpoint.Checkpoints):
         if spec.local_checkpoint_every:
             self._folder = _folder(spec.local_checkpoints, workdir)
             with self._switched_off_if_full():
-                self._local = self._open(facts)
+                self._local = self._open(self._folder, facts)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if self._local is not None:
@@ -99,13 +99,15 @@ class Checkpoints(checkpoint.Checkpoints):
                     self._local.set_all_aside()
         return super().restore(abstract, iterator, warn)
 
-    def _open(self, facts: Mapping[str, Any] | None) -> checkpoint.Checkpoints | None:
+    def _open(
+        self, folder: paths.Path, facts: Mapping[str, Any] | None
+    ) -> checkpoint.Checkpoints | None:
         try:
-            work_directory.check(self._folder, "train.local_checkpoints")
+            work_directory.check(folder, "train.local_checkpoints")
         except work_directory.FullDisk as failure:  # which all processes learn
             self._warn(f"{OFF}: {failure}")
             return None
-        return checkpoint.Checkpoints(self._folder, keep_last=1, facts=facts)
+        return checkpoint.Checkpoints(folder, keep_last=1, facts=facts)
 
     @contextlib.contextmanager
     def _switched_off_if_full(self) -> Iterator[None]:
@@ -117,9 +119,10 @@ class Checkpoints(checkpoint.Checkpoints):
             local, self._local = self._local, None
             if local is not None:
                 local.__exit__(type(failure), failure, failure.__traceback__)
-            for unfinished in self._folder.glob(f"{restoring.FOLDER}/*{UNFINISHED}*"):
+            folder = cast(paths.Path, self._folder)  # there is one where any are kept
+            for unfinished in folder.glob(f"{restoring.FOLDER}/*{UNFINISHED}*"):
                 shutil.rmtree(unfinished, ignore_errors=True)  # others need the room
-            self._warn(f"{OFF}: {self._folder}: {failure.reason}")
+            self._warn(f"{OFF}: {folder}: {failure.reason}")
 
 
 def check(spec: Spec) -> None:

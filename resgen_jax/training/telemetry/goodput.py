@@ -106,7 +106,7 @@ def summary(measured: Mapping[str, float], cache_use: tuple[int, int] = (0, 0)) 
     """
     names = {"data": "waiting for data", LOST.removesuffix("_seconds"): "done again after restarts"}
     parts = {part: measured[f"{part}_seconds"] for part in (*PARTS, "lost")}
-    shown = sorted(parts, key=parts.get, reverse=True)
+    shown = sorted(parts, key=lambda part: parts[part], reverse=True)
     least = 0.001 * measured[WALL]
     text = ", ".join(
         f"{names.get(part, part)} {durations.written(parts[part])}"

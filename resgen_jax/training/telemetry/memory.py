@@ -4,6 +4,7 @@ import pathlib
 import re
 import resource
 import sys
+from typing import Any
 
 import jax
 
@@ -16,7 +17,9 @@ def watermark() -> dict[str, float]:
     Of the local devices it is the one with the highest peak; a CPU tells nothing but the host's.
     """
     told = [stats for device in jax.local_devices() if (stats := device.memory_stats())]
-    highest = max(told, key=lambda stats: stats.get("peak_bytes_in_use", 0), default={})
+    highest: dict[str, Any] = max(
+        told, key=lambda stats: stats.get("peak_bytes_in_use", 0), default={}
+    )
     names = {"peak_bytes_in_use": "device_peak_bytes", "bytes_limit": "device_limit_bytes"}
     of_device = {ours: float(highest[name]) for name, ours in names.items() if name in highest}
     return {"host_peak_bytes": float(_host_peak()), **of_device}

@@ -40,7 +40,8 @@ class Reporter:
         tools: Instruments,
         remarks: Callable[[Mapping[str, float]], Mapping[str, str]],
     ):
-        self._remarks, self._told = remarks, set()
+        self._remarks = remarks
+        self._told: set[str] = set()
         self._out, self._progress, self._rates = out, progress, rates
         self._num_steps, self._log_every = spec.num_steps, spec.log_every
         self._latest: dict[str, float] = {}

@@ -105,7 +105,7 @@ class Writer:
         if self._copied is not None:
             for sink in self._sinks:
                 sink.flush()
-            self._upload()
+            self._upload(self._copied)
 
     def close(self) -> None:
         """Flush and close all."""
@@ -114,13 +114,13 @@ class Writer:
             for sink in open_sinks:
                 sink.close()
         if self._copied is not None:
-            self._upload()
+            self._upload(self._copied)
             self._copied.cleanup()
             self._copied = None
 
-    def _upload(self) -> None:
+    def _upload(self, copied: tempfile.TemporaryDirectory) -> None:
         self._uploaded = time.monotonic()
-        for file in sorted(pathlib.Path(self._copied.name).iterdir()):
+        for file in sorted(pathlib.Path(copied.name).iterdir()):
             paths.upload(file, self._workdir / file.name)
 
 
@@ -139,7 +139,7 @@ def _sorted_out(path: paths.Path) -> tuple[list[dict[str, Any]], list[bytes]]:
     *texts, torn = _content(path).split(b"\n")
     found = [(_line(text), text) for text in texts if text.strip()]
     last = _line(torn)  # whole but for its end
-    good = [line for line, _ in found if line is not None] + [last] * (last is not None)
+    good = [line for line in (*(line for line, _ in found), last) if line is not None]
     return good, [text for line, text in found if line is None]
 
 

@@ -120,6 +120,15 @@ def test_what_fails_in_a_config_is_told_in_one_line(write, name, text, message):
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("name", config_files.shipped())
+def test_a_copy_of_a_shipped_config_is_the_same_config(name, write):
+    """Wherever it lies, and whatever the files beside it are called."""
+    for shared in ("common", "resgen", "rq_vae"):
+        write(f"{shared}.py", "raise RuntimeError\n")
+    copy = write("mine.py", config_files.find(name).read_text())
+    assert config_files.read(copy).to_dict() == config_files.read(name).to_dict()
+
+
 BASES = {"tokenizers/rq_vae_digits.py:tiny": None, "generators/resgen_digits.py:tiny": None}
 NUMBERS = {
     "train.num_steps": ("-5", "0", "3e9", "nan", "many"),
