@@ -168,7 +168,7 @@ def of_fields(fields: Mapping[str, Any], where: str) -> Space:
         raise errors.UserError(
             f"{where} tells of latents and of {', '.join(sorted(own))}; expected latents alone"
         )
-    condition = told.text
+    condition: Class | Text | None = told.text
     if "num_classes" in fields:
         condition = build.build(Class, {"num_classes": told.num_classes}, where)
     made = {

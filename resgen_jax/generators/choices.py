@@ -4,6 +4,7 @@ The functions have the same names in `proposals`, `confidence` and `samplers.ord
 imports them, so that a page of help need not.
 """
 
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from resgen_jax.core import build, errors
@@ -43,12 +44,17 @@ CONFIDENCES = {
     "code_head": Confidence(needs_code_head=True),
     "random": Confidence(),
 }
-KINDS = Choices(PROPOSALS, CONFIDENCES, ("coarse_first", "fine_first", "indep"))
+KINDS: Mapping[str, Collection[str]] = {
+    "proposal": PROPOSALS,
+    "confidence": CONFIDENCES,
+    "masks": ("coarse_first", "fine_first", "indep"),
+}
 
 
 def check(choices: Choices) -> None:
     """Raises UserError for an unknown name, and for a confidence that its proposal cannot give."""
-    for name, value, known in zip(Choices._fields, choices, KINDS, strict=True):
+    for name, known in KINDS.items():
+        value = getattr(choices, name)
         if value not in known:
             raise errors.UserError(f"sampler.{name} is {value!r}; {build.nearest(value, known)}")
     if not go_together(choices.proposal, choices.confidence):
@@ -70,8 +76,8 @@ def check_heads(choices: Choices, *, has_code_head: bool) -> None:
     if has_code_head:
         return
     needs = {
-        "proposal": KINDS.proposal[choices.proposal].needs_code_head,
-        "confidence": KINDS.confidence[choices.confidence].needs_code_head,
+        "proposal": PROPOSALS[choices.proposal].needs_code_head,
+        "confidence": CONFIDENCES[choices.confidence].needs_code_head,
     }
     for name, needs_code_head in needs.items():
         if needs_code_head:

@@ -11,7 +11,7 @@ PerStep = float | tuple[float, ...]
 
 # Of each field of few values the names: those of functions, which are not imported for them.
 CHOICES = {
-    **choices.KINDS._asdict(),
+    **choices.KINDS,
     "mask_schedule": ("cosine", "linear", "arccos"),
     "order_noise_decay": ("linear", "constant"),
     "guidance_schedule": ("constant", "linear", "power_cosine"),

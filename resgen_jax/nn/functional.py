@@ -75,7 +75,7 @@ class _Stream(nnx.RngStream):
 
 def _rngs(key: jax.Array) -> nnx.Rngs:
     """As `nnx.Rngs(key)`, which would wrap a stream of another class anew."""
-    rngs = nnx.Rngs()
+    rngs: Any = nnx.Rngs()
     rngs.default = _Stream(key, tag="default")
     return rngs
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resgen_jax.core import spaces
 from resgen_jax.data import sources
 from resgen_jax.recipes import shared
 
@@ -25,7 +24,7 @@ class Data(NamedTuple):
     record: Mapping[str, Any]
     identity: Any
     found: str = ""  # which there are, in one line
-    space: spaces.Space | None = None  # of codes
+    space: Any = None  # of codes: a spaces.Space; None of images
     codebooks: np.ndarray | None = None  # of codes, "q v c"
 
 

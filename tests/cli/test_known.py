@@ -34,7 +34,7 @@ def test_choices_of_the_sampler_are_names_of_functions():
     }
     found = {name: list(kinds) for name, kinds in resgen_sampler_spec.CHOICES.items()}
     assert found == {name: list(table) for name, table in functions.items()}
-    assert set(rvq_masking.MASKS) == set(choices.KINDS.masks)
+    assert set(rvq_masking.MASKS) == set(choices.KINDS["masks"])
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
