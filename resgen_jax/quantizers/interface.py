@@ -1,4 +1,4 @@
-"""The door between a tokenizer and the way its codebooks learn: chosen by passing a function."""
+"""What a tokenizer asks of the way in which its codebooks learn, chosen by passing a function."""
 
 from collections.abc import Callable
 

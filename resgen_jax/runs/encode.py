@@ -130,18 +130,18 @@ def _meta(
     dataset: sources.Dataset,
     spec: sources.Spec,
 ) -> codes.Meta:
-    door = tokenizer.model
+    model = tokenizer.model
     return codes.Meta(
         space=spaces.image_codes(
-            door.grid,
-            door.depth,
-            door.codebook_size,
-            door.code_dim,
+            model.grid,
+            model.depth,
+            model.codebook_size,
+            model.code_dim,
             len(dataset.class_names),
             tokenizer.config.quantizer.num_beams,
         ),
-        image_size=door.image_size,
-        channels=door.channels,
+        image_size=model.image_size,
+        channels=model.channels,
         class_names=dataset.class_names,
         tokenizer=str(paths.absolute(workdir)),
         tokenizer_step=tokenizer.step,

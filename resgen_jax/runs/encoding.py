@@ -22,7 +22,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 class Encoder(NamedTuple):
     """The tokenizer on this process's own devices, so that processes need not keep in step."""
 
-    door: Any
+    model: Any
     mesh: Mesh
     params: Any
     statistics: Any
@@ -32,8 +32,8 @@ class Encoder(NamedTuple):
 
 def open_encoder(tokenizer: open_run.TokenizerRun) -> Encoder:
     """The tokenizer for this process; all processes have to call it."""
-    door = tokenizer.model
-    codebooks = open_run.fetch(door.codebooks(tokenizer.statistics))
+    model = tokenizer.model
+    codebooks = open_run.fetch(model.codebooks(tokenizer.statistics))
     params, statistics = jax.tree.map(open_run.fetch, (tokenizer.params, tokenizer.statistics))
     identity = _identity(tokenizer.step, (params, statistics))
     if jax.process_count() == 1:
@@ -41,13 +41,13 @@ def open_encoder(tokenizer: open_run.TokenizerRun) -> Encoder:
     else:
         mesh = meshes.make(meshes.Spec(), jax.local_devices())
         params, statistics = jax.device_put((params, statistics), meshes.replicated(mesh))
-    return Encoder(door, mesh, params, statistics, codebooks, identity)
+    return Encoder(model, mesh, params, statistics, codebooks, identity)
 
 
-def encode_program(door: Any) -> Any:
+def encode_program(model: Any) -> Any:
     """Jitted: parameters, statistics and uint8 images to codes "b l q"."""
     return jax.jit(
-        lambda params, statistics, images: door.encode(
+        lambda params, statistics, images: model.encode(
             params, statistics, image_files.to_unit(images)
         )
     )
@@ -96,7 +96,7 @@ class Work:
         )
         self.num_threads = spec.num_threads or min(16, 2 * (os.cpu_count() or 1))
         self.sharding = meshes.batch_sharding(encoder.mesh)
-        self.step = encode_program(encoder.door)
+        self.step = encode_program(encoder.model)
 
     def run(self) -> None:
         """Encodes the shards of this process that are not finished."""

@@ -29,9 +29,9 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     source: sources.Source = dataset.held_out
     if request.num_images:
         source = spread.Spread(source, request.num_images)
-    door, weights_of = tokenizer.model, {}
+    model, weights_of = tokenizer.model, {}
     lpips = None
-    if measuring.has_lpips(request.weights, door.image_size):
+    if measuring.has_lpips(request.weights, model.image_size):
         lpips = measuring.lpips_measure(request.weights)
         weights_of = weights.fingerprints(f"lpips_{measuring.LPIPS_BACKBONE}", request.weights)
     elif request.weights:
@@ -40,7 +40,7 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     if request.features != "none" and (request.features or request.weights):
         extractor = evaluate_files.open_extractor(request)
         if request.reference:
-            shape = (door.image_size, door.image_size, door.channels)
+            shape = (model.image_size, model.image_size, model.channels)
             # Cropped as the images are: another crop alone is a distance.
             compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
         else:
@@ -76,7 +76,7 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
         "step": tokenizer.step,
         "images": {
             "num_images": figures["num_images"],
-            "image_size": [door.image_size, door.image_size],
+            "image_size": [model.image_size, model.image_size],
             "path": request.images or spec.path or spec.source,
             "crop": crop,
         },

@@ -93,8 +93,8 @@ def prompts(
         )
     meta = generator.meta
     pixels = images.read(pathlib.Path(keep_from), meta.image_size, meta.channels)
-    door = tokenizer.model
-    encode = jax.jit(door.encode)
+    model = tokenizer.model
+    encode = jax.jit(model.encode)
     found = encode(tokenizer.params, tokenizer.statistics, images.to_unit(pixels[None]))
     labels = sampling.in_turn(chosen, num_classes, count)
     return Prompts(np.repeat(np.asarray(found), count, axis=0), labels)

@@ -138,18 +138,18 @@ class Reconstructions:
         compared: reference.Reference | None = None,
         lpips: reconstruction.Measure | None = None,
     ):
-        door = tokenizer.model
-        self.depths = reconstruction.check_depths(depths, door.depth)
+        model = tokenizer.model
+        self.depths = reconstruction.check_depths(depths, model.depth)
         self.source = source
         self._batch_size = open_run.batch_for(tokenizer.mesh, batch_size, len(source))
         self._extractor, self._compared = extractor, compared
-        measures = reconstruction.measures_for(door.image_size)
+        measures = reconstruction.measures_for(model.image_size)
         if lpips is not None:
             measures[f"lpips_{LPIPS_BACKBONE}"] = lpips
         self._evaluation = reconstruction.Evaluation(
             reconstruct.reconstruct_by_depth(tokenizer.model, self.depths),
-            depth=door.depth,
-            codebook_size=door.codebook_size,
+            depth=model.depth,
+            codebook_size=model.codebook_size,
             num_depths=len(self.depths),
             measures=measures,
         )

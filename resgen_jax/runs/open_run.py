@@ -157,12 +157,12 @@ def open_tokenizer_of(
             f"say where it is with --tokenizer=DIR (while training: evaluation.tokenizer)"
         )
     tokenizer = open_tokenizer(workdir, note, mesh)
-    door = tokenizer.model
+    model = tokenizer.model
     told = spaces.fields_of(meta.space)
     for field in ("grid", "depth", "codebook_size", "code_dim"):
-        if getattr(door, field) != told.get(field):
+        if getattr(model, field) != told.get(field):
             raise errors.UserError(
-                f"the tokenizer in {workdir} has {field} {getattr(door, field)}, the codes have "
+                f"the tokenizer in {workdir} has {field} {getattr(model, field)}, the codes have "
                 f"{told.get(field)}; name the one that made them with --tokenizer=DIR"
             )
     return tokenizer

@@ -209,11 +209,11 @@ def decoder(tokenizer: open_run.TokenizerRun) -> Any:
     return lambda codes: step(tokenizer.params, tokenizer.statistics, codes)
 
 
-def decode_program(door: Any) -> Any:
+def decode_program(model: Any) -> Any:
     """Jitted: parameters, statistics and codes "b l q" to uint8 images."""
     return jax.jit(
         lambda params, statistics, codes: image_files.to_bytes(
-            door.decode(params, statistics, codes)
+            model.decode(params, statistics, codes)
         )
     )
 

@@ -36,13 +36,13 @@ def test_the_exported_tokenizer_is_the_runs(runs, exported):
     tokenizer = resgen_jax.from_pretrained(exported / "tokenizer")
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
     pixels = jnp.asarray(images, jnp.float32) / 127.5 - 1
-    door = run.model
-    expected = jax.jit(door.encode)(run.params, run.statistics, pixels)
+    model = run.model
+    expected = jax.jit(model.encode)(run.params, run.statistics, pixels)
     np.testing.assert_array_equal(tokenizer.encode(images), expected)
     np.testing.assert_array_equal(tokenizer.encode(pixels), expected)
-    decoded = jax.jit(door.decode)(run.params, run.statistics, expected)
+    decoded = jax.jit(model.decode)(run.params, run.statistics, expected)
     np.testing.assert_allclose(tokenizer.decode(expected), np.clip(decoded, -1, 1), atol=1e-5)
-    np.testing.assert_allclose(tokenizer.codebooks, door.codebooks(run.statistics), atol=1e-6)
+    np.testing.assert_allclose(tokenizer.codebooks, model.codebooks(run.statistics), atol=1e-6)
     with pytest.raises(errors.UserError, match=r"expected \(b, 8, 8, 1\)"):
         tokenizer.encode(images[:, :4])
     assert repr(tokenizer) == (

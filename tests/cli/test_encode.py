@@ -39,13 +39,13 @@ def test_codes_on_disk_are_those_of_each_image(runs, tokenizer):
     for source, encoded in ((dataset.train, written.train), (dataset.held_out, written.held_out)):
         elements = [source[index] for index in (0, 7, len(source) - 1)]
         pixels = images.to_unit(np.stack([element["images"] for element in elements]))
-        door = tokenizer.model
-        expected = door.encode(tokenizer.params, tokenizer.statistics, jnp.asarray(pixels))
+        model = tokenizer.model
+        expected = model.encode(tokenizer.params, tokenizer.statistics, jnp.asarray(pixels))
         for row, element in enumerate(elements):
             found = encoded[int(element["index"])]
             np.testing.assert_array_equal(found["codes"], expected[row])
             assert found["labels"] == element["labels"]
-    np.testing.assert_array_equal(written.codebooks, door.codebooks(tokenizer.statistics))
+    np.testing.assert_array_equal(written.codebooks, model.codebooks(tokenizer.statistics))
     assert written.meta.tokenizer == str(runs.tokenizer)
     assert written.meta.tokenizer_step == 0
 
@@ -76,8 +76,8 @@ def test_views_follow_each_other_and_held_out_images_have_one(runs, run, tokeniz
     plain_pixels, cropped = source.views(9, [views.PLAIN, crop])[0]
     assert (plain_pixels != cropped).any()
     seen = np.stack([plain_pixels, plain_pixels[:, ::-1], cropped, cropped[:, ::-1]])
-    door = tokenizer.model
-    expected = door.encode(
+    model = tokenizer.model
+    expected = model.encode(
         tokenizer.params, tokenizer.statistics, jnp.asarray(images.to_unit(seen))
     )
     found = np.stack([written.train[4 * 9 + view]["codes"] for view in range(4)])

@@ -92,10 +92,10 @@ def test_reconstructions_by_depth(runs, tmp_path):
     tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     held_out = sources.open_images(sources.Spec("digits", 8, 1, 16)).held_out
     pixels = np.stack([held_out[index]["images"] for index in range(360)])
-    door, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
-    codes = door.encode(*variables, images.to_unit(jnp.asarray(pixels)))
+    model, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
+    codes = model.encode(*variables, images.to_unit(jnp.asarray(pixels)))
     for place, depth in enumerate((1, 3)):
-        made = images.to_bytes(np.asarray(door.decode(*variables, codes[..., :depth])))
+        made = images.to_bytes(np.asarray(model.decode(*variables, codes[..., :depth])))
         expected = frechet.distance(moments(made), moments(pixels))
         got = found["by_depth"]["rFD-mobilenet"][place]
         np.testing.assert_allclose(got, expected, rtol=1e-3)

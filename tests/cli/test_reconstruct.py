@@ -18,10 +18,10 @@ def test_figures_are_those_of_every_held_out_image(runs):
     tokenizer = open_run.open_tokenizer(runs.tokenizer, note=lambda text: None)
     held_out = sources.open_images(sources.Spec("digits", 8, 1, 16)).held_out
     pixels = images.to_unit(np.stack([held_out[index]["images"] for index in range(360)]))
-    door, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
-    codes = door.encode(*variables, jnp.asarray(pixels))
+    model, variables = tokenizer.model, (tokenizer.params, tokenizer.statistics)
+    codes = model.encode(*variables, jnp.asarray(pixels))
     for depth in (1, 2, 3):
-        decoded = np.clip(door.decode(*variables, codes[..., :depth]), -1, 1)
+        decoded = np.clip(model.decode(*variables, codes[..., :depth]), -1, 1)
         psnr = 10 * np.log10(4 / np.mean((decoded - pixels) ** 2, axis=(1, 2, 3)))
         np.testing.assert_allclose(figures["psnr_by_depth"][depth - 1], psnr.mean(), rtol=1e-5)
         used = len(np.unique(np.asarray(codes[..., depth - 1]))) / 8

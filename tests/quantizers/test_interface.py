@@ -1,4 +1,4 @@
-"""Every learner behind the same door: stable state, learning, global statistics."""
+"""Every learner behind the same functions: stable state, learning, global statistics."""
 
 import dataclasses
 import functools

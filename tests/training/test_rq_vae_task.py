@@ -98,8 +98,8 @@ def test_the_first_steps_give_the_golden_numbers(run):
 def test_it_is_a_task(task, run):
     assert isinstance(task, Task)
     assert int(run[0][-1].step) == 4
-    door = task.tokenizer
-    assert (door.grid, door.depth, door.codebook_size, door.code_dim) == ((2, 2), 2, 8, 4)
+    model = task.tokenizer
+    assert (model.grid, model.depth, model.codebook_size, model.code_dim) == ((2, 2), 2, 8, 4)
 
 
 def test_before_the_start_nothing_is_quantized(task, run, batch, encode, decode):
@@ -343,13 +343,13 @@ def test_held_out_metrics_ignore_padding(run, evaluate, batch, key):
 
 def test_encoding_and_decoding_are_those_of_evaluation(task, run, batch, encode, decode):
     state = run[0][-1]
-    door = task.tokenizer
+    model = task.tokenizer
     images = image_data.to_unit(batch["images"])
-    codes = jax.jit(door.encode)(state.params, state.statistics, images)
+    codes = jax.jit(model.encode)(state.params, state.statistics, images)
     latents = encode(state.params, batch["images"])
     expected, quantized = quantize(latents, averaged_codebooks_of(task, state))
     np.testing.assert_array_equal(codes, expected)
-    decoded = jax.jit(door.decode)(state.params, state.statistics, codes)
+    decoded = jax.jit(model.decode)(state.params, state.statistics, codes)
     np.testing.assert_allclose(
         decoded, decode(state.params, jnp.asarray(quantized, jnp.float32)), rtol=1e-3, atol=1e-4
     )

@@ -26,7 +26,7 @@ PATHS = (
 )
 IN_BUCKETS = (("data", "codes"), ("evaluation", "tokenizer"), ("train", "init_from"))
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-read_file = config_files.read  # the door for configs that begin with another one
+read_file = config_files.read  # for configs that begin with another one
 
 
 def load(text: str, overrides: Overrides = ()) -> Any:

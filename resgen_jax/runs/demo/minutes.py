@@ -116,9 +116,9 @@ def _step_seconds(config: Any) -> float:
 
 def _with_space(plan: plans.Plan, num_classes: int) -> Any:
     """The generator's config with the sizes of codes that are not there yet."""
-    door = experiments.assumed(plan.tokenizer).model
+    model = experiments.assumed(plan.tokenizer).model
     names = ("grid", "depth", "codebook_size", "code_dim")
-    space = {name: getattr(door, name) for name in names} | {"num_classes": num_classes}
+    space = {name: getattr(model, name) for name in names} | {"num_classes": num_classes}
     return configs.change(plan.generator, {"space": space, "data.codes": ""})
 
 

@@ -63,22 +63,22 @@ def sample(config: Any, found: experiments.Assumed, mesh: Mesh) -> Job:
 
 def encode(config: Any, found: experiments.Assumed, mesh: Mesh) -> Job:
     """Images to codes, as `resgen encode` does it."""
-    door, state = _tokenizer(found, "encode"), placement.abstract_state(mesh, found.task)
+    model, state = _tokenizer(found, "encode"), placement.abstract_state(mesh, found.task)
     arguments = state.average_params, state.statistics, _images(config, found, mesh)
-    jitted = encoding.encode_program(door)
+    jitted = encoding.encode_program(model)
     return _forward(jitted, arguments, *arguments[:2], num_examples=NUM_IMAGES)
 
 
 def decode(config: Any, found: experiments.Assumed, mesh: Mesh) -> Job:
     """Codes to images, the second half of `resgen sample`."""
-    door, state = _tokenizer(found, "decode"), placement.abstract_state(mesh, found.task)
+    model, state = _tokenizer(found, "decode"), placement.abstract_state(mesh, found.task)
     codes = jax.ShapeDtypeStruct(
-        (config.data.batch_size, door.grid[0] * door.grid[1], door.depth),
+        (config.data.batch_size, model.grid[0] * model.grid[1], model.depth),
         jnp.int32,
         sharding=meshes.batch_sharding(mesh),
     )
     arguments = state.average_params, state.statistics, codes
-    jitted = sampling.decode_program(door)
+    jitted = sampling.decode_program(model)
     return _forward(jitted, arguments, *arguments[:2], num_examples=NUM_SAMPLES)
 
 

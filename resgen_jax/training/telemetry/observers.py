@@ -44,8 +44,8 @@ class Instruments:
         self._entered = contextlib.ExitStack()
 
     def __enter__(self) -> "Instruments":
-        for instrument in (self._watchdog, self.profiler, self._endings):
-            self._entered.enter_context(instrument)
+        for observer in (self._watchdog, self.profiler, self._endings):
+            self._entered.enter_context(observer)
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
