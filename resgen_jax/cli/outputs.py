@@ -17,13 +17,13 @@ class Lasting:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As every stream's."""
+        """Writes to the stream while somebody reads it; `text` counts as written."""
         with self._without_reader():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As every stream's."""
+        """Flushes the stream while somebody reads it."""
         with self._without_reader():
             self._stream.flush()
 

@@ -42,7 +42,7 @@ def _parser_of(hint: Any) -> Any:
 
 
 def names() -> tuple[str, ...]:
-    """Of all the flags that `add` adds."""
+    """Names of all the flags that `add` adds."""
     return tuple(_settings())
 
 

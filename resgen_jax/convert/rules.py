@@ -87,7 +87,7 @@ def nest(flat: Mapping[str, Any]) -> PyTree:
 
 
 def same(array: np.ndarray) -> np.ndarray:
-    """As it is."""
+    """The array as it is in the file."""
     return array
 
 

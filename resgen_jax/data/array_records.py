@@ -97,7 +97,7 @@ class ShardImages:
         return image
 
     def fingerprint(self) -> str:
-        """Of the shards."""
+        """A digest of the shards."""
         return fingerprints.of_files(self._shards.paths)
 
 

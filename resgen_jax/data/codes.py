@@ -102,7 +102,7 @@ class Layout(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        """Of one record."""
+        """Bytes of one record: the label and the codes."""
         return LABEL.itemsize + self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def pack(self, codes: Integer[np.ndarray, "l q"], label: int) -> bytes:

@@ -42,7 +42,7 @@ def of_files(places: Iterable[str | os.PathLike]) -> str:
 
 
 def _names(files: Sequence[str]) -> list[str]:
-    """Without the folder that all of them share."""
+    """Names of files without the folder that all of them share."""
     if not files:
         return []
     # What lies between the first and the last in order begins as both of them do.

@@ -34,7 +34,7 @@ class FolderImages:
         return records.EncodedImage(encoded, int(self.labels[index]), str(path))
 
     def fingerprint(self) -> str:
-        """Of the files and their classes."""
+        """A digest of the files and their classes."""
         return fingerprints.digest([fingerprints.of_files(self.paths), self.labels.tobytes().hex()])
 
 

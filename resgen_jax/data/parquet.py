@@ -72,7 +72,7 @@ class TableImages:
         return records.EncodedImage(encoded, int(self._labels[index]), name)
 
     def fingerprint(self) -> str:
-        """Of the tables."""
+        """A digest of the tables."""
         return fingerprints.of_files(self.paths)
 
     def __getstate__(self) -> dict[str, Any]:

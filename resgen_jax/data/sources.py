@@ -210,7 +210,7 @@ class ArraySource:
         return int(self._labels[int(index)])
 
     def fingerprint(self) -> str:
-        """Of all pixels and labels."""
+        """A digest of all pixels and labels."""
         return hashlib.sha256(self._pixels.tobytes() + self._labels.tobytes()).hexdigest()
 
     def __repr__(self) -> str:

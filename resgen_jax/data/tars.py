@@ -72,7 +72,7 @@ class TarImages:
         return records.EncodedImage(encoded, int(self._labels[index]), name)
 
     def fingerprint(self) -> str:
-        """Of the tars."""
+        """A digest of the tars."""
         return fingerprints.of_files(self.paths)
 
 
@@ -218,7 +218,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _label_of_text(text: bytes, where: str) -> labels.Label:
-    """Of a .cls file."""
+    """The label that a .cls file holds."""
     try:
         value = text.decode(json.detect_encoding(text)).strip()
     except ValueError:

@@ -24,7 +24,7 @@ class Known(NamedTuple):
 
 
 def nothing_known(space: spaces.Space, num_rows: int) -> Known:
-    """Of new examples: all is masked."""
+    """What is known of new examples: nothing, all is masked."""
     shape = (num_rows, space.max_length, space.codes.depth)
     return Known(jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
 

@@ -137,7 +137,7 @@ def guided(
 
 
 def _draw_knobs(knobs: Knobs) -> dict[str, Any]:
-    """Those that the mixture's draw reads."""
+    """The knobs that the mixture's draw reads."""
     return {name: getattr(knobs, name) for name in ("temperature", "top_k", "top_p", "noise_scale")}
 
 

@@ -19,7 +19,7 @@ def across(images: Images, is_kept: Bool[np.ndarray, "i j"]) -> Float[np.ndarray
 
 
 def elsewhere(images: Images, is_kept: Bool[np.ndarray, "i j"]) -> Float[np.ndarray, "b"]:
-    """The same of all other neighbours in the image."""
+    """Mean absolute step, in bytes, between neighbours that are not across the seam."""
     return _mean_step(images, is_kept, is_across=False)
 
 

@@ -34,7 +34,7 @@ class QuantizerSpec(quantizers.Spec):
 
     @property
     def sizes(self) -> quantizers.Spec:
-        """Without the learner's name."""
+        """What the learner is made with: the section without the learner's name."""
         names = [field.name for field in dataclasses.fields(quantizers.Spec)]
         return quantizers.Spec(**{name: getattr(self, name) for name in names})
 

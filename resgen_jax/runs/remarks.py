@@ -69,7 +69,7 @@ def of_held_out(metrics: Mapping[str, float], codebook_size: int) -> list[str]:
 
 
 def of_run(workdir: str | os.PathLike, codebook_size: int) -> list[str]:
-    """Of the last held-out measurement of a run."""
+    """Remarks on the last held-out measurement of a run."""
     return of_held_out(_last_held_out(workdir), codebook_size)
 
 

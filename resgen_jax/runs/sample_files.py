@@ -31,7 +31,7 @@ class Files(NamedTuple):
 
     @property
     def picture(self) -> str:
-        """Of the first samples, beside their arrays."""
+        """The picture of the first samples, beside their arrays."""
         return self.arrays.replace(".npz", ".png")
 
     def keep_others(self, content: str, note: Callable[[str], None]) -> None:
@@ -62,12 +62,12 @@ class Files(NamedTuple):
 
 
 def ours(output: paths.Path) -> Files:
-    """In our form."""
+    """The files of samples in the form of this library."""
     return Files(output, ARRAYS, (SEAM,))
 
 
 def adm(output: paths.Path) -> Files:
-    """As the ADM evaluator takes them."""
+    """The files of samples in the form that the ADM evaluator reads."""
     return Files(output, ADM_ARRAYS)
 
 

@@ -58,7 +58,7 @@ class Batches:
         return self._batches[self._drawn % len(self._batches)]
 
     def get_state(self) -> dict[str, Any]:
-        """Where it stands."""
+        """How many batches were drawn."""
         return {"drawn": self._drawn}
 
     def set_state(self, state: dict[str, Any]) -> None:

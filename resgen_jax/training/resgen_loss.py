@@ -150,7 +150,7 @@ class Sums(NamedTuple):
 
 
 def counts(drawn: Batch) -> Counts:
-    """Those of a batch out of `draw`."""
+    """The counts that the means of a batch divide by; `drawn` is what `draw` gave."""
     num_scored = jnp.sum(drawn["is_scored"]).astype(jnp.float32)
     return Counts(
         masked.num_masked(drawn["is_masked"], drawn["is_scored"]), jnp.maximum(num_scored, 1)

@@ -56,7 +56,7 @@ class Gradients:
         self.depth, self.num_microbatches = depth, num_microbatches
 
     def __call__(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Found:
-        """Those of this state."""
+        """Gradients, metrics and new statistics of a batch at this state."""
         params = {name: part for name, part in state.params.items() if name != DISCRIMINATOR}
         num_images, drawn = len(batch["images"]), self.draw(batch, key)
         more, metrics = jnp.zeros(()), {}

@@ -40,7 +40,7 @@ class Task(Protocol):
         """The tree of params with a tuple of logical axis names (or None) for each leaf."""
 
     def statistics_axes(self) -> PyTree:
-        """The same for `TrainState.statistics`."""
+        """The tree of `TrainState.statistics` with logical axis names for each leaf."""
 
     def step(
         self, state: TrainState, batch: Batch, key: PRNGKeyArray

@@ -29,7 +29,7 @@ class Prediction:
 
     @property
     def bound(self) -> str:
-        """Which of the three that is."""
+        """What limits the step: compute, hbm or links."""
         named = {
             "compute": self.compute_seconds,
             "hbm": self.hbm_seconds,

@@ -44,7 +44,7 @@ class Mirror:
 
     @property
     def saving(self) -> epath.Path:
-        """Where orbax saves."""
+        """The folder that orbax saves in, before it is copied."""
         return epath.Path(self._folder.name) / "saved"
 
     def publish(self, step: int) -> None:

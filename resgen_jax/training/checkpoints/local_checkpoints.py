@@ -65,7 +65,7 @@ class Checkpoints(checkpoint.Checkpoints):
     def save(
         self, step: int, state: TrainState, iterator: Any = None, is_measured: bool = True
     ) -> None:
-        """As of all checkpoints."""
+        """Saves a step, locally or where all checkpoints lie; see `Checkpoints.save`."""
         if self._local is not None:  # one at a time: of several processes, they would mix
             with self._switched_off_if_full():
                 self._local.wait()

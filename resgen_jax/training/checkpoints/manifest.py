@@ -1,6 +1,6 @@
-"""The record beside a checkpoint's arrays: what they are, their checksums, where the data stood.
+"""The manifest beside a checkpoint's arrays: what they are, their checksums, where the data stood.
 
-orbax loads a flipped byte without a word, so every array's checksum is kept here, and the record
+orbax loads a flipped byte without a word, so every array's checksum is kept here, and the manifest
 carries a digest of itself. What encloses it stays for good: `format`, `written_by`, `content` and
 the `digest` of these three, so that a newer format can be told from damage.
 """
