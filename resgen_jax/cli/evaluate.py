@@ -4,20 +4,17 @@ import argparse
 import dataclasses
 import pathlib
 import shlex
-import time
 from typing import Any
-
-import numpy as np
 
 from resgen_jax import recipes
 from resgen_jax.cli import flags, sampler_flags
 from resgen_jax.cli.evaluate_flags import RECORD
 from resgen_jax.core import errors, shell
-from resgen_jax.evaluation import environment, protocol
 from resgen_jax.io import paths
 from resgen_jax.runs import (
     evaluate_files,
     evaluate_runs,
+    evaluation_record,
     evaluation_request,
     progress,
     run_directory,
@@ -54,19 +51,10 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     output = paths.of(values.output or place / RECORD)
     if form is not evaluate_files.write_reference:
         run_directory.check_writable(output.parent, output.name)
-    started = time.perf_counter()
-    found = form(_request(values))
-    record = {
-        **found,
-        "protocol": protocol.words(found.get("metrics", {})),
-        "version": protocol.version(),
-        "hardware": environment.describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "command": values.command,
-    }
-    if "metrics" in found:
-        run_directory.write_json(output, _plain(record))
-        for line in table(found):
+    record = evaluation_record.of(form, _request(values), values.command)
+    if "metrics" in record:
+        run_directory.write_json(output, evaluation_record.plain(record))
+        for line in table(record):
             progress.result(line)
         progress.result(f"record: {output}")
 
@@ -123,14 +111,3 @@ def _refuse_unused(values: argparse.Namespace, form: str) -> None:
             raise errors.UserError(
                 f"--{name} is for {' or '.join(users)}, but this is {WHAT[form]}; leave it out"
             )
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: no NumPy scalars, no tuples, null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
