@@ -276,7 +276,8 @@ def test_a_model_without_a_code_head_refuses_to_be_asked_for_it(tiny, choices, m
 
 
 def test_codes_of_a_tokenizer_with_beams_are_drawn_by_as_many(tiny, row_keys):
-    space = dataclasses.replace(tiny.space, num_beams=3)
+    item = dataclasses.replace(tiny.space.codes, num_beams=3)
+    space = dataclasses.replace(tiny.space, item=item)
     plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
     # Far apart, so that the sum nearest to a vector need not begin with the nearest one.
     known = tiny.params, 4 * tiny.codebooks, row_keys, tiny.labels, plan
