@@ -32,7 +32,7 @@ class CodesSpec:
 
 @dataclasses.dataclass(frozen=True)
 class SpaceSpec:
-    """The section of a config that is for codes of these sizes alone."""
+    """Sizes of the code grids that a config is for: it takes no codes of others."""
 
     grid: tuple[int, int]  # rows and columns of positions
     depth: int  # levels: codes of each position
