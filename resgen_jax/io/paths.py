@@ -157,7 +157,7 @@ def write(path: Path, content: bytes) -> None:
     if is_remote(path):
         _files(path).pipe_file(os.fspath(path), content)
         return
-    files.write(path, content)
+    files.write(pathlib.Path(path), content)
 
 
 def create(path: Path, content: bytes) -> bool:
@@ -249,7 +249,7 @@ def writing(path: Path) -> Iterator[pathlib.Path]:
     """
     if not is_remote(path):
         make_folder(path.parent)
-        with files.replacing(path) as unfinished:
+        with files.replacing(pathlib.Path(path)) as unfinished:
             yield unfinished
         return
     with tempfile.TemporaryDirectory(prefix="resgen-") as folder:
