@@ -10,6 +10,7 @@ from PIL import Image
 
 import resgen_jax
 from resgen_jax.core import errors
+from resgen_jax.runs.configs import configuration
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -45,9 +46,15 @@ def test_what_is_neither_is_told(tmp_path):
         resgen_jax.open(tmp_path)
 
 
-def test_the_example_in_the_documents_runs(runs, place, monkeypatch):
+@pytest.fixture
+def examples():
+    """What the page of the Python API shows: models, and a config of one's own."""
     text = (ROOT / "docs" / "python.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    return re.findall(r"```python\n(.*?)```", text, flags=re.S)
+
+
+def test_the_example_in_the_documents_runs(runs, place, examples, monkeypatch):
+    example, _ = examples
     assert len(example.splitlines()) <= 15
     (place.folder / "photos").mkdir()
     for number in range(4):
@@ -59,3 +66,14 @@ def test_the_example_in_the_documents_runs(runs, place, monkeypatch):
     exec(example, names)
     assert names["samples"].shape == (2, 8, 8, 1)
     assert {path.name for path in place.folder.glob("*.png")} == {"again.png", "samples.png"}
+
+
+def test_the_config_of_the_documents_is_trained_as_it_is_written(examples, monkeypatch):
+    trained = {}
+    monkeypatch.setattr(
+        resgen_jax, "train", lambda config, workdir: trained.update({workdir: config})
+    )
+    exec(examples[1], {"resgen_jax": resgen_jax})
+    (config,) = map(configuration.frozen, trained.values())
+    assert pathlib.Path(config.data.path).name == "photos"
+    assert config.data.image_size == 64
