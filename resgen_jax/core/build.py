@@ -40,10 +40,7 @@ def build(cls: type[T], config: Any, where: str = "") -> T:
     number that is not finite or needs more than 32 bits.
     """
     where = where or cls.__name__
-    if not isinstance(config, Mapping):
-        raise errors.UserError(
-            f"{where} is {_brief(config)}; expected the fields of {cls.__name__}"
-        )
+    check_fields(config, where, cls.__name__)
     fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
     for name in config:
         if name not in fields:
@@ -119,6 +116,12 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return value
     name = getattr(hint, "__name__", None) if origin is None else str(hint)
     raise errors.UserError(f"{where} is {_brief(value)} ({type(value).__name__}); expected {name}")
+
+
+def check_fields(config: Any, where: str, of: str) -> None:
+    """Raises UserError for what is no mapping of fields."""
+    if not isinstance(config, Mapping):
+        raise errors.UserError(f"{where} is {_brief(config)}; expected the fields of {of}")
 
 
 def _check_integers(value: Any, where: str) -> None:

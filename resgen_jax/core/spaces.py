@@ -153,11 +153,13 @@ def fields_of(space: Space) -> dict[str, Any]:
     return fields
 
 
-def of_fields(fields: Mapping[str, Any], where: str) -> Space:
+def of_fields(fields: Any, where: str) -> Space:
     """The space of what `fields_of` gave; `where` names it in messages.
 
-    Raises UserError for fields that are missing, unknown, or of two kinds of items or conditions.
+    Raises UserError for what is no mapping, and for fields that are missing, unknown, or of two
+    kinds of items or conditions.
     """
+    build.check_fields(fields, where, "a space")
     names = [field.name for field in dataclasses.fields(_Told)]
     told = build.build(_Told, {name: fields[name] for name in names if name in fields}, where)
     for pair in (("grid", "max_length"), ("num_classes", "text")):

@@ -86,3 +86,9 @@ def test_another_kind_than_expected_is_refused_in_one_line():
 def test_fields_that_do_not_fit_together_are_told(fields, match):
     with pytest.raises(errors.UserError, match=match):
         spaces.of_fields(FLAT | fields, "here")
+
+
+@pytest.mark.parametrize("fields", [1.5, None, "grid", [4, 4]])
+def test_what_is_no_mapping_of_fields_is_told(fields):
+    with pytest.raises(errors.UserError, match="here is .*; expected the fields of a space"):
+        spaces.of_fields(fields, "here")
