@@ -86,8 +86,10 @@ class ShardImages:
         where = f"{self._shards.paths[file]} record {position}"
         try:
             record = self._shards[index]
-        except (RuntimeError, IndexError, ValueError) as failure:  # a damaged chunk
-            raise images.unreadable(where, failure) from failure
+        except (IndexError, ValueError) as failure:  # a damaged chunk
+            said = failure.__cause__  # by the reader of shards
+            cause = said if isinstance(said, Exception) else failure
+            raise images.unreadable(where, cause) from failure
         image = unpack(record, where)
         if not 0 <= image.label < self._num_classes:
             raise errors.UserError(

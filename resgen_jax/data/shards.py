@@ -78,7 +78,7 @@ class Records(Sequence):
 
     def __getitem__(self, index: int) -> bytes:  # type: ignore[override]  # of no slices
         file, position = self.where(index)
-        return self._readers(self.paths[file]).read([position])[0]
+        return self._read(self.paths[file], [position])[0]
 
     def where(self, index: int) -> tuple[int, int]:
         """The number of the file that holds record `index`, and the place within it."""
@@ -91,7 +91,16 @@ class Records(Sequence):
         """All records, read many at a time."""
         for path, start, stop in zip(self.paths, self._starts, self._starts[1:], strict=False):
             for first in range(0, stop - start, RANGE):
-                yield from self._readers(path).read(first, min(first + RANGE, stop - start))
+                yield from self._read(path, first, min(first + RANGE, stop - start))
+
+    def _read(self, path: str, *which: Any) -> Any:
+        """Records of one file by its reader; UserError where they are damaged."""
+        try:
+            return self._readers(path).read(*which)
+        except RuntimeError as failure:
+            raise errors.UserError(
+                f"{path} is damaged ({errors.reason(failure)}); bring it back, or write it again"
+            ) from failure
 
     def __repr__(self) -> str:
         return f"Records({len(self)} in {len(self.paths)} files)"

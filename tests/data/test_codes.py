@@ -206,3 +206,16 @@ def test_codes_outside_the_codebook_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"outside 0\.\.49"):
         write(tmp_path / "codes", train=bad)
     assert not (tmp_path / "codes").exists()
+
+
+def test_a_shard_that_is_damaged_once_it_is_open_is_named(tmp_path):
+    write(tmp_path / "codes")
+    name = "codes_train-00001-of-00003.array_record"
+    file, opened = tmp_path / "codes" / name, codes.read(tmp_path / "codes").train
+    content = bytearray(file.read_bytes())
+    content[110] ^= 1  # in the first record
+    file.write_bytes(bytes(content))
+    damaged = pickle.loads(pickle.dumps(opened))  # which opens its files anew
+    for read in (lambda: damaged[4], lambda: damaged.labels):
+        with pytest.raises(errors.UserError, match=f"{name} is damaged .*write it again"):
+            read()
