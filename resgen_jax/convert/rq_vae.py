@@ -6,8 +6,8 @@ import numpy as np
 
 from resgen_jax.convert import autoencoder, exports, rules
 from resgen_jax.core import errors, trees
+from resgen_jax.quantizers import codebook_averages
 from resgen_jax.quantizers import interface as quantizers
-from resgen_jax.quantizers import learning
 
 TABLES = r"quantizer\.codebooks\.(\d+)\..*"
 SMOOTHING = 1e-5
@@ -113,9 +113,9 @@ def sums_of(tables: np.ndarray, counts: np.ndarray) -> np.ndarray:
         share = (counts + SMOOTHING) / (total + counts.shape[-1] * SMOOTHING + 1e-30)
         sums = (tables * (share * total)[..., None]).astype(np.float32)
     stats = trees.stand_in(
-        learning.CodebookStats, counts=_by_level(counts, 1), sums=_by_level(sums)
+        codebook_averages.CodebookStats, counts=_by_level(counts, 1), sums=_by_level(sums)
     )
-    found = np.asarray(learning.codebooks_from(stats, SMOOTHING))
+    found = np.asarray(codebook_averages.codebooks_from(stats, SMOOTHING))
     is_back = np.allclose(found, tables, rtol=0, atol=1e-5 * np.abs(tables).max())
     if not is_back or not (np.isfinite(counts) & (counts >= 0)).all():
         raise errors.UserError(

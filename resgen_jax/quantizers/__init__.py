@@ -6,6 +6,7 @@ __all__ = [
     "averaged_learners",
     "beam",
     "codebook",
+    "codebook_averages",
     "cosine",
     "fixed_grids",
     "gradient_learning",
@@ -13,7 +14,6 @@ __all__ = [
     "interface",
     "kmeans",
     "learner",
-    "learning",
     "multi_scale",
     "probabilistic_rvq",
     "residual_scalar",
@@ -25,4 +25,6 @@ __all__ = [
     "stochastic",
     "vq",
 ]
-__getattr__ = lazy.modules(__name__, __all__)
+__getattr__ = lazy.modules(
+    __name__, __all__, {"learning": "resgen_jax.quantizers.codebook_averages"}
+)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from resgen_jax.core import keys, trees
-from resgen_jax.quantizers import cosine, kmeans, learner, learning, probabilistic_rvq, rvq
+from resgen_jax.quantizers import codebook_averages, cosine, kmeans, learner, probabilistic_rvq, rvq
 from resgen_jax.quantizers.learner import Learner, Spec
 
 
@@ -20,19 +20,23 @@ def shared_ema_rvq(spec: Spec) -> Learner:
     decay each: a step decays by decay ** depth, the last level weighs most, and level 2 already
     chooses from what level 1 has moved. With `decay` set to that power the pace is about the same.
     """
-    return _ema(spec, 1, kmeans.start_shared, learning.pool, learning.pool_candidates)
+    return _ema(
+        spec, 1, kmeans.start_shared, codebook_averages.pool, codebook_averages.pool_candidates
+    )
 
 
 def _ema(spec, num_tables, start_stats, gather, gather_candidates) -> Learner:
     """The two differ in how statistics and restart candidates of the levels come together."""
 
     def codebooks(state):
-        tables = learning.codebooks_from(state, spec.smoothing)
+        tables = codebook_averages.codebooks_from(state, spec.smoothing)
         return jnp.broadcast_to(tables, (spec.depth, *tables.shape[1:]))
 
     def init(key):
-        tables = learning.random_codebooks(key, num_tables, spec.codebook_size, spec.code_dim)
-        return learning.stats_of(tables)
+        tables = codebook_averages.random_codebooks(
+            key, num_tables, spec.codebook_size, spec.code_dim
+        )
+        return codebook_averages.stats_of(tables)
 
     def start(state, latents, key, is_valid=None):
         del state  # a fresh start: nothing of the random codebooks remains
@@ -42,18 +46,20 @@ def _ema(spec, num_tables, start_stats, gather, gather_candidates) -> Learner:
 
     def update(state, latents, quantized, key, is_valid=None):
         tables, codes = codebooks(state), quantized.codes
-        batch = learning.statistics(
+        batch = codebook_averages.statistics(
             latents, codes, tables, is_valid, max_distances=spec.max_distances
         )
-        state = learning.update(state, gather(batch), decay=spec.decay)
+        state = codebook_averages.update(state, gather(batch), decay=spec.decay)
         if spec.restart_threshold == 0.0:
             return state
         named = keys.named_keys(key, "rows", "levels")
-        rows = learning.entering_rows(named["rows"], latents, codes, tables, is_valid)
+        rows = codebook_averages.entering_rows(named["rows"], latents, codes, tables, is_valid)
         candidates = gather_candidates(named["levels"], rows)
-        return learning.restart(state, candidates, threshold=spec.restart_threshold)
+        return codebook_averages.restart(state, candidates, threshold=spec.restart_threshold)
 
-    axes = trees.stand_in(learning.CodebookStats, counts=(None, None), sums=(None, None, None))
+    axes = trees.stand_in(
+        codebook_averages.CodebookStats, counts=(None, None), sums=(None, None, None)
+    )
     return Learner(init, start, learner.quantizer(spec, codebooks), update, codebooks, axes)
 
 
@@ -80,7 +86,7 @@ def cosine_rvq(spec: Spec) -> Learner:
         )
         if spec.restart_threshold == 0.0:
             return state
-        rows = learning.entering_rows(key, latents, codes, tables, is_valid)
+        rows = codebook_averages.entering_rows(key, latents, codes, tables, is_valid)
         return cosine.restart(state, rows, threshold=spec.restart_threshold)
 
     axes = trees.stand_in(
@@ -100,7 +106,9 @@ def probabilistic(spec: Spec) -> Learner:
         return state.codebooks
 
     def init(key):
-        tables = learning.random_codebooks(key, spec.depth, spec.codebook_size, spec.code_dim)
+        tables = codebook_averages.random_codebooks(
+            key, spec.depth, spec.codebook_size, spec.code_dim
+        )
         return probabilistic_rvq.ProbabilisticState(
             codebooks=tables, variances=jnp.ones(spec.depth)
         )
@@ -110,7 +118,7 @@ def probabilistic(spec: Spec) -> Learner:
         stats = kmeans.start(
             key, latents, spec.depth, spec.codebook_size, is_valid, **learner.start_options(spec)
         )
-        tables = learning.codebooks_from(stats, smoothing=0.0)
+        tables = codebook_averages.codebooks_from(stats, smoothing=0.0)
         codes, _ = rvq.encode(latents, tables, max_distances=spec.max_distances)
         variances = probabilistic_rvq.variances_left(latents, codes, tables, is_valid)
         return probabilistic_rvq.ProbabilisticState(codebooks=tables, variances=variances)

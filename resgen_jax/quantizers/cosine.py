@@ -8,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import keys
-from resgen_jax.quantizers import chunks, kmeans, learning, vq
+from resgen_jax.quantizers import chunks, codebook_averages, kmeans, vq
 from resgen_jax.quantizers import codebook as codebook_lib
 
 
@@ -54,7 +54,7 @@ def codebooks_from(state: CosineState) -> Float[Array, "q v c"]:
 
 def random_state(key: PRNGKeyArray, depth: int, codebook_size: int, code_dim: int) -> CosineState:
     """Random directions that count as one vector each."""
-    tables = learning.random_codebooks(key, depth, codebook_size, code_dim)
+    tables = codebook_averages.random_codebooks(key, depth, codebook_size, code_dim)
     return CosineState(
         counts=jnp.ones((depth, codebook_size)),
         sums=normalise(tables),
@@ -110,7 +110,7 @@ def update(
 
     A level's length follows the mean component of its residuals along their codes.
     """
-    rows, row_codes, is_row = learning.flatten(latents, codes, is_valid)
+    rows, row_codes, is_row = codebook_averages.flatten(latents, codes, is_valid)
     weights = is_row.astype(jnp.float32)
 
     def level(residual, inputs):
@@ -129,9 +129,9 @@ def update(
 def restart(
     state: CosineState, candidates: Float[Array, "q v c"], *, threshold: float
 ) -> CosineState:
-    """Dead codes take the candidates' directions, as `learning.restart` does with vectors."""
-    stats = learning.CodebookStats(counts=state.counts, sums=state.sums)
-    stats = learning.restart(stats, normalise(candidates), threshold=threshold)
+    """Dead codes take the candidates' directions; see `codebook_averages.restart`."""
+    stats = codebook_averages.CodebookStats(counts=state.counts, sums=state.sums)
+    stats = codebook_averages.restart(stats, normalise(candidates), threshold=threshold)
     return state.replace(counts=stats.counts, sums=stats.sums)
 
 

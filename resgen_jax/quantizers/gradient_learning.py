@@ -13,7 +13,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from resgen_jax.core import trees
-from resgen_jax.quantizers import kmeans, learner, learning
+from resgen_jax.quantizers import codebook_averages, kmeans, learner
 from resgen_jax.quantizers.learner import Learner, Spec
 
 
@@ -37,7 +37,7 @@ class GradientState(struct.PyTreeNode):
 
 
 def codebook_gradient(
-    codebooks: Float[Array, "q v c"], batch: learning.CodebookStats
+    codebooks: Float[Array, "q v c"], batch: codebook_averages.CodebookStats
 ) -> Float[Array, "q v c"]:
     """Gradient of `losses.quantization.codebook_loss`, added up over the levels.
 
@@ -81,7 +81,9 @@ def gradient_rvq(spec: Spec) -> Learner:
         return state.codebooks
 
     def init(key):
-        tables = learning.random_codebooks(key, spec.depth, spec.codebook_size, spec.code_dim)
+        tables = codebook_averages.random_codebooks(
+            key, spec.depth, spec.codebook_size, spec.code_dim
+        )
         counts = jnp.ones((spec.depth, spec.codebook_size))
         return GradientState(codebooks=tables, counts=counts, moments=no_moments(tables))
 
@@ -90,12 +92,12 @@ def gradient_rvq(spec: Spec) -> Learner:
         stats = kmeans.start(
             key, latents, spec.depth, spec.codebook_size, is_valid, **learner.start_options(spec)
         )
-        tables = learning.codebooks_from(stats, smoothing=0.0)
+        tables = codebook_averages.codebooks_from(stats, smoothing=0.0)
         return GradientState(codebooks=tables, counts=stats.counts, moments=no_moments(tables))
 
     def update(state, latents, quantized, key, is_valid=None):
         tables, codes = state.codebooks, quantized.codes
-        batch = learning.statistics(
+        batch = codebook_averages.statistics(
             latents, codes, tables, is_valid, max_distances=spec.max_distances
         )
         gradient = codebook_gradient(tables, batch)
@@ -104,7 +106,7 @@ def gradient_rvq(spec: Spec) -> Learner:
         state = GradientState(codebooks=moved, counts=counts, moments=moments)
         if spec.restart_threshold == 0.0:
             return state
-        rows = learning.entering_rows(key, latents, codes, tables, is_valid)
+        rows = codebook_averages.entering_rows(key, latents, codes, tables, is_valid)
         return restart(state, rows, threshold=spec.restart_threshold)
 
     axes = trees.stand_in(
@@ -116,9 +118,9 @@ def gradient_rvq(spec: Spec) -> Learner:
 def restart(
     state: GradientState, candidates: Float[Array, "q v c"], *, threshold: float
 ) -> GradientState:
-    """As `learning.restart`; the moments of a code that moved begin anew."""
-    stats = learning.stats_of(state.codebooks, state.counts)
-    dead = learning.is_dead(stats, threshold)
+    """As `codebook_averages.restart`; the moments of a code that moved begin anew."""
+    stats = codebook_averages.stats_of(state.codebooks, state.counts)
+    dead = codebook_averages.is_dead(stats, threshold)
     mean = jnp.mean(state.counts, axis=-1, keepdims=True)
     moments = state.moments
     return GradientState(

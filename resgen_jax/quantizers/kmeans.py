@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from resgen_jax.core import keys
-from resgen_jax.quantizers import chunks, codebook, learning, rvq
+from resgen_jax.quantizers import chunks, codebook, codebook_averages, rvq
 
 
 def kmeans(
@@ -38,7 +38,7 @@ def kmeans(
         means = place(sums / jnp.maximum(counts, 1.0)[:, None])
         return jnp.where(counts[:, None] > 0, means, centres), None
 
-    first = vectors[learning.spread_rows(key, is_valid, codebook_size)]
+    first = vectors[codebook_averages.spread_rows(key, is_valid, codebook_size)]
     centres, _ = jax.lax.scan(iteration, first, length=num_iterations)
     return centres, members(centres)[0]
 
@@ -52,7 +52,7 @@ def start(
     *,
     num_iterations: int = 10,
     max_distances: int = chunks.MAX_DISTANCES,
-) -> learning.CodebookStats:
+) -> codebook_averages.CodebookStats:
     """Counts and sums of residual k-means, one codebook per level.
 
     A centre without members counts as one vector, so that its place is not forgotten.
@@ -74,7 +74,7 @@ def start(
 
     level_keys = jax.vmap(keys.step_key, in_axes=(None, 0))(key, jnp.arange(depth))
     _, (codebooks, counts) = jax.lax.scan(level, rows, level_keys)
-    return learning.stats_of(codebooks, jnp.maximum(counts, 1.0))
+    return codebook_averages.stats_of(codebooks, jnp.maximum(counts, 1.0))
 
 
 def start_shared(
@@ -86,7 +86,7 @@ def start_shared(
     *,
     num_iterations: int = 10,
     max_distances: int = chunks.MAX_DISTANCES,
-) -> learning.CodebookStats:
+) -> codebook_averages.CodebookStats:
     """Counts and sums of one codebook for all levels, fitted to the residuals of all of them.
 
     An equal part of the codes starts from each level's own k-means; then Lloyd's iterations run on
@@ -94,22 +94,24 @@ def start_shared(
     """
     options = {"num_iterations": num_iterations, "max_distances": max_distances}
     part = start(key, latents, depth, -(-codebook_size // depth), is_valid, **options)
-    centres = learning.codebooks_from(part, smoothing=0.0)
+    centres = codebook_averages.codebooks_from(part, smoothing=0.0)
     # Codes in turn from each level: cutting the surplus leaves every level its part.
     table = jnp.moveaxis(centres, 0, 1).reshape(-1, latents.shape[-1])[:codebook_size]
 
     def members(table):
         codebooks = rvq.share(table, depth)
         codes, _ = rvq.encode(latents, codebooks, max_distances=max_distances)
-        return learning.pool(
-            learning.statistics(latents, codes, codebooks, is_valid, max_distances=max_distances)
+        return codebook_averages.pool(
+            codebook_averages.statistics(
+                latents, codes, codebooks, is_valid, max_distances=max_distances
+            )
         )
 
     def iteration(table, _):
         stats = members(table)
-        means = learning.codebooks_from(stats, smoothing=0.0)[0]
+        means = codebook_averages.codebooks_from(stats, smoothing=0.0)[0]
         return jnp.where(stats.counts[0, :, None] > 0, means, table), None
 
     table, _ = jax.lax.scan(iteration, table, length=num_iterations)
     counts = members(table).counts
-    return learning.stats_of(table[None], jnp.maximum(counts, 1.0))
+    return codebook_averages.stats_of(table[None], jnp.maximum(counts, 1.0))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from resgen_jax.quantizers import chunks, codebook, learning, rvq
+from resgen_jax.quantizers import chunks, codebook, codebook_averages, rvq
 
 SMALLEST_VARIANCE = 1e-8
 
@@ -127,7 +127,7 @@ def update(
 
     The responsibilities use the variance of this batch; its moving average is kept for inference.
     """
-    rows, row_codes, is_row = learning.flatten(latents, codes, is_valid)
+    rows, row_codes, is_row = codebook_averages.flatten(latents, codes, is_valid)
     num_scalars = jnp.maximum(jnp.sum(is_row.astype(jnp.float32)), 1.0) * rows.shape[-1]
 
     def level(residual, inputs):
@@ -150,7 +150,7 @@ def variances_left(
     is_valid: Bool[Array, "*n"] | None = None,
 ) -> Float[Array, "q"]:
     """Mean square of what is left after each level, over valid vectors and channels."""
-    rows, row_codes, is_row = learning.flatten(latents, codes, is_valid)
+    rows, row_codes, is_row = codebook_averages.flatten(latents, codes, is_valid)
     num_scalars = jnp.maximum(jnp.sum(is_row.astype(jnp.float32)), 1.0) * rows.shape[-1]
 
     def level(residual, inputs):

@@ -8,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from resgen_jax.core import keys, trees
-from resgen_jax.quantizers import codebook, gradient_learning, learner, learning, sim_vq
+from resgen_jax.quantizers import codebook, codebook_averages, gradient_learning, learner, sim_vq
 from resgen_jax.quantizers.learner import Learner, Spec
 
 # Of the squares that are solved for, as a share of their mean: where codes in use span fewer
@@ -59,7 +59,7 @@ def sim_rvq(spec: Spec) -> Learner:
         tables, to_kernels = jax.vjp(
             lambda kernels: codebooks(state.replace(kernels=kernels)), state.kernels
         )
-        batch = learning.statistics(
+        batch = codebook_averages.statistics(
             latents, quantized.codes, tables, is_valid, max_distances=spec.max_distances
         )
         (gradient,) = to_kernels(gradient_learning.codebook_gradient(tables, batch))

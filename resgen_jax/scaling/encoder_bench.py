@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from resgen_jax.core import errors, keys
-from resgen_jax.quantizers import learning, rvq
+from resgen_jax.quantizers import codebook_averages, rvq
 from resgen_jax.tokenizers import rq_vae
 
 Runner = Callable[[], Int[np.ndarray, "b l q"]]
@@ -83,7 +83,9 @@ def random_problem(
         leaf + 0.03 * jax.random.normal(key, leaf.shape)
         for leaf, key in zip(leaves, noise, strict=True)
     ]
-    codebooks = learning.random_codebooks(named["codebooks"], depth, codebook_size, spec.code_dim)
+    codebooks = codebook_averages.random_codebooks(
+        named["codebooks"], depth, codebook_size, spec.code_dim
+    )
     shape = (batch_size, spec.image_size, spec.image_size, spec.channels)
     images = jax.random.uniform(named["images"], shape, minval=-1.0, maxval=1.0)
     return jax.tree.unflatten(structure, leaves), np.asarray(codebooks), np.asarray(images)

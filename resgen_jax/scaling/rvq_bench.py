@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from resgen_jax.core import errors, keys
-from resgen_jax.quantizers import chunks, learning, rvq
+from resgen_jax.quantizers import chunks, codebook_averages, rvq
 
 Runner = Callable[[], Int[np.ndarray, "n q"]]
 
@@ -70,7 +70,9 @@ def random_problem(
     """Gaussian vectors, and codebooks whose entries shrink with the level."""
     named = keys.named_keys(jax.random.key(seed), "latents", "codebooks")
     latents = jax.random.normal(named["latents"], (num_vectors, code_dim))
-    codebooks = learning.random_codebooks(named["codebooks"], depth, codebook_size, code_dim)
+    codebooks = codebook_averages.random_codebooks(
+        named["codebooks"], depth, codebook_size, code_dim
+    )
     return np.asarray(latents), np.asarray(codebooks) * np.sqrt(code_dim).astype(np.float32)
 
 

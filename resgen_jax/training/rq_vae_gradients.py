@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.data import images as image_data
 from resgen_jax.nn import functional
-from resgen_jax.quantizers import gradients, learning, rvq
+from resgen_jax.quantizers import codebook_averages, gradients, rvq
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.training import adversary, microbatches, rq_vae_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
@@ -75,7 +75,7 @@ class Gradients:
         """The batch with how many levels of each image the decoder sees."""
         drawn = {"images": batch["images"]}
         if self.spec.depth_drop_rate:
-            drawn["num_levels"] = learning.sample_num_levels(
+            drawn["num_levels"] = codebook_averages.sample_num_levels(
                 key, len(batch["images"]), self.depth, self.spec.depth_drop_rate
             )
         return drawn

@@ -8,7 +8,7 @@ import torch_format
 
 from resgen_jax.convert import rq_transformer, rq_vae, taming, var
 from resgen_jax.core import errors
-from resgen_jax.quantizers import learning
+from resgen_jax.quantizers import codebook_averages
 
 NETWORKS = published.random_arrays(published.autoencoder(128, (1,), 1, (0,), 6, 5))
 MULTI_SCALE = published.autoencoder(128, (1,), 1, (0,), 5, 5, bridge=3, is_fused=True)
@@ -47,9 +47,9 @@ def test_rq_vae_takes_averaged_weights_and_leaves_the_rest(tmp_path):
     assert export.fields["learner"] == "shared_ema"
     assert export.fields["quantizer"]["depth"] == 3
     assert export.fields["model"]["attention_sizes"] == (8,)
-    statistics = learning.CodebookStats(**export.tree["statistics"]["quantizer"])
+    statistics = codebook_averages.CodebookStats(**export.tree["statistics"]["quantizer"])
     assert statistics.counts.shape == (1, NUM_CODES)
-    table = learning.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))[0]
+    table = codebook_averages.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))[0]
     expected = arrays["quantizer.codebooks.0.weight"][:-1]
     np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-7)
     del tree["state_dict_ema"]
@@ -63,8 +63,8 @@ def test_rq_vae_with_codebooks_that_differ_needs_to_be_told(tmp_path):
         rq_vae.convert(path, image_size=8)
     export = rq_vae.convert(path, image_size=8, has_separate_codebooks=True)
     assert export.fields["learner"] == "ema"
-    statistics = learning.CodebookStats(**export.tree["statistics"]["quantizer"])
-    tables = learning.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))
+    statistics = codebook_averages.CodebookStats(**export.tree["statistics"]["quantizer"])
+    tables = codebook_averages.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))
     expected = codebooks(3, 3)["quantizer.codebooks.2.weight"][:-1]
     np.testing.assert_allclose(tables[2], expected, rtol=1e-5, atol=1e-7)
 
@@ -155,8 +155,8 @@ def test_vqgan_has_depth_one_and_its_loss_is_left(tmp_path):
     }
     export = taming.convert(save(tmp_path, {"state_dict": arrays}), image_size=8)
     assert export.fields["quantizer"]["depth"] == 1
-    statistics = learning.CodebookStats(**export.tree["statistics"]["quantizer"])
-    found = learning.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))[0]
+    statistics = codebook_averages.CodebookStats(**export.tree["statistics"]["quantizer"])
+    found = codebook_averages.codebooks_from(jax.tree.map(jax.numpy.asarray, statistics))[0]
     np.testing.assert_allclose(found, table, rtol=1e-6)
 
 

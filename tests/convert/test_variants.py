@@ -8,7 +8,7 @@ import torch_format
 
 from resgen_jax.convert import rq_transformer, rq_vae, safetensors_files, taming, var
 from resgen_jax.core import errors
-from resgen_jax.quantizers import learning
+from resgen_jax.quantizers import codebook_averages
 
 NUM_CODES, CODE_DIM = 7, 5
 NETWORKS = published.random_arrays(published.autoencoder(128, (1,), 1, (0,), 6, CODE_DIM))
@@ -38,7 +38,7 @@ def codebooks(depth=2, code_dim=CODE_DIM, counts=None):
 def table_of(export):
     """The first codebook as a tokenizer makes it from counts and sums."""
     statistics = jax.tree.map(jax.numpy.asarray, export.tree["statistics"]["quantizer"])
-    return learning.codebooks_from(learning.CodebookStats(**statistics))[0]
+    return codebook_averages.codebooks_from(codebook_averages.CodebookStats(**statistics))[0]
 
 
 @pytest.mark.parametrize(

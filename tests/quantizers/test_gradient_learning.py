@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from resgen_jax.losses import quantization
-from resgen_jax.quantizers import gradient_learning, interface, learning, rvq
+from resgen_jax.quantizers import codebook_averages, gradient_learning, interface, rvq
 
 SPEC = interface.Spec(
     code_dim=3, depth=2, codebook_size=5, learning_rate=0.05, restart_threshold=0.0
@@ -47,10 +47,10 @@ def loss_of_levels(codebooks, latents, codes, is_valid):
 
 
 def test_the_gradient_is_that_of_the_codebook_loss_by_hand_and_by_autodiff(latents, key):
-    books = learning.random_codebooks(key, 2, 5, 3)
+    books = codebook_averages.random_codebooks(key, 2, 5, 3)
     codes, _ = rvq.encode(latents, books)
     is_valid = jnp.arange(7)[None] < jnp.arange(2, 8)[:, None]
-    batch = learning.statistics(latents, codes, books, is_valid)
+    batch = codebook_averages.statistics(latents, codes, books, is_valid)
     found = np.asarray(gradient_learning.codebook_gradient(books, batch))
     expected = jax.grad(loss_of_levels)(books, latents, codes, is_valid)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

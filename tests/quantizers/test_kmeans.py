@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.quantizers import kmeans, learning, rvq
+from resgen_jax.quantizers import codebook_averages, kmeans, rvq
 
 run_kmeans = jax.jit(kmeans.kmeans, static_argnums=2, static_argnames="num_iterations")
 run_start = jax.jit(kmeans.start, static_argnums=(2, 3))
@@ -55,10 +55,10 @@ def test_iterations_lower_the_error_and_padding_has_no_part(key):
 
 def test_each_level_starts_from_what_the_last_ones_left(latents, key):
     stats = run_start(key, latents, 3, 16)
-    books = learning.codebooks_from(stats, smoothing=0.0)
+    books = codebook_averages.codebooks_from(stats, smoothing=0.0)
     codes, _ = encode(latents, books)
     # Counts and sums agree with each other and with the codes of the data.
-    batch = learning.statistics(latents, codes, books)
+    batch = codebook_averages.statistics(latents, codes, books)
     np.testing.assert_allclose(stats.counts, jnp.maximum(batch.counts, 1.0))
     shallow = run_start(key, latents, 2, 16)
     np.testing.assert_allclose(stats.sums[:2], shallow.sums, atol=1e-4)
@@ -70,7 +70,7 @@ def test_each_level_starts_from_what_the_last_ones_left(latents, key):
 def test_fewer_vectors_than_codes_are_all_kept(key):
     latents = jax.random.normal(key, (5, 4))
     stats = run_start(key, latents, 2, 16)
-    books = learning.codebooks_from(stats, smoothing=0.0)
+    books = codebook_averages.codebooks_from(stats, smoothing=0.0)
     assert jnp.isfinite(books).all()
     assert mean_error(latents, books) < 1e-10
 
@@ -79,8 +79,8 @@ def test_a_shared_start_serves_all_levels(latents, key):
     start = jax.jit(kmeans.start_shared, static_argnums=(2, 3))
     stats = start(key, latents, 3, 16)
     assert stats.counts.shape == (1, 16)
-    table = learning.codebooks_from(stats, smoothing=0.0)[0]
-    first_level_only = learning.codebooks_from(run_start(key, latents, 1, 16), 0.0)[0]
+    table = codebook_averages.codebooks_from(stats, smoothing=0.0)[0]
+    first_level_only = codebook_averages.codebooks_from(run_start(key, latents, 1, 16), 0.0)[0]
     error = mean_error(latents, rvq.share(table, 3))
     assert error < mean_error(latents, rvq.share(first_level_only, 3))
     # The counts are those of all levels' codes.

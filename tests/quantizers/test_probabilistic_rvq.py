@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from resgen_jax.quantizers import learning, probabilistic_rvq, rvq
+from resgen_jax.quantizers import codebook_averages, probabilistic_rvq, rvq
 
 DEPTH, NUM_CODES, CODE_DIM = 3, 6, 4
 
@@ -24,7 +24,7 @@ def latents(key):
 @pytest.fixture
 def state(key):
     return probabilistic_rvq.ProbabilisticState(
-        codebooks=learning.random_codebooks(key, DEPTH, NUM_CODES, CODE_DIM),
+        codebooks=codebook_averages.random_codebooks(key, DEPTH, NUM_CODES, CODE_DIM),
         variances=jnp.array([0.5, 0.3, 0.2]),
     )
 
