@@ -87,9 +87,7 @@ def _of_file(values: argparse.Namespace) -> tuple[exports.Export, dict[str, Any]
 
 def listing() -> list[str]:
     """What --list prints."""
-    lines = [
-        "published models, to be used as tokenizers and generators (--from=NAME --input=FILE):"
-    ]
+    lines = ["published models: tokenizers and generators (--from=NAME --input=FILE):"]
     for name, entry in formats.FORMATS.items():
         lines += [f"  {name:<16} {entry.what}", f"  {'':<16}   {entry.published}"]
         lines += [f"  {'':<16}   licence of the weights: {entry.licence}"]
