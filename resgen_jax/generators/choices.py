@@ -19,29 +19,36 @@ class Choices(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What a proposal offers a confidence, and the head that it needs."""
+    """The heads that a proposal draws from, and what it tells a confidence beside its codes."""
 
-    draws_vectors: bool = False
-    needs_code_head: bool = False
+    heads: frozenset[str]
+    tells: frozenset[str] = frozenset()
 
 
 class Confidence(NamedTuple):
-    """What a confidence needs."""
+    """What a confidence reads of a draw, and the heads that it asks itself."""
 
-    needs_vectors: bool = False
-    needs_code_head: bool = False
+    reads: frozenset[str] = frozenset()
+    heads: frozenset[str] = frozenset()
 
+
+# What predicts the hidden codes of a position; a network may have the head "codes" beside another.
+HEADS = ("mixture", "codes", "levels", "flow")
+VECTOR, LOG_PROB, DISTANCE = "a draw of the mixture", "its codes' log-probabilities", "distances"
 
 PROPOSALS = {
-    "mixture": Proposal(draws_vectors=True),
-    "codes": Proposal(needs_code_head=True),
-    "guided": Proposal(draws_vectors=True, needs_code_head=True),
+    "mixture": Proposal(frozenset({"mixture"}), frozenset({VECTOR, DISTANCE})),
+    "codes": Proposal(frozenset({"codes"}), frozenset({LOG_PROB})),
+    "guided": Proposal(frozenset({"mixture", "codes"}), frozenset({VECTOR, DISTANCE})),
+    "levels": Proposal(frozenset({"levels"}), frozenset({LOG_PROB})),
+    "flow": Proposal(frozenset({"flow"})),
 }
 CONFIDENCES = {
-    "component": Confidence(needs_vectors=True),
-    "density": Confidence(needs_vectors=True),
-    "distance": Confidence(needs_vectors=True),
-    "code_head": Confidence(needs_code_head=True),
+    "component": Confidence(reads=frozenset({VECTOR})),
+    "density": Confidence(reads=frozenset({VECTOR})),
+    "distance": Confidence(reads=frozenset({DISTANCE})),
+    "drawn": Confidence(reads=frozenset({LOG_PROB})),
+    "code_head": Confidence(heads=frozenset({"codes"})),
     "random": Confidence(),
 }
 KINDS: Mapping[str, Collection[str]] = {
@@ -58,32 +65,42 @@ def check(choices: Choices) -> None:
         if value not in known:
             raise errors.UserError(f"sampler.{name} is {value!r}; {build.nearest(value, known)}")
     if not go_together(choices.proposal, choices.confidence):
-        fitting = [name for name, kind in CONFIDENCES.items() if not kind.needs_vectors]
+        fitting = [name for name in CONFIDENCES if go_together(choices.proposal, name)]
+        missing = CONFIDENCES[choices.confidence].reads - PROPOSALS[choices.proposal].tells
         raise errors.UserError(
-            f"sampler.confidence is {choices.confidence!r}, which reads vectors of the mixture, "
-            f"but sampler.proposal {choices.proposal!r} draws none; expected one of "
+            f"sampler.confidence is {choices.confidence!r}, which reads {' and '.join(missing)}, "
+            f"but sampler.proposal {choices.proposal!r} has none; expected one of "
             f"{', '.join(fitting)}"
         )
 
 
 def go_together(proposal: str, confidence: str) -> bool:
-    """Whether the proposal draws what the confidence reads."""
-    return PROPOSALS[proposal].draws_vectors or not CONFIDENCES[confidence].needs_vectors
+    """Whether the proposal tells what the confidence reads."""
+    return CONFIDENCES[confidence].reads <= PROPOSALS[proposal].tells
 
 
-def check_heads(choices: Choices, *, has_code_head: bool) -> None:
-    """Raises UserError for choices that ask a code head where there is none that was trained."""
-    if has_code_head:
-        return
-    needs = {
-        "proposal": PROPOSALS[choices.proposal].needs_code_head,
-        "confidence": CONFIDENCES[choices.confidence].needs_code_head,
+def check_heads(choices: Choices, heads: Collection[str]) -> None:
+    """Raises UserError for choices that ask a head that is not among the trained `heads`."""
+    asked = {
+        "proposal": PROPOSALS[choices.proposal].heads,
+        "confidence": CONFIDENCES[choices.confidence].heads,
     }
-    for name, needs_code_head in needs.items():
-        if needs_code_head:
-            value = getattr(choices, name)
+    for name, needed in asked.items():
+        if missing := sorted(needed - set(heads)):
             raise errors.UserError(
-                f"sampler.{name} is {value!r}, but the model has no trained code head; train with "
-                f"model.has_code_head=true and loss.code_loss_weight above 0, or sample with "
-                f"another {name}"
+                f"sampler.{name} is {getattr(choices, name)!r}, but the model has no trained "
+                f"{_of_heads(missing)}, only {_of_heads(sorted(heads))}; {TRAIN[missing[0]]}, or "
+                f"sample with another {name}"
             )
+
+
+def _of_heads(names: Collection[str]) -> str:
+    words = {"codes": "code", "levels": "level"}
+    return " and ".join(f"{words.get(name, name)} head" for name in names) or "none"
+
+
+# How to get a head that a model lacks.
+TRAIN = {
+    "codes": "train with model.has_code_head=true and loss.code_loss_weight above 0",
+    **{name: f"train with model.head={name}" for name in HEADS if name != "codes"},
+}

@@ -40,6 +40,12 @@ def by_distance(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array
     return cast(Array, draw.log_prob)
 
 
+def by_drawn(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
+    """Log-probability of each code under the head that drew it, at temperature 1 and unfiltered."""
+    del outputs
+    return cast(Array, draw.log_prob)
+
+
 def by_code_head(outputs: proposals.Outputs, draw: proposals.Draw) -> Float[Array, "b l q"]:
     """Log-probability of each code under the code head, at temperature 1 and unfiltered."""
     log_prob = jax.nn.log_softmax(outputs.code_logits(), axis=-1)
@@ -94,6 +100,7 @@ KINDS = {
     "component": Kind(by_component),
     "density": Kind(by_density),
     "distance": Kind(by_distance, with_distances),
+    "drawn": Kind(by_drawn),
     "code_head": Kind(by_code_head),
     "random": Kind(none, order=order.at_random),
 }

@@ -1,4 +1,4 @@
-"""How a step proposes codes: from the mixture, from the code head, or from both."""
+"""How a step proposes codes: from one head of the network, or from two of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from resgen_jax.core import keys as random_keys
 from resgen_jax.distributions import filters
 from resgen_jax.distributions import low_rank_mixture as mixture
+from resgen_jax.generators import flow_head
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import rvq
+from resgen_jax.samplers import guidance
 
 PyTree = Any
 
@@ -27,13 +29,46 @@ class Knobs(NamedTuple):
     noise_scale: Float[Array | np.ndarray, "*s"]
 
 
+class Branches(NamedTuple):
+    """Final hidden states with the condition and without, for heads that are not affine in them."""
+
+    conditional: Float[Array, "b l d"]
+    unconditional: Float[Array, "b l d"]
+    guidance_scale: Float[Array, ""]
+
+    def guide(
+        self, of_states: Callable[..., PyTree], *rows: Shaped[Array, "b ..."]
+    ) -> Float[Array, "b ..."]:
+        """What a function of states and rows gives, guided; without guidance one call of it."""
+
+        def one():
+            return of_states(self.conditional, *rows)
+
+        def both():
+            states = guidance.interleave(self.conditional, self.unconditional)
+            twice = (guidance.interleave(each, each) for each in rows)
+            made = of_states(states, *twice)
+            return guidance.guide(*guidance.separate(made), self.guidance_scale)
+
+        return jax.lax.cond(self.guidance_scale == 1, one, both)
+
+
 class Outputs(NamedTuple):
-    """A network's final hidden states, to be read by either head, and the vectors of its codes."""
+    """A network's final hidden states, to be read by its heads, and the vectors of its codes.
+
+    `states` are guided, which guides all outputs of heads that are affine in them: the mixture's
+    and the code head's. `branches` are the states of either side; None where there is no guidance.
+    """
 
     network: functional.Network
     params: PyTree
     states: Float[Array, "b l d"]
     codebooks: Float[Array, "q v c"]
+    branches: Branches | None = None
+
+    def sides(self) -> Branches:
+        """The branches; both alike where there is no guidance."""
+        return self.branches or Branches(self.states, self.states, jnp.ones(()))
 
     def mixture(self) -> tuple[mixture.Params, mixture.Basis]:
         """The density of the masked embedding."""
@@ -44,6 +79,19 @@ class Outputs(NamedTuple):
         logits = self.network.apply(self.params, self.states, method="code_logits")
         return jnp.where(rvq.is_padding(self.codebooks)[None, None], -jnp.inf, logits)
 
+    def level_nll(
+        self, codes: Int[Array, "b l q"], noise: Float[Array, "q b l c"] | None = None
+    ) -> Float[Array, "b l q"]:
+        """Nats of each code under the level head, given the coarser ones of its position."""
+        told = self.states, codes, self.codebooks, noise
+        return self.network.apply(self.params, *told, method="level_nll")
+
+    def velocity(
+        self, vectors: Float[Array, "b l c"], time: Float[Array, "b l"]
+    ) -> Float[Array, "b l c"]:
+        """What the flow head says of vectors in units of `flow_head.moments`."""
+        return self.network.apply(self.params, self.states, vectors, time, method="velocity")
+
 
 class Draw(NamedTuple):
     """A code for every masked cell, and the mixture's draw behind them if there was one."""
@@ -52,7 +100,7 @@ class Draw(NamedTuple):
     density: mixture.Params | None = None
     basis: mixture.Basis | None = None
     sample: mixture.Sample | None = None
-    # Of each code under what chose it: the quantizer's distances, or the code head's first level.
+    # Of each code under what chose it: the quantizer's distances, or the head that drew it.
     log_prob: Float[Array, "b l q"] | None = None
 
 
@@ -89,8 +137,76 @@ def from_codes(
 ) -> Draw:
     """Every masked level from the code head alone, each by itself: the direct model."""
     del quantize
-    drawn = _draw_codes(keys, outputs.code_logits(), knobs)
-    return Draw(jnp.where(is_masked, drawn, codes))
+    logits = outputs.code_logits()
+    drawn = _draw_codes(keys, logits, knobs)
+    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)[..., 0]
+    return Draw(jnp.where(is_masked, drawn, codes), log_prob=log_prob)
+
+
+def from_levels(
+    keys: Key[Array, "b"],
+    outputs: Outputs,
+    codes: Int[Array, "b l q"],
+    is_masked: Bool[Array, "b l q"],
+    knobs: Knobs,
+    quantize: Quantize,
+) -> Draw:
+    """Level by level from the level head, each code given the coarser ones, known or just drawn.
+
+    Guidance acts on the logits of a level, both sides being told the same coarser codes.
+    """
+    del quantize
+    branches = outputs.sides()
+
+    def draw(states, combine, repeat):
+        def choose(logits, level):
+            known, is_hidden, number = level
+            logits = combine(logits)
+            use = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+            drawn = jnp.where(is_hidden, _draw_codes(use, logits, knobs), known)
+            chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)
+            return repeat(drawn), (drawn, chosen[..., 0])
+
+        by_level = jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_masked, -1, 0)
+        inputs = *by_level, jnp.arange(codes.shape[-1])
+        told = states, outputs.codebooks, choose, inputs
+        _, found = outputs.network.apply(outputs.params, *told, method="walk")
+        return tuple(jnp.moveaxis(each, 0, -1) for each in found)
+
+    def alone():
+        return draw(branches.conditional, lambda logits: logits, lambda drawn: drawn)
+
+    def guided_by_both():
+        return draw(
+            guidance.interleave(branches.conditional, branches.unconditional),
+            lambda logits: guidance.guide(*guidance.separate(logits), branches.guidance_scale),
+            lambda drawn: guidance.interleave(drawn, drawn),
+        )
+
+    found, log_prob = jax.lax.cond(branches.guidance_scale == 1, alone, guided_by_both)
+    return Draw(found, log_prob=log_prob)
+
+
+def from_flow(
+    keys: Key[Array, "b"],
+    outputs: Outputs,
+    codes: Int[Array, "b l q"],
+    is_masked: Bool[Array, "b l q"],
+    knobs: Knobs,
+    quantize: Quantize,
+) -> Draw:
+    """A vector from noise by the flow head's Euler steps, quantized at its masked levels.
+
+    `noise_scale` multiplies the noise at the start; guidance acts on the velocity.
+    """
+    mean, deviation = flow_head.moments(is_masked, outputs.codebooks)
+    noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape[1:]))(keys)
+    branches = outputs.sides()
+    told = knobs.noise_scale * noise, branches.guide
+    vectors = outputs.network.apply(outputs.params, *told, method="integrate")
+    vectors = mean + deviation[..., None] * vectors
+    found, _ = quantize(vectors, codes, is_masked, outputs.codebooks, jnp.zeros_like(deviation))
+    return Draw(found)
 
 
 def guided(
@@ -147,4 +263,10 @@ def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
 
 
 # Named as in `choices.PROPOSALS`, which says what they offer and need.
-KINDS: dict[str, Proposal] = {"mixture": from_mixture, "codes": from_codes, "guided": guided}
+KINDS: dict[str, Proposal] = {
+    "mixture": from_mixture,
+    "codes": from_codes,
+    "guided": guided,
+    "levels": from_levels,
+    "flow": from_flow,
+}

@@ -3,15 +3,17 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.core import build, spaces
+from resgen_jax.core import build, errors, spaces
 from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import conditioning, mixture_head
+from resgen_jax.generators import conditioning, flow_head, level_head, mixture_head
+from resgen_jax.generators.choices import HEADS
 from resgen_jax.nn import flops, functional, linear, transformer
 
 
@@ -20,14 +22,27 @@ class Spec:
     """Choices of the network; the sizes of the codes come from the data."""
 
     trunk: transformer.Spec = dataclasses.field(default_factory=transformer.Spec)  # the transformer
+    head: str = "mixture"  # what predicts the hidden codes of a position
     num_components: int = 64  # Gaussians of a position's mixture
     rank: int = 8  # of the part of their means that a position chooses
     min_log_scale: float = -4.0  # least logarithm of the mixture's deviation
     mask_dim: int = 16  # channels of a level's embedding: hidden or not
     has_code_head: bool = True  # for the auxiliary code loss; sampling may use it, too
+    # Of the heads "levels" and "flow".
+    levels: level_head.Spec = dataclasses.field(default_factory=level_head.Spec)
+    flow: flow_head.Spec = dataclasses.field(default_factory=flow_head.Spec)
 
     def __post_init__(self):
         build.check_sizes(self, ("num_components", "rank", "mask_dim"))
+        if self.head not in HEADS:
+            raise errors.UserError(
+                f"model.head is {self.head!r}; {build.nearest(self.head, HEADS)}"
+            )
+        if self.head == "codes" and not self.has_code_head:
+            raise errors.UserError(
+                "model.head is 'codes' but model.has_code_head is False; set it to True, or choose "
+                "another head"
+            )
 
 
 class ResGen(nnx.Module):
@@ -43,15 +58,20 @@ class ResGen(nnx.Module):
         # The condition: the mask vectors of all levels, and the class.
         condition_dim = spec.mask_dim * item.depth + width
         self.trunk = transformer.Transformer(spec.trunk, space.layout, condition_dim, rngs)
-        self.head = mixture_head.MixtureHead(
-            width,
-            spec.num_components,
-            spec.rank,
-            item.code_dim,
-            spec.min_log_scale,
-            dtype,
-            rngs,
-        )
+        if spec.head == "mixture":
+            self.head = mixture_head.MixtureHead(
+                width,
+                spec.num_components,
+                spec.rank,
+                item.code_dim,
+                spec.min_log_scale,
+                dtype,
+                rngs,
+            )
+        elif spec.head == "levels":
+            self.levels = level_head.LevelHead(spec.levels, width, item, dtype, rngs)
+        elif spec.head == "flow":
+            self.flow = flow_head.FlowHead(spec.flow, width, item.code_dim, dtype, rngs)
         if spec.has_code_head:
             self.codes = mixture_head.CodeHead(width, item.depth, item.codebook_size, dtype, rngs)
 
@@ -83,34 +103,67 @@ class ResGen(nnx.Module):
         """Logits for the code of every level, each by itself."""
         return self.codes(hidden)
 
+    def walk(self, *arguments: Any) -> tuple[Int[Array, "b l q"], Any]:
+        """Codes of all levels one after the other; see `level_head.LevelHead.walk`."""
+        return self.levels.walk(*arguments)
+
+    def level_nll(self, *arguments: Any) -> Float[Array, "b l q"]:
+        """Nats of the codes, each given the coarser ones; see `level_head.LevelHead.nll`."""
+        return self.levels.nll(*arguments)
+
+    def integrate(self, *arguments: Any) -> Float[Array, "b l c"]:
+        """Vectors out of noise; see `flow_head.FlowHead.integrate`."""
+        return self.flow.integrate(*arguments)
+
+    def velocity(self, *arguments: Any) -> Float[Array, "b l c"]:
+        """Of a vector at a time; see `flow_head.FlowHead`."""
+        return self.flow(*arguments)
+
+
+# The part of the parameters that belongs to each head.
+PARTS = {"mixture": "head", "codes": "codes", "levels": "levels", "flow": "flow"}
+
+
+def heads_of(network: functional.Network) -> frozenset[str]:
+    """The heads that a network has, trained or not."""
+    return frozenset(head for head, part in PARTS.items() if part in network.axes)
+
 
 @functools.cache  # tracing a network is slow; it holds no state
 def make(spec: Spec, space: spaces.Space) -> functional.Network:
-    """`init` and `apply` of the network; methods `hidden`, `mixture` and `code_logits`."""
+    """`init` and `apply` of the network; methods `hidden` and those of its heads."""
     return functional.from_module(lambda rngs: ResGen(spec, space, rngs))
 
 
 def forward_program(
     spec: Spec, space: spaces.Space, batch_size: int, *, with_code_head: bool
 ) -> tuple[Callable, tuple]:
-    """A forward pass over a batch, heads and density and all, and its abstract arguments."""
+    """A forward pass over a batch, heads and their losses' matmuls, and its abstract arguments."""
     network = make(spec, space)
 
-    def forward(params, revealed_embedding, is_masked, labels, target):
+    def forward(params, revealed_embedding, is_masked, labels, target, codes, codebooks):
         hidden = network.apply(params, revealed_embedding, is_masked, labels, method="hidden")
-        params_and_basis = network.apply(params, hidden, method="mixture")
         if with_code_head:
             network.apply(params, hidden, method="code_logits")
-        return mixture.log_prob(*params_and_basis, target)
+        if spec.head == "levels":
+            return network.apply(params, hidden, codes, codebooks, method="level_nll")
+        if spec.head == "flow":
+            return network.apply(params, hidden, target, target[..., 0], method="velocity")
+        if spec.head == "mixture":
+            return mixture.log_prob(*network.apply(params, hidden, method="mixture"), target)
+        return hidden
 
     cell = (batch_size, space.max_length)
     vectors = jax.ShapeDtypeStruct((*cell, space.codes.code_dim), jnp.float32)
+    stacks = (*cell, space.codes.depth)
     return forward, (
         jax.eval_shape(network.init, jax.random.key(0)),
         vectors,
-        jax.ShapeDtypeStruct((*cell, space.codes.depth), jnp.bool_),
+        jax.ShapeDtypeStruct(stacks, jnp.bool_),
         jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         vectors,
+        jax.ShapeDtypeStruct(stacks, jnp.int32),
+        jax.ShapeDtypeStruct(space.codes.codebooks_shape, jnp.float32),
     )
 
 

@@ -15,9 +15,12 @@ def make(
     `has_code_head` says whether its code head, if it has one, was trained.
     """
     network = resgen.make(model, space)
+    heads = resgen.heads_of(network)
+    if not has_code_head:
+        heads -= {"codes"}
 
     def check(spec: resgen_sampler.Spec) -> None:
-        choices.check_heads(spec.choices, has_code_head=has_code_head)
+        choices.check_heads(spec.choices, heads)
         if spec.masks != masks:
             raise errors.UserError(
                 f"sampler.masks is {spec.masks!r} but loss.masks {masks!r}; a model knows "

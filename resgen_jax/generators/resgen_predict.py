@@ -34,25 +34,26 @@ def make(
     def hidden(revealed, is_masked, labels, is_valid):
         return network.apply(params, revealed, is_masked, labels, None, is_valid, method="hidden")
 
-    def guided(revealed, is_masked, scale):
-        both = hidden(
+    def both(revealed, is_masked):
+        states = hidden(
             guidance.interleave(revealed, revealed),
             guidance.interleave(is_masked, is_masked),
             guidance.interleave(labels, jnp.full_like(labels, num_classes)),
             None if is_valid is None else guidance.interleave(is_valid, is_valid),
         )
-        return guidance.guide(*guidance.separate(both), scale)
+        return guidance.separate(states)
 
-    def plain(revealed, is_masked, scale):
-        del scale
-        return hidden(revealed, is_masked, labels, is_valid)
+    def plain(revealed, is_masked):
+        states = hidden(revealed, is_masked, labels, is_valid)
+        return states, states
 
     def predict(keys, codes, is_masked, knobs):
         revealed = rvq_masking.revealed_embedding(codes, is_masked, codebooks)
-        states = jax.lax.cond(
-            knobs.guidance_scale == 1, plain, guided, revealed, is_masked, knobs.guidance_scale
-        )
-        outputs = proposals.Outputs(network, params, states, codebooks)
+        scale = knobs.guidance_scale
+        sides = jax.lax.cond(scale == 1, plain, both, revealed, is_masked)
+        branches = proposals.Branches(*sides, jnp.asarray(scale))
+        states = guidance.guide(*sides, scale)
+        outputs = proposals.Outputs(network, params, states, codebooks, branches)
         draw = propose(keys, outputs, codes, is_masked, knobs, quantize)
         return draw.codes, measure(outputs, draw)
 

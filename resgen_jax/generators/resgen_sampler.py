@@ -7,7 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import spaces
-from resgen_jax.generators import choices, confidence, interface, proposals, resgen_predict
+from resgen_jax.generators import (
+    choices,
+    confidence,
+    interface,
+    proposals,
+    resgen,
+    resgen_predict,
+)
 from resgen_jax.generators.resgen_sampler_spec import Spec
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules
@@ -58,8 +65,8 @@ class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
     `fill` is one of the loops of `mask_predict`, which says what comes out: codes, or codes and
-    the states on the way to them. Raises UserError where `made_of` needs a code head where the
-    network has none.
+    the states on the way to them. Raises UserError where `made_of` asks a head that the network has
+    not.
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class Sampler:
         made_of: choices.Choices,
         fill: Any = mask_predict.fill,
     ):
-        choices.check_heads(made_of, has_code_head="codes" in network.axes)
+        choices.check_heads(made_of, resgen.heads_of(network))
         self.space = space
         propose = proposals.KINDS[made_of.proposal]
         kind = confidence.KINDS[made_of.confidence]

@@ -25,7 +25,7 @@ def num_masked(is_masked: Bool[Array, "b l q"], is_valid: Bool[Array, "b l"]) ->
     return jnp.maximum(count, 1).astype(jnp.float32)
 
 
-def code_nll(logits: Float[Array, "b l q v"], codes: Int[Array, "b l q"]) -> Float[Array, "b l q"]:
+def code_nll(logits: Float[Array, "*n v"], codes: Int[Array, "*n"]) -> Float[Array, "*n"]:
     """Cross-entropy of each code in nats, computed in float32."""
     logits = logits.astype(jnp.float32)
     chosen = jnp.take_along_axis(logits, codes[..., None], axis=-1)[..., 0]

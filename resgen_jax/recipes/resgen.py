@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler_spec
 from resgen_jax.generators import interface as generators
-from resgen_jax.generators import resgen, resgen_model, resgen_sampler_spec
 from resgen_jax.nn import transformer
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.recipes import interface, on_codes, shared
@@ -39,6 +39,7 @@ RECIPE = interface.Recipe(
     },
     optional=on_codes.OPTIONAL,
     choices={
+        "model.head": choices.HEADS,
         "model.trunk.activation": transformer.ACTIVATIONS,
         "model.trunk.remat": transformer.REMAT,
         "model.trunk.compute_dtype": transformer.COMPUTE_DTYPES,

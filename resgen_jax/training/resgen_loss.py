@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -14,9 +13,9 @@ from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.training import padding
-from resgen_jax.training.state import Batch, Metrics
+from resgen_jax.training.state import Batch
 
-DEAD_SHARE = 0.1  # of an even share of the prior: a component with less is dead
+HeadSums = dict[str, Array]  # of a head over scored positions; those of parts add up
 TOO_MANY_DEAD = 0.25  # of the components: more are worth a warning
 
 
@@ -107,12 +106,13 @@ def draw(
     that are computed together with it.
     """
     labels = batch["labels"]
-    use = keys.named_keys(key, "mask", "drop", "dropout")
+    use = keys.named_keys(key, "mask", "drop", "dropout", "head")
     row = {name: keys.example_keys(use[name], jnp.arange(len(labels))) for name in use}
     schedule = mask_schedules.by_name(spec.mask_schedule)
     drawn = {
         "codes": batch["codes"],
         "labels": labels,
+        "head": row["head"],
         "is_scored": padding.is_scored(batch),
         "is_masked": rvq_masking.sample_mask(
             row["mask"],
@@ -143,10 +143,8 @@ class Counts(NamedTuple):
 class Sums(NamedTuple):
     """Over the scored positions of a batch or of a part of it: those of parts add up."""
 
-    mixture: Float[Array, ""]  # losses of the masked embeddings
-    code_nll: Float[Array, ""]  # of the masked codes; 0 without the code loss
-    log_scale: Float[Array, ""]
-    prior: Float[Array, "m"]  # how much of each component
+    head: HeadSums  # "loss", and what else is told of the head
+    code_nll: Float[Array, ""]  # of the masked codes by the code head; 0 without the code loss
 
 
 def counts(drawn: Batch) -> Counts:
@@ -157,51 +155,15 @@ def counts(drawn: Batch) -> Counts:
     )
 
 
-def sums(
-    drawn: Batch,
-    density: mixture.Params,
-    basis: mixture.Basis,
-    target: Float[Array, "b l c"],
-    logits: Float[Array, "b l q v"] | None,
-    spec: LossSpec,
-) -> Sums:
-    """Those of rows out of `draw`; `logits` of their codes, or None without the code loss."""
-    is_masked, is_scored = drawn["is_masked"], drawn["is_scored"]
-    position_loss = OBJECTIVES[spec.objective](density, basis, target, spec)
-    prior = jax.nn.softmax(density.component_logits, axis=-1)
-    code_nll = jnp.zeros(())
-    if logits is not None:
-        nll = masked.code_nll(logits, drawn["codes"])
-        code_nll = jnp.sum(nll, where=is_masked & is_scored[..., None])
-    return Sums(
-        mixture=masked.masked_sum(position_loss, is_masked, is_scored),
-        code_nll=code_nll,
-        log_scale=jnp.sum(density.log_scale, where=is_scored),
-        prior=jnp.sum(prior, axis=(0, 1), where=is_scored[..., None]),
-    )
+def code_nll(drawn: Batch, logits: Float[Array, "b l q v"]) -> Float[Array, ""]:
+    """Sum over the masked codes of rows out of `draw`, by the code head's logits."""
+    nll = masked.code_nll(logits, drawn["codes"])
+    return jnp.sum(nll, where=drawn["is_masked"] & drawn["is_scored"][..., None])
 
 
 def per_token(sums: Sums, counts: Counts, spec: LossSpec) -> Float[Array, ""]:
     """The loss of a masked token; of the sums of a part, its part of the loss."""
-    return (sums.mixture + spec.code_loss_weight * sums.code_nll) / counts.num_tokens
-
-
-def metrics(sums: Sums, counts: Counts, spec: LossSpec) -> Metrics:
-    """What a batch tells of its loss."""
-    found = {
-        "mixture_loss": sums.mixture / counts.num_tokens,
-        "log_scale": sums.log_scale / counts.num_positions,
-        "component_perplexity": _perplexity(sums.prior / counts.num_positions),
-        "dead_components": dead_components(sums.prior / counts.num_positions),
-    }
-    if spec.code_loss_weight:
-        found["code_loss"] = sums.code_nll / counts.num_tokens
-    return found
-
-
-def dead_components(share: Float[Array, "m"]) -> Float[Array, ""]:
-    """The share of components with less than a tenth of an even share of the prior, 1 / (10 M)."""
-    return jnp.mean((share < DEAD_SHARE / len(share)).astype(jnp.float32))
+    return (sums.head["loss"] + spec.code_loss_weight * sums.code_nll) / counts.num_tokens
 
 
 def remarks(found: Mapping[str, float], num_components: int) -> dict[str, str]:
@@ -214,8 +176,3 @@ def remarks(found: Mapping[str, float], num_components: int) -> dict[str, str]:
         "of the mixture are dead: each has less than a tenth of an even share of the prior; lower "
         "model.num_components or try another loss.objective"
     }
-
-
-def _perplexity(share: Float[Array, "m"]) -> Float[Array, ""]:
-    """How many components the prior uses over the batch."""
-    return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))

@@ -1,4 +1,4 @@
-"""Training ResGen on cached codes: masks, the mixture losses, and what is measured held out."""
+"""Training ResGen on cached codes: masks, losses of its heads, and what is measured held out."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,11 +8,17 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from resgen_jax.core import errors, keys, spaces
-from resgen_jax.distributions import low_rank_mixture as mixture
-from resgen_jax.generators import code_likelihood, resgen
+from resgen_jax.generators import proposals, resgen
 from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
-from resgen_jax.training import codes_task, microbatches, optimizer, padding, resgen_loss
+from resgen_jax.training import (
+    codes_task,
+    head_losses,
+    microbatches,
+    optimizer,
+    padding,
+    resgen_loss,
+)
 from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -39,8 +45,14 @@ class ResGenTask(codes_task.CodesTask):
                 f"loss.code_loss_weight is {loss.code_loss_weight} but model.has_code_head is "
                 "False; set one of them to match the other"
             )
+        if model.head == "codes" and not loss.code_loss_weight:
+            raise errors.UserError(
+                "model.head is 'codes' but loss.code_loss_weight is 0, so nothing would be "
+                "trained; set it to 1"
+            )
         super().__init__(resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
         self.model, self.loss = model, loss
+        self._head = head_losses.LOSSES[model.head]
 
     def step(
         self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -64,15 +76,16 @@ class ResGenTask(codes_task.CodesTask):
             rate=self._rate,
             average_decay=self.loss.average_decay,
         )
-        return state, {"loss": loss, **resgen_loss.metrics(sums, counts, self.loss), **more}
+        return state, {"loss": loss, **self._metrics(sums, counts), **more}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Held-out losses, and the likelihood of the codes of every level given those above.
 
-        "code_nll/level_j" are the nats of the true code of level j under draws from the mixture
-        that go through the quantizer, all shallower levels visible everywhere; ln V is a guess,
-        more is worse than one. The density alone ranks heads wrongly, since levels of small
-        remainders dominate it. "code_head_nll/level_j" are those of the auxiliary head, exact.
+        "code_nll/level_j" are the nats of the true code of level j under the head, all shallower
+        levels visible everywhere; ln V is a guess, more is worse than one. They are exact for
+        "codes" and "levels"; the mixture's are of draws that go through the quantizer, since its
+        density alone ranks heads wrongly: levels of small remainders dominate it. The flow has
+        none. "code_head_nll/level_j" are those of the auxiliary head, exact.
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll")
@@ -122,33 +135,38 @@ class ResGenTask(codes_task.CodesTask):
         drawn = resgen_loss.draw(batch, key, self.loss, self.space, is_training)
         counts, sums = resgen_loss.counts(drawn), self._sums(params, codebooks, drawn)
         loss = resgen_loss.per_token(sums, counts, self.loss)
-        return loss, resgen_loss.metrics(sums, counts, self.loss)
+        return loss, self._metrics(sums, counts)
+
+    def _metrics(self, sums: resgen_loss.Sums, counts: resgen_loss.Counts) -> Metrics:
+        """What a batch tells of its loss."""
+        found = {self._head.word: sums.head["loss"] / counts.num_tokens}
+        found |= self._head.metrics(sums.head, counts)
+        if self.loss.code_loss_weight:
+            found["code_loss"] = sums.code_nll / counts.num_tokens
+        return found
 
     def _sums(
         self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
     ) -> resgen_loss.Sums:
-        codes, is_masked = drawn["codes"], drawn["is_masked"]
-        hidden, density, basis = self._predict(
-            params, codebooks, drawn, is_masked, drawn.get("dropout")
-        )
-        target = rvq_masking.masked_embedding(codes, is_masked, codebooks)
-        logits = None
+        outputs = self._outputs(params, codebooks, drawn, drawn["is_masked"], drawn.get("dropout"))
+        code_nll = jnp.zeros(())
         if self.loss.code_loss_weight:
-            logits = self.network.apply(params, hidden, method="code_logits")
-        return resgen_loss.sums(drawn, density, basis, target, logits, self.loss)
+            logits = self.network.apply(params, outputs.states, method="code_logits")
+            code_nll = resgen_loss.code_nll(drawn, logits)
+        return resgen_loss.Sums(self._head.sums(outputs, drawn, self.loss), code_nll)
 
-    def _predict(
+    def _outputs(
         self,
         params: PyTree,
         codebooks: Float[Array, "q v c"],
         batch: Batch,
         is_masked: Bool[Array, "b l q"],
         row_keys: Key[Array, "b"] | None = None,
-    ) -> tuple[Float[Array, "b l d"], mixture.Params, mixture.Basis]:
+    ) -> proposals.Outputs:
         revealed = rvq_masking.revealed_embedding(batch["codes"], is_masked, codebooks)
         told = revealed, is_masked, batch["labels"], row_keys, padding.is_real(batch)
         hidden = self.network.apply(params, *told, method="hidden")
-        return hidden, *self.network.apply(params, hidden, method="mixture")
+        return proposals.Outputs(self.network, params, hidden, codebooks)
 
     def _level_nll(
         self,
@@ -161,16 +179,12 @@ class ResGenTask(codes_task.CodesTask):
         """Nats of the true code of one level, all shallower levels visible everywhere."""
         codes = batch["codes"]
         is_masked = jnp.broadcast_to(jnp.arange(self.space.codes.depth) >= level, codes.shape)
-        hidden, density, basis = self._predict(params, codebooks, batch, is_masked)
-        true_codes = jnp.take(codes, level, axis=-1)
+        outputs = self._outputs(params, codebooks, batch, is_masked)
         row_keys = keys.example_keys(key, jnp.arange(len(codes)))
-        nll = {
-            "code_nll": code_likelihood.nll(
-                row_keys, density, basis, codebooks[level], true_codes, self.loss.num_nll_draws
-            )
-        }
-        if self.loss.code_loss_weight:
-            logits = self.network.apply(params, hidden, method="code_logits")
-            head_nll = masked.code_nll(logits, codes)
-            nll["code_head_nll"] = jnp.take(head_nll, level, axis=-1)
+        nll = {}
+        if self._head.level_nll is not None:
+            nll["code_nll"] = self._head.level_nll(outputs, codes, level, row_keys, self.loss)
+        if self.loss.code_loss_weight and self.model.head != "codes":
+            logits = self.network.apply(params, outputs.states, method="code_logits")
+            nll["code_head_nll"] = jnp.take(masked.code_nll(logits, codes), level, axis=-1)
         return nll

@@ -234,7 +234,8 @@ def test_states_show_the_way_to_the_same_samples(tiny, row_keys, samples):
 
 
 COMBINATIONS = [
-    *({"confidence": kind} for kind in confidence.KINDS),
+    *({"confidence": kind} for kind in confidence.KINDS if kind != "drawn"),
+    {"proposal": "codes", "confidence": "drawn"},
     {"proposal": "codes", "confidence": "code_head"},
     {"proposal": "guided", "confidence": "distance"},
     {"proposal": "guided", "confidence": "code_head", "masks": "indep"},

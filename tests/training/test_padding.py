@@ -83,6 +83,7 @@ def test_the_loss_of_padded_rows_is_their_loss_without_padding(batch):
     own = short(batch) | {
         "is_masked": drawn["is_masked"][1:, :3],
         "is_scored": jnp.ones((2, 3), bool),
+        "head": drawn["head"][1:],
     }
     row_keys = keys.example_keys(keys.named_keys(jax.random.key(2), "mask")["mask"], jnp.arange(3))
     mask = rvq_masking.sample_mask(row_keys[1:], mask_schedules.cosine, 3, 3)
@@ -94,7 +95,7 @@ def test_the_loss_of_padded_rows_is_their_loss_without_padding(batch):
         (resgen_loss.counts(own), run(params, own)),
     )
 
-    gradient = jax.jit(jax.grad(lambda params, drawn: sums(params, drawn).mixture))
+    gradient = jax.jit(jax.grad(lambda params, drawn: sums(params, drawn).head["loss"]))
     other = jnp.where(padding.is_real(batch)[..., None], batch["codes"], 7)
     found = gradient(params, draw(batch | {"codes": other}))
     jax.tree.map(np.testing.assert_array_equal, found, gradient(params, draw(batch)))

@@ -13,7 +13,7 @@ from resgen_jax.core import errors, keys
 from resgen_jax.generators import code_likelihood
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.quantizers import unit
-from resgen_jax.training import resgen_loss, resgen_task
+from resgen_jax.training import head_losses, resgen_loss, resgen_task
 from resgen_jax.training.state import Task
 
 # Loss of the first steps from seed 0. A change of the model, its losses or its random numbers moves
@@ -305,8 +305,8 @@ def test_the_level_nll_shows_shallower_levels_and_hides_the_rest(evaluate, state
 
 def test_dead_components_are_counted_and_named():
     share = jnp.array([0.5, 0.4 - 0.0265, 0.1, 0.024, 0.0025])  # an even share is 0.2
-    assert resgen_loss.dead_components(share) == pytest.approx(1 / 5)
-    assert resgen_loss.dead_components(jnp.full(7, 1 / 7)) == 0
+    assert head_losses.dead_components(share) == pytest.approx(1 / 5)
+    assert head_losses.dead_components(jnp.full(7, 1 / 7)) == 0
     assert resgen_loss.remarks({"dead_components": 0.2}, 5) == {}
     assert resgen_loss.remarks({"loss": 1.0}, 5) == {}
     message = resgen_loss.remarks({"dead_components": 0.5}, 1024)["dead_components"]
