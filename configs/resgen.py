@@ -6,6 +6,7 @@ No config itself.
 import ml_collections
 
 from resgen_jax.configs import common
+from resgen_jax.core import errors
 
 
 def base() -> ml_collections.ConfigDict:
@@ -37,10 +38,22 @@ def base() -> ml_collections.ConfigDict:
     return config
 
 
+# Words that every config of ResGen takes: the heads, the paper's form, and a few small steps.
+WORDS = frozenset({"codes", "levels", "flow", "paper", "tiny"})
+
+
 def apply(config: ml_collections.ConfigDict, words: frozenset, tiny_batch: int = 8) -> None:
-    """The words that every config of ResGen takes: `paper` and `tiny`."""
+    """The words that every config of ResGen takes."""
     if "paper" in words:
         _train_on_the_bound(config)
+    heads = sorted(words & {"codes", "levels", "flow"})
+    if len(heads) + ("paper" in words) > 1:
+        raise errors.UserError(
+            f"the words {', '.join(heads + ['paper'] * ('paper' in words))} name more than one "
+            "head; give one of them (the paper's is the mixture)"
+        )
+    for head in heads:
+        _take_head(config, head)
     if "tiny" in words:
         config.data.batch_size = tiny_batch
         _make_tiny(config)
@@ -53,11 +66,25 @@ def _train_on_the_bound(config: ml_collections.ConfigDict) -> None:
     config.sampler.confidence = "component"
 
 
+def _take_head(config: ml_collections.ConfigDict, head: str) -> None:
+    """Another head in place of the mixture."""
+    config.model.head = head
+    config.sampler.update(proposal=head, confidence="code_head" if head == "flow" else "drawn")
+    if head == "levels":
+        config.model.has_code_head = False
+        config.loss.code_loss_weight = 0.0
+
+
 def _make_tiny(config: ml_collections.ConfigDict) -> None:
     if "space" in config:
         del config.space  # any codes will do
     config.data.num_threads = 0
-    config.model.update(num_components=8, rank=2)
+    config.model.update(
+        num_components=8,
+        rank=2,
+        levels=dict(width=8, num_blocks=1),
+        flow=dict(width=8, num_blocks=1, num_steps=2),
+    )
     config.model.trunk.update(
         num_layers=2, width=16, num_heads=2, mlp_width=32, modulation_width=16
     )

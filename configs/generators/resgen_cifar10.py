@@ -13,6 +13,8 @@ and the held-out loss falls to the end. Clipping acts on 91 to 100 % of the step
 are above 2.3). The files at hand were JPEG, not the original pixels.
 
 `:paper` trains the paper's two-part bound alone, `:tiny` a few steps of a small network.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -22,8 +24,8 @@ from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """The config; `arg` holds any of `paper` and `tiny`."""
-    words = build.words(arg, {"paper", "tiny"})
+    """The config; `arg` holds any of the words above, with commas between them."""
+    words = build.words(arg, resgen.WORDS)
     config = resgen.base()
     config.data.batch_size = 64
     # 16 positions: a quarter of those of 64x64 pixels, so the trunk may be wider at equal time.

@@ -5,6 +5,8 @@
         --config.data.codes=runs/digits_codes --workdir=runs/digits_generator
 
 `:paper` trains the paper's two-part bound alone, `:tiny` takes a few steps of a small network.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -14,8 +16,8 @@ from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """The config; `arg` holds any of `paper` and `tiny`."""
-    words = build.words(arg, {"paper", "tiny"})
+    """The config; `arg` holds any of the words above, with commas between them."""
+    words = build.words(arg, resgen.WORDS)
     config = resgen.base()
     config.data.batch_size = 128
     config.model.update(num_components=16, rank=8)  # 64 gave worse samples even with more steps

@@ -6,6 +6,8 @@
 
 Grid, depth and classes come from the codes. `:paper` trains the paper's two-part bound alone,
 `:tiny` takes a few steps of a small network.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -15,8 +17,8 @@ from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """The config; `arg` holds any of `paper` and `tiny`."""
-    words = build.words(arg, {"paper", "tiny"})
+    """The config; `arg` holds any of the words above, with commas between them."""
+    words = build.words(arg, resgen.WORDS)
     config = resgen.base()
     config.data.batch_size = 32
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200)

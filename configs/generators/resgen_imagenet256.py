@@ -22,6 +22,8 @@ Two choices come from small data and wait for this one. The exact likelihood, wh
 bound, won on 8x8 digits with 16 components: `:paper` is the paper's form one word away, and
 component_perplexity and dead_components in the log tell how many of the 1,024 are used. And a clip
 at 1.0 acted on nearly every step there: clipped_share and grad_norm tell how often it does here.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -37,7 +39,7 @@ SIZES = {
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The config; `arg` holds any of the words above, with commas between them."""
-    words = build.words(arg, {"depth8", "depth16", "576m", "1b", "paper", "pod4096", "tiny"})
+    words = build.words(arg, resgen.WORDS | {"depth8", "depth16", "576m", "1b", "pod4096"})
     config = resgen.base()
     config.data.update(batch_size=256, num_threads=16)
     # What the codes have to be; a codes directory of other sizes is refused.

@@ -13,6 +13,8 @@ the few batches of nearly whole images, with the largest gradients, do not set t
 600 steps the held-out loss was 3.544 with a limit of 1, 3.547 of 5, and 3.596 without clipping.
 
 `:paper` trains the paper's two-part bound alone, `:tiny` takes a few steps of a small network.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -22,8 +24,8 @@ from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """The config; `arg` holds any of `paper` and `tiny`."""
-    words = build.words(arg, {"paper", "tiny"})
+    """The config; `arg` holds any of the words above, with commas between them."""
+    words = build.words(arg, resgen.WORDS)
     config = resgen.base()
     config.data.batch_size = 64
     config.optimizer.update(learning_rate=3e-3, warmup_steps=100)

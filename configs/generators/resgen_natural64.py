@@ -12,6 +12,8 @@ at a temperature of 0.8 an FD-mobilenet of 530, precision 0.18, recall 0.00 and 
 Sized for two CPU cores; `:wide` is for an accelerator, and was not trained. `:paper` trains the
 paper's two-part bound alone, `:tiny` a few steps of a small network. To measure a distance while it
 trains, add --config.evaluation.features=mobilenet --config.evaluation.weights=WEIGHTS.
+
+`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
 """
 
 import ml_collections
@@ -21,8 +23,8 @@ from resgen_jax.core import build
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    """The config; `arg` holds any of `wide`, `paper` and `tiny`."""
-    words = build.words(arg, {"wide", "paper", "tiny"})
+    """The config; `arg` holds any of the words above, with commas between them."""
+    words = build.words(arg, resgen.WORDS | {"wide"})
     config = resgen.base()
     config.data.batch_size = 32
     config.optimizer.update(learning_rate=1e-3, warmup_steps=200)

@@ -12,6 +12,7 @@ from resgen_jax.generators import proposals, resgen
 from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
 from resgen_jax.training import (
+    code_bound,
     codes_task,
     head_losses,
     microbatches,
@@ -86,9 +87,13 @@ class ResGenTask(codes_task.CodesTask):
         "codes" and "levels"; the mixture's are of draws that go through the quantizer, since its
         density alone ranks heads wrongly: levels of small remainders dominate it. The flow has
         none. "code_head_nll/level_j" are those of the auxiliary head, exact.
+
+        "code_bound" are the nats of a code in `code_bound`'s upper bound, the whole example's
+        divided by its codes: what compares with the exact nats of an autoregressive model.
+        Times codes / ln 2 it is in bits. Only the masks "coarse_first" have it.
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
-        use = keys.named_keys(key, "loss", "nll")
+        use = keys.named_keys(key, "loss", "nll", "bound")
         loss, metrics = self._loss(params, codebooks, batch, use["loss"], is_training=False)
         is_valid, is_real = batch["is_valid"], padding.is_real(batch)
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
@@ -105,6 +110,11 @@ class ResGenTask(codes_task.CodesTask):
         for name, values in by_level.items():
             metrics |= {f"{name}/level_{i}": values[i] for i in range(self.space.codes.depth)}
             metrics[f"{name}/mean"] = jnp.mean(values)
+        if self.loss.masks == "coarse_first":
+            bounds = self._bound(params, codebooks, batch, use["bound"])
+            for name, values in bounds.items():
+                word = name.replace("_nll", "_bound")
+                metrics[word] = jnp.sum(values, where=is_valid) / num_examples
         return {"loss": loss, **metrics, "num_examples": num_examples}
 
     def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
@@ -180,11 +190,36 @@ class ResGenTask(codes_task.CodesTask):
         codes = batch["codes"]
         is_masked = jnp.broadcast_to(jnp.arange(self.space.codes.depth) >= level, codes.shape)
         outputs = self._outputs(params, codebooks, batch, is_masked)
+        return self._nll_of(outputs, codes, level, key)
+
+    def _bound(
+        self, params: PyTree, codebooks: Float[Array, "q v c"], batch: Batch, key: PRNGKeyArray
+    ) -> dict[str, Float[Array, "b"]]:
+        """Nats of a code in the bound of `code_bound`, for one mask of each example."""
+        codes = batch["codes"]
+        use = keys.named_keys(key, "mask", "draws")
+        row_keys = keys.example_keys(use["mask"], jnp.arange(len(codes)))
+        is_masked = code_bound.sample_mask(
+            row_keys, codes.shape[1], codes.shape[2], padding.is_real(batch)
+        )
+        outputs = self._outputs(params, codebooks, batch, is_masked)
+        return code_bound.nats_a_code(
+            is_masked, lambda level: self._nll_of(outputs, codes, level, use["draws"])
+        )
+
+    def _nll_of(
+        self,
+        outputs: proposals.Outputs,
+        codes: Int[Array, "b l q"],
+        level: Int[Array, ""],
+        key: PRNGKeyArray,
+    ) -> dict[str, Float[Array, "b l"]]:
+        """Nats of the true code of one level by each head that gives codes a probability."""
         row_keys = keys.example_keys(key, jnp.arange(len(codes)))
         nll = {}
         if self._head.level_nll is not None:
             nll["code_nll"] = self._head.level_nll(outputs, codes, level, row_keys, self.loss)
         if self.loss.code_loss_weight and self.model.head != "codes":
-            logits = self.network.apply(params, outputs.states, method="code_logits")
+            logits = self.network.apply(outputs.params, outputs.states, method="code_logits")
             nll["code_head_nll"] = jnp.take(masked.code_nll(logits, codes), level, axis=-1)
         return nll

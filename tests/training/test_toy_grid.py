@@ -98,3 +98,12 @@ def test_codes_drawn_at_once_from_the_mixture_stand_in_their_rows(trained):
     )
     is_right = np.asarray(codes)[..., 0] // 4 == group(labels)
     assert np.mean(is_right) > 0.8  # a blind network: 0.25
+
+
+def test_the_bound_of_both_heads_is_near_the_entropy_that_is_known(trained):
+    """Codes are independent given the class, so no order is better than another."""
+    task, state = trained
+    batch = toy_batch(10_001) | {"is_valid": jnp.ones(BATCH_SIZE, bool)}
+    found = jax.jit(task.evaluate)(state, batch, jax.random.key(3))
+    for name in ("code_bound", "code_head_bound"):
+        assert PERFECT - 0.1 < float(found[name]) < PERFECT + 0.25, name
