@@ -235,7 +235,6 @@ def test_states_show_the_way_to_the_same_samples(tiny, row_keys, samples):
 
 COMBINATIONS = [
     *({"confidence": kind} for kind in confidence.KINDS if kind != "drawn"),
-    {"proposal": "codes", "confidence": "drawn"},
     {"proposal": "codes", "confidence": "code_head"},
     {"proposal": "guided", "confidence": "distance"},
     {"proposal": "guided", "confidence": "code_head", "masks": "indep"},
@@ -355,7 +354,7 @@ def test_more_steps_than_tokens_are_refused():
         ({"confidence": "densty"}, "did you mean 'density'"),
         ({"proposal": "code"}, "did you mean 'codes'"),
         ({"masks": "fine_frst"}, "did you mean 'fine_first'"),
-        ({"proposal": "codes"}, "'component', which reads .* expected one of code_head, random"),
+        ({"proposal": "codes"}, "'component', which reads .* expected one of drawn, code_head, random"),
         ({"top_p": (0.9, 0.8)}, "sampler.top_p has 2 entries for 4 steps"),
         ({"top_p": (0.9, 0.8, 1.2, 0.5)}, "sampler.top_p is .* expected 0 to 1"),
         ({"top_k": -1}, "sampler.top_k is -1"),
