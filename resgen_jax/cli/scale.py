@@ -4,7 +4,14 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resgen_jax.cli import flags, scale_bench, scale_compile, scale_study, tables
+from resgen_jax.cli import (
+    flags,
+    scale_bench,
+    scale_compare,
+    scale_compile,
+    scale_study,
+    tables,
+)
 from resgen_jax.core import shell
 from resgen_jax.io import paths
 from resgen_jax.runs import progress, run_directory, train
@@ -24,6 +31,7 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "plan": scale_study.plan,
     "run": scale_study.run,
     "fit": scale_study.fit,
+    "compare": scale_compare.run,
 }
 
 

@@ -81,6 +81,14 @@ def _run_flags(parser: flags.Parser) -> None:
     parser.add_argument("--only", metavar="PATTERN", help="runs with names such as 'w32_*' alone")
 
 
+def _compare_flags(parser: flags.Parser) -> None:
+    parser.add_argument("--config", metavar="FILE[:words]", help="of a comparison")
+    flags.add_workdir(parser, "of the comparison: made, or gone on with")
+    parser.add_argument("--only", metavar="PATTERN", help="runs with names such as 'codes_*' alone")
+    parser.add_argument("--features", metavar="NAME", help="network of the distances")
+    parser.add_argument("--weights", metavar="DIR", help="its weights ($RESGEN_WEIGHTS)")
+
+
 def _fit_flags(parser: flags.Parser) -> None:
     flags.add_workdir(parser, "of the study; fit.json and fit.png go there too")
     parser.add_argument(
@@ -143,5 +151,11 @@ ACTIONS: Mapping[str, Action] = {
         _of_a_study(_fit_flags),
         "fit a power law through the runs of a study that are finished, and plot it",
         "resgen scale fit --workdir=runs/study",
+    ),
+    "compare": Action(
+        _of_a_study(_compare_flags),
+        "train methods alike on the same codes, measure their samples, and put them in one table",
+        "resgen scale compare --config=comparisons/cifar10.py --config.codes=DIR "
+        "--workdir=runs/comparison",
     ),
 }

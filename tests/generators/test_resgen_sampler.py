@@ -354,7 +354,10 @@ def test_more_steps_than_tokens_are_refused():
         ({"confidence": "densty"}, "did you mean 'density'"),
         ({"proposal": "code"}, "did you mean 'codes'"),
         ({"masks": "fine_frst"}, "did you mean 'fine_first'"),
-        ({"proposal": "codes"}, "'component', which reads .* expected one of drawn, code_head, random"),
+        (
+            {"proposal": "codes"},
+            "'component', which reads .* expected one of drawn, code_head, random",
+        ),
         ({"top_p": (0.9, 0.8)}, "sampler.top_p has 2 entries for 4 steps"),
         ({"top_p": (0.9, 0.8, 1.2, 0.5)}, "sampler.top_p is .* expected 0 to 1"),
         ({"top_k": -1}, "sampler.top_k is -1"),

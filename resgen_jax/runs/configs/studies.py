@@ -41,7 +41,7 @@ def load(text: str, overrides: Overrides = ()) -> ml_collections.ConfigDict:
         )
     base = configuration.load_fields(config.base).to_dict()
     config = ml_collections.ConfigDict({**config.to_dict(), "base": base})
-    _set(config.base, config.to_dict().get("fields", {}), "fields")
+    set_fields(config.base, config.to_dict().get("fields", {}), "fields")
     for field, value in overrides:
         configuration.override(config, field, value)
     configuration.make_paths_absolute(config.base)
@@ -68,7 +68,7 @@ def folder(workdir: str | os.PathLike, run: study.Run) -> paths.Path:
 
 def _of_size(config: ml_collections.ConfigDict, name: str) -> ml_collections.ConfigDict:
     changed = ml_collections.ConfigDict(config.base.to_dict())
-    _set(changed, config.sizes[name].to_dict(), f"sizes.{name}")
+    set_fields(changed, config.sizes[name].to_dict(), f"sizes.{name}")
     return changed
 
 
@@ -97,7 +97,7 @@ def _size(name: str, config: ml_collections.ConfigDict) -> study.Size:
     return study.Size(name, num_parameters, task.flops_per_example(), config.data.batch_size)
 
 
-def _set(config: ml_collections.ConfigDict, fields: Mapping[str, Any], where: str) -> None:
+def set_fields(config: ml_collections.ConfigDict, fields: Mapping[str, Any], where: str) -> None:
     """Sets nested fields that are there already; UserError, naming the nearest, for others."""
     for name, value in fields.items():
         if name not in config:
@@ -108,7 +108,7 @@ def _set(config: ml_collections.ConfigDict, fields: Mapping[str, Any], where: st
             kind = "a section with fields" if is_section else f"a value such as {there!r}"
             raise errors.UserError(f"{here} is {value!r}; expected {kind}")
         if is_section:
-            _set(there, value, here)
+            set_fields(there, value, here)
             continue
         try:
             config[name] = value

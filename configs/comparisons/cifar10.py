@@ -1,0 +1,53 @@
+"""Heads and counterparts on the codes of one tokenizer: equal steps, batch and nearly equal size.
+
+    resgen train --config=tokenizers/rq_vae_cifar10.py --config.data.path=CIFAR10 \\
+        --config.quantizer.depth=8 --workdir=runs/cifar10_depth8
+    resgen encode --workdir=runs/cifar10_depth8 --output=runs/cifar10_codes8 --flip
+    resgen scale compare --config=comparisons/cifar10.py --config.codes=runs/cifar10_codes8 \\
+        --workdir=runs/comparison --features=mobilenet
+
+Every method trains for 2,000 steps of 64 on two views of 50,000 images: none sees a view twice.
+`:seeds` trains three seeds of each, `:tiny` takes a few steps of small networks.
+"""
+
+import ml_collections
+
+from resgen_jax.core import build
+
+TRUNK = dict(num_layers=4, width=128, num_heads=4, mlp_width=512, modulation_width=128)
+OPTIMIZER = dict(learning_rate=2e-3, warmup_steps=100)
+PLAIN_AND_GUIDED = dict(guidance_scale=[1.0, 1.5, 2.0, 3.0])
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """The comparison; `arg` holds any of `seeds` and `tiny`."""
+    words = build.words(arg, {"seeds", "tiny"})
+    tiny = ":tiny" if "tiny" in words else ""
+    config = ml_collections.ConfigDict()
+    config.codes = ""
+    config.seeds = (0, 1, 2) if "seeds" in words else (0,)
+    config.num_samples = 8 if tiny else 2000
+    config.batch_size = 8 if tiny else 250
+    config.fields = {}
+    if not tiny:
+        config.fields = dict(
+            loss=dict(average_decay=0.995),
+            optimizer=OPTIMIZER,
+            train=dict(num_steps=2000, evaluate_every=1000, num_held_out_batches=64),
+        )
+    config.methods = {
+        "mixture": resgen(tiny),
+        "codes": resgen(tiny, "codes"),
+        "levels": resgen(tiny, "levels"),
+        "flow": resgen(tiny, "flow"),
+    }
+    return config
+
+
+def resgen(tiny: str, head: str = "") -> dict:
+    """ResGen with a head, its trunk that of the comparison."""
+    words = ",".join(word for word in (head, tiny.removeprefix(":")) if word)
+    fields = dict(model=dict(trunk=TRUNK)) if not tiny else {}
+    sweep = dict(guidance_scale=[1.0]) if tiny else PLAIN_AND_GUIDED
+    name = "generators/resgen_cifar10.py" + (f":{words}" if words else "")
+    return dict(config=name, fields=fields, sweep=dict(sweep))

@@ -1,0 +1,123 @@
+"""Methods held against one another: trained alike on the same codes, and measured alike."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from resgen_jax.core import trees
+from resgen_jax.runs import evaluation_request, experiments, progress, run_directory, train
+from resgen_jax.runs.configs import comparisons
+from resgen_jax.runs.study import sweep, sweep_results
+from resgen_jax.scaling.laws import study
+
+Row = dict[str, Any]
+# The nats of a code of a whole example: exact ones of autoregressive methods, bounds of the others.
+NATS = {"example_nll": "exact", "code_bound": "bound", "code_head_bound": "bound, code head"}
+
+
+def run(
+    comparison: comparisons.Comparison,
+    workdir: str | os.PathLike,
+    only: Callable[[str], bool] = lambda name: True,
+    *,
+    features: str | None = None,
+    weights: str | None = None,
+) -> list[Row]:
+    """Trains what is not trained, measures what is not measured, and gives a row for each point.
+
+    `only` chooses runs by their names. An interrupted comparison goes on where it stopped.
+    """
+    chosen = [member for member in comparison.members if only(member.name)]
+    rows: list[Row] = []
+    for number, member in enumerate(chosen, start=1):
+        place = comparisons.folder(workdir, member)
+        check_same(place, member.config)
+        progress.say(f"run {number} of {len(chosen)}, {member.name}")
+        if study.status(place, member.config.train.num_steps) != study.DONE:
+            train.train(member.config, place)
+        rows += measure(comparison, member, workdir, features=features, weights=weights)
+    return rows
+
+
+def measure(
+    comparison: comparisons.Comparison,
+    member: comparisons.Member,
+    workdir: str | os.PathLike,
+    *,
+    features: str | None = None,
+    weights: str | None = None,
+) -> list[Row]:
+    """A row for each setting and sampling seed of a trained run."""
+    place, spec = comparisons.folder(workdir, member), comparison.spec
+    told = trained(member, workdir)
+    rows = []
+    for seed in spec.sampling_seeds:
+        request = evaluation_request.Request(
+            workdir=str(place),
+            num_samples=spec.num_samples,
+            batch_size=spec.batch_size,
+            seed=seed,
+            features=features,
+            weights=weights,
+        )
+        # Without settings of its own a method is measured once, as its config samples.
+        grid = comparison.grids[member.method] or {
+            "temperature": [member.config.sampler.temperature]
+        }
+        lines = sweep.run(request, grid, place)
+        rows += [{**told, **_measured(line, grid), "sampling_seed": seed} for line in lines]
+    return rows
+
+
+def trained(member: comparisons.Member, workdir: str | os.PathLike) -> Row:
+    """What is known of a trained run: its size, its steps, and the nats of codes held out."""
+    place, config = comparisons.folder(workdir, member), member.config
+    found = experiments.assumed(config)
+    params = jax.eval_shape(found.task.init, jax.random.key(0)).params
+    auxiliary = {name for name in found.recipe.auxiliary if _is_auxiliary(config, name)}
+    model = {part: tree for part, tree in params.items() if part not in auxiliary}
+    held_out = study.held_out(place, config.train.num_steps)
+    nats = next(((held_out[name], kind) for name, kind in NATS.items() if name in held_out), None)
+    return {
+        "method": member.method,
+        "seed": member.seed,
+        "num_parameters": trees.num_parameters(model),
+        "num_steps": config.train.num_steps,
+        "held_out_loss": held_out.get("loss"),
+        "nats": nats and nats[0],
+        "nats_are": nats and nats[1],
+    }
+
+
+def check_same(place: Any, config: Any) -> None:
+    """Raises UserError where a directory holds the run of another config."""
+    if (place / "config.json").exists():
+        there = run_directory.read_fields(place)
+        run_directory.refuse_other(place, there, run_directory.to_json(config), is_same_data=True)
+
+
+def _is_auxiliary(config: Any, part: str) -> bool:
+    """Whether sampling does without this part: not so where the sampler is set to ask it."""
+    sampler = vars(config.sampler)
+    return not any(
+        part in str(sampler.get(name, "")) or sampler.get(name) == "code_head"
+        for name in ("proposal", "confidence")
+    )
+
+
+def _measured(line: sweep_results.Line, grid: Mapping[str, Sequence[Any]]) -> Row:
+    metrics = line["metrics"]
+    distance = {name: value for name, value in metrics.items() if name.startswith(("FD", "FID"))}
+    agreement = {name: metrics[name] for name in metrics if name.startswith("class_agreement")}
+    settings = line["point"]["sampler"]
+    return {
+        "setting": {name: settings[name] for name in grid},
+        **distance,
+        **agreement,
+        "variety": line["variety"],
+        "seconds_per_image": line["seconds_per_image"],
+        "network_calls": line["network_calls"],
+        "hardware": line["hardware"],
+    }
