@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from resgen_jax.nn import dropout, linear, positions
+from resgen_jax.nn import dropout, linear, modulation, positions
 
 
 def attend(
@@ -49,13 +49,28 @@ def split_heads(values: Float[Array, "b l d"], num_heads: int) -> Float[Array, "
 
 
 class Attention(nnx.Module):
-    """Every position attends to every valid position; rotary angles turn queries and keys."""
+    """Every position attends to every valid position; rotary angles turn queries and keys.
+
+    With `normalises_queries` they have a learned size per channel, the same in all heads
+    (QK-norm, arXiv 2010.04245): logits cannot grow without it.
+    """
 
     def __init__(
-        self, width: int, num_heads: int, dtype, rngs: nnx.Rngs, dropout_rate: float = 0.0
+        self,
+        width: int,
+        num_heads: int,
+        dtype,
+        rngs: nnx.Rngs,
+        dropout_rate: float = 0.0,
+        normalises_queries: bool = False,
     ):
         self.num_heads, self.dropout_rate = num_heads, dropout_rate
         head_width = width // num_heads
+        self.normalises_queries = normalises_queries
+        if normalises_queries:
+            ones = nnx.initializers.ones
+            self.query_size = linear.table((head_width,), (None,), ones, rngs)
+            self.key_size = linear.table((head_width,), (None,), ones, rngs)
         # The query starts sqrt(head_width) smaller than the key: flat attention at the start.
         query_init = linear.normal(1 / math.sqrt(width * head_width))
 
@@ -83,6 +98,11 @@ class Attention(nnx.Module):
             split_heads(project(values), self.num_heads)
             for project in (self.query, self.key, self.value)
         )
+        if self.normalises_queries:
+            query, key = (
+                modulation.rms_norm(each) * size[...].astype(each.dtype)[None, None, None]
+                for each, size in ((query, self.query_size), (key, self.key_size))
+            )
         if angles is not None:
             query, key = positions.rotate(query, angles), positions.rotate(key, angles)
         mixed = attend(

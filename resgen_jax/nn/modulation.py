@@ -1,5 +1,7 @@
 """Normalisation modulated by a condition: adaLN with one network shared by all layers."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -16,11 +18,25 @@ def layer_norm(values: Float[Array, "... d"], epsilon: float = 1e-6) -> Float[Ar
     return (centred * jax.lax.rsqrt(variance + epsilon)).astype(values.dtype)
 
 
+def rms_norm(values: Float[Array, "... d"], epsilon: float = 1e-6) -> Float[Array, "... d"]:
+    """A root mean square of 1 per position, computed in float32, without an affine part."""
+    wide = values.astype(jnp.float32)
+    square = jnp.mean(wide**2, axis=-1, keepdims=True)
+    return (wide * jax.lax.rsqrt(square + epsilon)).astype(values.dtype)
+
+
+# By the name that a config has for each.
+NORMS: dict[str, Callable] = {"layer": layer_norm, "rms": rms_norm}
+
+
 def modulate(
-    values: Float[Array, "b l d"], shift: Float[Array, "b l d"], scale: Float[Array, "b l d"]
+    values: Float[Array, "b l d"],
+    shift: Float[Array, "b l d"],
+    scale: Float[Array, "b l d"],
+    norm: Callable = layer_norm,
 ) -> Float[Array, "b l d"]:
-    """`layer_norm(values) * (1 + scale) + shift`."""
-    return layer_norm(values) * (1 + scale) + shift
+    """`norm(values) * (1 + scale) + shift`."""
+    return norm(values) * (1 + scale) + shift
 
 
 class SharedModulation(nnx.Module):

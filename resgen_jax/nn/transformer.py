@@ -16,7 +16,11 @@ from resgen_jax.core import keys as random_keys
 from resgen_jax.nn import attention, dropout, linear, modulation, positions
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
-ACTIVATIONS: dict[str, Callable] = {"gelu": jax.nn.gelu, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Callable] = {
+    "gelu": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
 # What the backward pass keeps of a layer: all, the results of its matmuls, or only its input.
 REMAT: dict[str, Callable] = {
     "none": lambda layer: layer,
@@ -38,6 +42,11 @@ class Spec:
     modulation_width: int = 256  # hidden width of the shared adaLN network
     rotary_base: float = 100.0  # of the angles that turn queries and keys; 0 = none
     activation: str = "gelu"  # of the MLPs
+    norm: str = "layer"  # before attention and MLP: of mean and variance, or of the size alone
+    # Each unit of an MLP is multiplied by a gate of its own, which has the activation (SwiGLU with
+    # "silu"); two thirds of mlp_width then cost as much.
+    has_gated_mlp: bool = False
+    normalises_queries: bool = False  # queries and keys of each head have a learned size (QK-norm)
     dropout_rate: float = 0.0  # of what blocks add
     attention_dropout_rate: float = 0.0  # of the shares that positions take of one another
     remat: str = "full"  # what is computed again for the gradient to save memory
@@ -61,6 +70,7 @@ class Spec:
             )
         for name, known in (
             ("activation", ACTIVATIONS),
+            ("norm", modulation.NORMS),
             ("remat", REMAT),
             ("compute_dtype", COMPUTE_DTYPES),
         ):
@@ -86,11 +96,22 @@ class Block(nnx.Module):
         self.spec = spec
         dtype = jnp.dtype(spec.compute_dtype)
         self.attention = attention.Attention(
-            spec.width, spec.num_heads, dtype, rngs, spec.attention_dropout_rate
+            spec.width,
+            spec.num_heads,
+            dtype,
+            rngs,
+            spec.attention_dropout_rate,
+            spec.normalises_queries,
         )
-        self.up = linear.dense(
-            spec.width, spec.mlp_width, ("embed", "mlp"), dtype, rngs, use_bias=False
-        )
+
+        def widen():
+            return linear.dense(
+                spec.width, spec.mlp_width, ("embed", "mlp"), dtype, rngs, use_bias=False
+            )
+
+        self.up = widen()
+        if spec.has_gated_mlp:
+            self.gate = widen()
         self.down = linear.dense(
             spec.mlp_width, spec.width, ("mlp", "embed"), dtype, rngs, use_bias=False
         )
@@ -116,16 +137,21 @@ class Block(nnx.Module):
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
             vector + own[None, None] for vector, own in zip(vectors, offset, strict=True)
         )
-        normed = modulation.modulate(values, shift_a, scale_a)
+        norm = modulation.NORMS[self.spec.norm]
+        normed = modulation.modulate(values, shift_a, scale_a, norm)
         mixed = self.attention(normed, angles, inside, is_valid)
         values = values + gate_a * dropout.of_rows(first, mixed, rate)
         if context is not None:
-            normed = modulation.layer_norm(values)
+            normed = norm(values)
             found = self.cross(normed, *context, _named(keys, "context_attention"))
             values = values + dropout.of_rows(_named(keys, "context"), found, rate)
-        hidden = self.up(modulation.modulate(values, shift_f, scale_f))
-        hidden = self.down(ACTIVATIONS[self.spec.activation](hidden))
-        return values + gate_f * dropout.of_rows(second, hidden, rate)
+        normed = modulation.modulate(values, shift_f, scale_f, norm)
+        hidden = self.up(normed)
+        if self.spec.has_gated_mlp:
+            hidden = hidden * ACTIVATIONS[self.spec.activation](self.gate(normed))
+        else:
+            hidden = ACTIVATIONS[self.spec.activation](hidden)
+        return values + gate_f * dropout.of_rows(second, self.down(hidden), rate)
 
 
 class Transformer(nnx.Module):
@@ -196,7 +222,8 @@ class Transformer(nnx.Module):
 
         values, _ = jax.lax.scan(REMAT[self.spec.remat](layer), values, (weights, layer_keys))
         # In float32: rounded here, all that a head decides would be rounded.
-        return modulation.modulate(values.astype(jnp.float32), shift, scale)
+        norm = modulation.NORMS[spec.norm]
+        return modulation.modulate(values.astype(jnp.float32), shift, scale, norm)
 
     def _check(self, length: int, context: Context | None) -> None:
         most = math.prod(self.grid)

@@ -4,7 +4,7 @@ from typing import Any
 
 from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler_spec
 from resgen_jax.generators import interface as generators
-from resgen_jax.nn import transformer
+from resgen_jax.nn import modulation, transformer
 from resgen_jax.processes import mask_schedules, rvq_masking
 from resgen_jax.recipes import interface, on_codes, shared
 from resgen_jax.training import resgen_loss, resgen_task
@@ -41,6 +41,7 @@ RECIPE = interface.Recipe(
     choices={
         "model.head": choices.HEADS,
         "model.trunk.activation": transformer.ACTIVATIONS,
+        "model.trunk.norm": modulation.NORMS,
         "model.trunk.remat": transformer.REMAT,
         "model.trunk.compute_dtype": transformer.COMPUTE_DTYPES,
         "loss.objective": resgen_loss.OBJECTIVES,

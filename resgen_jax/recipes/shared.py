@@ -22,6 +22,7 @@ TAKEN_FROM = {
 }
 CHOICES = {
     "optimizer.decay": optimizer.DECAYS,
+    "optimizer.matrices": optimizer.MATRICES,
     "evaluation.features": ("", online.NO_NETWORK, *weights.FEATURE_NETWORKS),
 }
 

@@ -1,4 +1,4 @@
-"""AdamW with its schedule and clipping."""
+"""AdamW, or Muon for the matrices of the layers, with schedule and clipping."""
 
 import dataclasses
 import itertools
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+from optax import contrib
 
 from resgen_jax.core import build, errors
 from resgen_jax.training import average, clipping
@@ -16,6 +17,9 @@ from resgen_jax.training.state import Metrics, PyTree, TrainState
 
 Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
 DECAYS = ("constant", "cosine", "linear")
+MATRICES = ("adamw", "muon")
+# Muon's steps in the size of Adam's, so that one learning rate serves both (arXiv 2502.16982).
+MUON_RMS = 0.2
 BOUNDS = {
     "learning_rate": (0.0, float("inf")),
     "warmup_steps": (0, float("inf")),
@@ -44,12 +48,17 @@ class Spec:
     weight_decay: float = 0.0  # AdamW's, of leaves named "kernel" only
     clip_norm: float = 0.0  # largest norm of the whole gradient; 0 = any
     num_microbatches: int = 1  # parts of a batch that go through the network one after the other
+    # What moves the kernels of the stacked layers; all else is AdamW's.
+    matrices: str = "adamw"
     rewarm_at: tuple[int, ...] = ()  # steps after which warm-up and decay begin anew
 
     def __post_init__(self):
         if self.decay not in DECAYS:
             hint = build.nearest(self.decay, DECAYS)
             raise errors.UserError(f"optimizer.decay is {self.decay!r}; {hint}")
+        if self.matrices not in MATRICES:
+            hint = build.nearest(self.matrices, MATRICES)
+            raise errors.UserError(f"optimizer.matrices is {self.matrices!r}; {hint}")
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -66,6 +75,8 @@ def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
     """The optimizer of `spec` for a run of `num_steps`; raises UserError if it makes no sense."""
     rate = schedule(spec, num_steps)
     clip = [clipping.by_norm(spec.clip_norm)] if spec.clip_norm else []
+    if spec.matrices == "muon":
+        return optax.chain(*clip, _muon(spec, rate))
     decay = optax.add_decayed_weights(spec.weight_decay, mask=is_decayed)
     return optax.chain(
         *clip,
@@ -73,6 +84,35 @@ def make(spec: Spec, num_steps: int) -> optax.GradientTransformation:
         *([decay] if spec.weight_decay else []),
         optax.scale_by_learning_rate(rate),
     )
+
+
+def _muon(spec: Spec, rate: Schedule) -> optax.GradientTransformation:
+    """Muon for the kernels of the layers, AdamW for the rest, at one learning rate.
+
+    Weight decay acts on the layers' kernels alone: optax has no mask for Muon's other side.
+    """
+    return contrib.muon(
+        rate,
+        weight_decay=spec.weight_decay,
+        eps=spec.eps,
+        adam_b1=spec.b1,
+        adam_b2=spec.b2,
+        nesterov=False,
+        consistent_rms=MUON_RMS,
+        muon_weight_dimension_numbers=_layer_kernels,
+    )
+
+
+def _layer_kernels(params: PyTree) -> PyTree:
+    """For each kernel "layers in out" of a stack which axes make its matrices; None elsewhere."""
+    matrices = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
+
+    def of(path, leaf):
+        names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        is_kernel = "blocks" in names and names[-1] == "kernel" and leaf.ndim == 3
+        return matrices if is_kernel else None
+
+    return jax.tree_util.tree_map_with_path(of, params)
 
 
 def is_decayed(params: PyTree) -> PyTree:

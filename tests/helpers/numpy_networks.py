@@ -17,6 +17,10 @@ def layer_norm(values, epsilon=1e-6):
     return (values - mean) / np.sqrt(values.var(axis=-1, keepdims=True) + epsilon)
 
 
+def rms_norm(values, epsilon=1e-6):
+    return values / np.sqrt((values**2).mean(axis=-1, keepdims=True) + epsilon)
+
+
 def silu(values):
     return values / (1 + np.exp(-values))
 
@@ -54,6 +58,9 @@ def attention(params, values, num_heads, angles=None):
     query, key, value = (
         (values @ params[name]["kernel"]).reshape(shape) for name in ("query", "key", "value")
     )
+    if "query_size" in params:
+        query = rms_norm(query) * params["query_size"]
+        key = rms_norm(key) * params["key_size"]
     if angles is not None:
         query, key = rotate(query, angles), rotate(key, angles)
     mixed = np.zeros_like(value)
@@ -68,8 +75,13 @@ def dense(params, values):
     return values @ params["kernel"] + params["bias"]
 
 
-def transformer(params, tokens, condition, grid, num_heads, rotary_base=100.0):
-    """Transformer with shared adaLN, learned and rotary positions, and GELU; layer by layer."""
+def transformer(
+    params, tokens, condition, grid, num_heads, rotary_base=100.0, norm=layer_norm, activation=gelu
+):
+    """Transformer with shared adaLN, learned and rotary positions; layer by layer.
+
+    Where its blocks have a "gate", the activation is the gate's.
+    """
     hidden = silu(dense(params["modulation"]["up"], condition))
     vectors = dense(params["modulation"]["down"], hidden)
     vectors = vectors.reshape(*tokens.shape[:2], 8, -1)
@@ -80,13 +92,17 @@ def transformer(params, tokens, condition, grid, num_heads, rotary_base=100.0):
     blocks = params["blocks"]
     for layer in range(len(blocks["offset"])):
         block = {
-            name: {"kernel": blocks["attention"][name]["kernel"][layer]}
-            for name in blocks["attention"]
+            name: {"kernel": part["kernel"][layer]} if isinstance(part, dict) else part[layer]
+            for name, part in blocks["attention"].items()
         }
         given = [vectors[:, :, i] + blocks["offset"][layer, i] for i in range(6)]
-        normed = layer_norm(values) * (1 + given[1]) + given[0]
+        normed = norm(values) * (1 + given[1]) + given[0]
         values = values + given[2] * attention(block, normed, num_heads, angles)
-        normed = layer_norm(values) * (1 + given[4]) + given[3]
-        wide = gelu(normed @ blocks["up"]["kernel"][layer])
+        normed = norm(values) * (1 + given[4]) + given[3]
+        wide = normed @ blocks["up"]["kernel"][layer]
+        if "gate" in blocks:
+            wide = wide * activation(normed @ blocks["gate"]["kernel"][layer])
+        else:
+            wide = activation(wide)
         values = values + given[5] * (wide @ blocks["down"]["kernel"][layer])
-    return layer_norm(values) * (1 + vectors[:, :, 7]) + vectors[:, :, 6]
+    return norm(values) * (1 + vectors[:, :, 7]) + vectors[:, :, 6]

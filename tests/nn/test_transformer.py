@@ -75,6 +75,26 @@ def test_the_scan_over_layers_equals_a_loop(outputs, params, inputs):
     np.testing.assert_allclose(outputs, expected(params, inputs), rtol=1e-3, atol=1e-3)
 
 
+def test_normalised_queries_gates_and_rms_norms_equal_a_loop(inputs):
+    network = make(norm="rms", has_gated_mlp=True, normalises_queries=True, activation="silu")
+    params = random_params(network)
+    found = jax.jit(network.apply)(params, *inputs)
+    wanted = numpy_networks.transformer(
+        numpy_networks.double(params),
+        *(np.asarray(array, np.float64) for array in inputs),
+        GRID,
+        SPEC.num_heads,
+        norm=numpy_networks.rms_norm,
+        activation=numpy_networks.silu,
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+    # The size of the queries' kernel does not matter any more.
+    attention = params["blocks"]["attention"]
+    larger = attention | {"query": {"kernel": 5 * attention["query"]["kernel"]}}
+    moved = params | {"blocks": params["blocks"] | {"attention": larger}}
+    np.testing.assert_allclose(network.apply(moved, *inputs), found, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("rotary_base", [0.0, 9.0])
 def test_the_base_sets_the_rotary_angles(rotary_base, inputs):
     network = make(rotary_base=rotary_base)

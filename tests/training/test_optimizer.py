@@ -126,3 +126,41 @@ def test_average_follows_its_recursion():
         averaged = average.update(averaged, trained, 0.7, jnp.int32(step))
     np.testing.assert_allclose(averaged["kernel"], expected, rtol=1e-5)
     assert averaged["count"] == 29  # what is no float is the newest
+
+
+def test_muon_moves_the_matrices_of_layers_evenly_in_all_directions_and_the_rest_as_adamw():
+    random = np.random.default_rng(0)
+
+    def tree():
+        return {
+            "blocks": {"up": {"kernel": random.normal(size=(3, 16, 8)).astype(np.float32)}},
+            "out": {"kernel": random.normal(size=(8, 5)).astype(np.float32)},
+        }
+
+    params, gradients = jax.tree.map(jnp.asarray, tree()), tree()
+    moved = {}
+    for matrices in optimizer.MATRICES:
+        spec = optimizer.Spec(learning_rate=0.1, decay="constant", matrices=matrices)
+        transform = optimizer.make(spec, 5)
+        state = optimizer.initial_state(params, transform)
+        state, _ = optimizer.apply_gradients(
+            state, gradients, transform, rate=optimizer.schedule(spec, 5), average_decay=0.9
+        )
+        moved[matrices] = jax.tree.map(lambda after, before: after - before, state.params, params)
+    np.testing.assert_allclose(
+        moved["muon"]["out"]["kernel"], moved["adamw"]["out"]["kernel"], rtol=1e-5
+    )
+    for update, gradient in zip(
+        moved["muon"]["blocks"]["up"]["kernel"], gradients["blocks"]["up"]["kernel"], strict=True
+    ):
+        values = np.linalg.svd(np.asarray(update, np.float64), compute_uv=False)
+        # Newton-Schulz in five steps brings singular values to about 0.7 to 1.2 of one another.
+        assert values.max() / values.min() < 2
+        assert np.linalg.cond(gradient) > 3
+        assert np.sum(update * gradient) < 0  # downhill
+        np.testing.assert_allclose(np.sqrt(np.mean(update**2)), 0.1 * 0.2, rtol=0.2)
+
+
+def test_another_mover_of_matrices_is_refused():
+    with pytest.raises(errors.UserError, match="optimizer.matrices is 'sgd'"):
+        optimizer.Spec(matrices="sgd")
