@@ -41,6 +41,11 @@ def _parser_of(hint: Any) -> Any:
     return LISTS[options[0]] if options else hint
 
 
+def hints() -> dict[str, Any]:
+    """The type of each setting that some generator's sampler has."""
+    return {name: hint for name, (hint, _) in _settings().items()}
+
+
 def names() -> tuple[str, ...]:
     """Names of all the flags that `add` adds."""
     return tuple(_settings())

@@ -258,8 +258,10 @@ def _draw_knobs(knobs: Knobs) -> dict[str, Any]:
 
 
 def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
+    """A code for each row of logits; -1 where these are not numbers."""
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
-    return jax.vmap(jax.random.categorical)(keys, kept)
+    drawn = jax.vmap(jax.random.categorical)(keys, kept)
+    return jnp.where(jnp.isnan(logits).any(axis=-1), -1, drawn)
 
 
 # Named as in `choices.PROPOSALS`, which says what they offer and need.

@@ -1,5 +1,6 @@
 """What the sampling loop asks of ResGen at each step: network, proposed codes, confidence."""
 
+import functools
 from typing import Any
 
 import jax
@@ -28,7 +29,8 @@ def make(
 ) -> sampler_interface.Predict:
     """`predict` of the mask-and-predict sampler: network, proposed codes, confidence.
 
-    The guided network call is made only at steps whose guidance scale is not 1.
+    The guided network call is made only at steps whose guidance scale is not 1. Where states or
+    draws are not finite the confidence is not a number, which the sampling loop reports.
     """
 
     def hidden(revealed, is_masked, labels, is_valid):
@@ -55,6 +57,20 @@ def make(
         states = guidance.guide(*sides, scale)
         outputs = proposals.Outputs(network, params, states, codebooks, branches)
         draw = propose(keys, outputs, codes, is_masked, knobs, quantize)
-        return draw.codes, measure(outputs, draw)
+        is_sound = _is_sound(states, draw, is_masked)
+        return draw.codes, jnp.where(is_sound, measure(outputs, draw), jnp.nan)
 
     return predict
+
+
+def _is_sound(
+    states: Float[Array, "b l d"], draw: proposals.Draw, is_masked: Bool[Array, "b l q"]
+) -> Bool[Array, "b l q"]:
+    """Where states and draw are numbers: a code below 0 says that its logits were none."""
+    leaves = [states, *jax.tree.leaves(draw.sample)]
+    each = [
+        jnp.isfinite(leaf).reshape(*is_masked.shape[:2], -1).all(axis=-1, keepdims=True)
+        for leaf in leaves
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    return functools.reduce(jnp.logical_and, each) & (draw.codes >= 0)

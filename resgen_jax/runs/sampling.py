@@ -1,5 +1,6 @@
 """Drawing codes in batches and turning them into images, for every verb that samples."""
 
+import copy
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,7 +109,10 @@ class Batch(NamedTuple):
 
 
 class Drawer:
-    """A generator and the decoder of its codes, compiled once for each size of a batch."""
+    """A generator and the decoder of its codes, compiled once for each size of a batch.
+
+    Raises UserError where the network's outputs are not numbers, before a batch is handed out.
+    """
 
     def __init__(
         self,
@@ -119,6 +123,13 @@ class Drawer:
         self._model, self._spec = model, spec
         self._sampler = model.sampler(spec)
         self._decode = decoder(tokenizer)
+        self._first_lost = jax.jit(generators.first_lost)
+
+    def under(self, spec: Any) -> "Drawer":
+        """The same compiled programs under another spec, of the same choices."""
+        other = copy.copy(self)
+        other._spec = spec
+        return other
 
     def stream(
         self,
@@ -151,6 +162,8 @@ class Drawer:
             kept = generators.Known(batch["codes"], batch["is_masked"])
         with jax.set_mesh(mesh):  # the quantizer bounds its memory by the device
             codes = self._sampler.sample(*known, plan, kept)
+        lost = open_run.fetch(self._first_lost(codes))
+        generators.check_lost(lost, open_run.fetch(batch["index"]))
         return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
 
 
