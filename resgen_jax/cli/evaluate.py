@@ -29,7 +29,7 @@ USES = {
     "generator": (
         *("workdir", "reference", "num_images", "images", "crop", "output"),
         *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampler_flags.names()),
-        *("sweep", "budget"),
+        *("guide", "sweep", "budget"),
     ),
 }
 WHAT = {

@@ -23,6 +23,16 @@ def add_labels(parser: flags.Parser) -> None:
     )
 
 
+def add_guide(parser: flags.Parser) -> None:
+    """--guide."""
+    parser.add_argument(
+        "--guide",
+        metavar="DIR[@STEP]",
+        help="guidance leads away from this weaker model, an earlier step or a run begun from this "
+        "one, and not from no class",
+    )
+
+
 def add(parser: flags.Parser) -> None:
     """A flag for each setting that some generator's sampler has."""
     group = parser.add_argument_group(

@@ -86,6 +86,9 @@ class Generator(NamedTuple):
     sampler: Callable[[Any], Any]  # that spec -> a sampler
     # That spec -> a sampler that gives the codes, and codes and masks after each step.
     watched_sampler: Callable[[Any], Any] | None = None
+    # A weaker generator of the same codes -> this one, guided away from it, whose samplers take the
+    # parameters of both; None where guidance knows no other model.
+    guided_by: Callable[[Any], Any] | None = None
 
 
 def of_network(network: functional.Network, space: spaces.Space, **functions: Any) -> Generator:

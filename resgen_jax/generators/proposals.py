@@ -206,7 +206,8 @@ def from_flow(
     vectors = outputs.network.apply(outputs.params, *told, method="integrate")
     vectors = mean + deviation[..., None] * vectors
     found, _ = quantize(vectors, codes, is_masked, outputs.codebooks, jnp.zeros_like(deviation))
-    return Draw(found)
+    is_sound = jnp.isfinite(vectors).all(axis=-1, keepdims=True)
+    return Draw(jnp.where(is_sound, found, -1))
 
 
 def guided(

@@ -88,12 +88,20 @@ def _counts(spec: Spec, num_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     return num_masked, np.where(is_in[:, None], amount, 0)
 
 
+class Guided(NamedTuple):
+    """Parameters of a model and of the weaker one that it is guided by."""
+
+    own: PyTree
+    weaker: PyTree
+
+
 class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
     `fill` is one of the loops of `mask_predict`, which says what comes out: codes, or codes and
-    the states on the way to them. Raises UserError where `made_of` asks a head that the network has
-    not.
+    the states on the way to them. With the network of a weaker model in `guide`, parameters are
+    `Guided`, and guidance leads away from that model and not from no class. Raises UserError where
+    `made_of` asks a head that the network has not.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class Sampler:
         space: spaces.Space,
         made_of: choices.Choices,
         fill: Any = mask_predict.fill,
+        guide: functional.Network | None = None,
     ):
         choices.check_heads(made_of, resgen.heads_of(network))
         self.space = space
@@ -111,6 +120,10 @@ class Sampler:
         calibrate = calibration.KINDS[made_of.calibration]
 
         def run(params, codebooks, keys, labels, known, plan):
+            weaker = None
+            if guide is not None:
+                weaker = resgen_predict.Guide(guide, params.weaker)
+                params = params.own
             nothing = calibration.Nothing(network, params, codebooks, space, propose)
             make_order = order.ORDERS[made_of.order]
             by = make_order(keys, space.layout, space.codes.depth)
@@ -131,6 +144,7 @@ class Sampler:
                     quantize,
                     calibrate(kind.measure, nothing),
                     known.is_valid,
+                    weaker,
                 ),
                 known.codes,
                 known.is_masked,

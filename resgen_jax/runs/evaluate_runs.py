@@ -121,6 +121,7 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
             "image_size": [generator.meta.image_size] * 2,
         },
         "sampler": dataclasses.asdict(spec),
+        "guide": request.guide,
         "seed": request.seed,
         "metrics": generated_samples.metrics(request, models, compared, collected),
         "reference": compared.described,

@@ -12,6 +12,7 @@ from resgen_jax.metrics import diversity
 from resgen_jax.runs import (
     evaluate_files,
     evaluation_request,
+    guiding,
     measuring,
     open_run,
     progress,
@@ -42,6 +43,7 @@ def open_models(request: evaluation_request.Request) -> Models:
     """The generator of a run, its tokenizer and the feature network."""
     generator = open_run.open_generator(cast(str, request.workdir), progress.say)
     tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
+    generator = guiding.guided(generator, request.guide, progress.say)
     return Models(generator, tokenizer, evaluate_files.open_extractor(request))
 
 

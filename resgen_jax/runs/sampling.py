@@ -3,8 +3,8 @@
 import copy
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,7 +31,12 @@ class Prompt(NamedTuple):
     """Codes of which a part is kept."""
 
     codes: np.ndarray  # int32 "n l q"
-    is_masked: np.ndarray  # bool "l q", True = to be filled in
+    is_masked: np.ndarray  # bool "l q" or "n l q", True = to be filled in; as many of each example
+
+    @property
+    def num_tokens(self) -> int:
+        """How many codes of an example are to be filled in."""
+        return int(self.is_masked.reshape(-1, *self.codes.shape[1:])[0].sum())
 
 
 def spec_with(config: Any, knobs: Mapping[str, Any]) -> Any:
@@ -147,9 +152,9 @@ class Drawer:
 
         `order` holds the numbers of the samples in the order in which they are wanted.
         """
-        num_tokens = self._model.space.num_tokens if prompt is None else int(prompt.is_masked.sum())
+        num_tokens = self._model.space.num_tokens if prompt is None else prompt.num_tokens
         plan = self._model.plan(self._spec, num_tokens)  # refused now, not at the first batch
-        batches = _batches(mesh, labels, prompt, seed, batch_size, order)
+        batches = batches_of(mesh, labels, prompt, seed, batch_size, order)
         return (
             self._draw(mesh, params, codebooks, batch, plan, len(labels) - start)
             for start, batch in batches
@@ -195,27 +200,6 @@ def draw(
     return Samples(np.concatenate(images), labels, np.concatenate(drawn))
 
 
-def unmask(
-    generator: open_run.GeneratorRun,
-    tokenizer: open_run.TokenizerRun,
-    spec: Any,
-    labels: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the decoder shows after each step, uint8 "s n h w c", and the share revealed by then."""
-    model = generator.model
-    watched = cast(Callable, model.watched_sampler)  # of those that reveal step by step
-    plan, sampler = model.plan(spec, model.space.num_tokens), watched(spec)
-    ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
-    known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
-    with jax.set_mesh(generator.mesh):
-        _, (codes, is_masked) = sampler.sample(*known, plan)
-    show = partial_decoder(tokenizer)
-    shown = [open_run.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
-    share = 1 - open_run.fetch(is_masked)[:, : len(labels)].mean(axis=(1, 2, 3))
-    return np.stack(shown)[:, : len(labels)], share
-
-
 def decoder(tokenizer: open_run.TokenizerRun) -> Any:
     """Jitted: codes "b l q" to uint8 images."""
     step = decode_program(tokenizer.model)
@@ -258,7 +242,7 @@ def partial_decoder(tokenizer: open_run.TokenizerRun) -> Any:
     return lambda codes, is_masked: step(tokenizer.params, tokenizer.statistics, codes, is_masked)
 
 
-def _batches(
+def batches_of(
     mesh: Mesh,
     labels: np.ndarray,
     prompt: Prompt | None,
@@ -276,6 +260,6 @@ def _batches(
         rows = {"index": index, "labels": labels[index]}
         if prompt is not None:
             rows["codes"] = prompt.codes[index]
-            rows["is_masked"] = np.broadcast_to(prompt.is_masked, rows["codes"].shape)
+            rows["is_masked"] = np.broadcast_to(prompt.is_masked, prompt.codes.shape)[index]
         batch = open_run.put_rows(mesh, rows)
         yield start, batch | {"keys": make_keys(batch["index"])}

@@ -133,6 +133,7 @@ def _point(
     """All that the figures of a point depend on: another value is another point."""
     return {
         "sampler": dataclasses.asdict(spec),
+        "guide": request.guide,
         "seed": request.seed,
         "num_samples": request.num_samples,
         "labels": request.labels,
