@@ -10,7 +10,7 @@ from PIL import Image
 
 from resgen_jax.evaluation import curves, grid
 
-MAX_NAMED = 8  # points of the front that bear their settings
+MAX_NAMED = 12  # points of the front that bear their settings
 
 
 class Point(NamedTuple):
@@ -23,8 +23,11 @@ class Point(NamedTuple):
 
 
 def draw(points: Sequence[Point], distance_name: str, *, title: str = "") -> Image.Image:
-    """A point for each setting, and a line through the best; `distance_name` is that axis's."""
-    sheet = figure.Figure(figsize=(8.4, 4.9), dpi=110, layout="constrained")
+    """A point for each setting, a line through the best, and beside it what these are.
+
+    `distance_name` is of that axis; of more than 12 best points some are named.
+    """
+    sheet = figure.Figure(figsize=(10.4, 4.9), dpi=110, layout="constrained")
     canvas = backend_agg.FigureCanvasAgg(sheet)
     axes: Any = sheet.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -32,7 +35,8 @@ def draw(points: Sequence[Point], distance_name: str, *, title: str = "") -> Ima
     axes.set_axisbelow(True)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.tick_params(labelsize=10, colors=grid.FAINT)
     axes.set_title(
         title or "Sampling", fontsize=12.5, fontweight="bold", color=grid.INK, loc="left"
@@ -50,15 +54,20 @@ def draw(points: Sequence[Point], distance_name: str, *, title: str = "") -> Ima
     best = sorted((point for point in shown if point.is_best), key=lambda point: point.seconds)
     line = [point.seconds for point in best], [point.distance for point in best]
     axes.plot(*line, "o-", color=curves.BLUE, markersize=6, linewidth=1.5)
-    for number in grid.pick(len(best), MAX_NAMED):
+    for number, place in enumerate(grid.pick(len(best), MAX_NAMED), start=1):
+        point = best[place]
         axes.annotate(
-            best[number].name,
-            (best[number].seconds, best[number].distance),
-            xytext=(6, 6),
+            str(number),
+            (point.seconds, point.distance),
+            xytext=(6, 5),
             textcoords="offset points",
-            fontsize=8,
+            fontsize=10,
             color=grid.INK,
         )
+        axes.plot([], [], " ", label=f"{number}  {point.name}")
+    if best:
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "handlelength": 0}
+        axes.legend(**beside, frameon=False, fontsize=9, labelcolor=grid.INK)
     axes.margins(x=0.15, y=0.12)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from resgen_jax.core import keys as random_keys
@@ -23,7 +24,8 @@ PyTree = Any
 NUM_DRAWS = 32  # of every position; all count alike
 SEED = 0  # of these draws: the same in every batch, so that none of them changes a sample
 # Whatever the draws of samples are sharpened by: these are to be what the model believes.
-PLAIN = proposals.Knobs(guidance_scale=1.0, temperature=1.0, top_k=0, top_p=1.0, noise_scale=1.0)
+ONE = np.ones((), np.float32)
+PLAIN = proposals.Knobs(ONE, ONE, np.zeros((), np.int32), ONE, ONE)
 
 
 class Nothing(NamedTuple):

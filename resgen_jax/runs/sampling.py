@@ -167,9 +167,14 @@ class Drawer:
             kept = generators.Known(batch["codes"], batch["is_masked"])
         with jax.set_mesh(mesh):  # the quantizer bounds its memory by the device
             codes = self._sampler.sample(*known, plan, kept)
-        lost = open_run.fetch(self._first_lost(codes))
-        generators.check_lost(lost, open_run.fetch(batch["index"]))
+        refuse_lost(open_run.fetch(self._first_lost(codes)), batch)
         return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
+
+
+def refuse_lost(lost: np.ndarray, batch: Mapping[str, Any]) -> None:
+    """Raises UserError where rows of a batch met what is not a number; all processes alike."""
+    if np.any(lost >= 0):
+        generators.check_lost(lost, open_run.fetch(batch["index"]))
 
 
 def draw(

@@ -48,8 +48,8 @@ def watch(
         known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
         with jax.set_mesh(generator.mesh):
             last, (codes, is_masked) = sampler.sample(*known, plan)
-        lost = open_run.fetch(generators.first_lost(last))
-        generators.check_lost(lost, open_run.fetch(batch["index"]))
+            lost = generators.first_lost(last)
+        sampling.refuse_lost(open_run.fetch(lost), batch)
         shown = [open_run.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
         states = np.stack(shown), open_run.fetch(codes), open_run.fetch(is_masked)
         found.append([state[:, : len(labels) - start] for state in states])

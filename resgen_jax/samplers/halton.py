@@ -54,7 +54,8 @@ def _by_rank(keys: Array, rank: np.ndarray) -> interface.Order:
     """
     use = jax.vmap(lambda key: random_keys.named_keys(key, "start")["start"])(keys)
     start = jax.vmap(lambda key: jax.random.randint(key, (), 0, rank.size))(use)
-    score = -((rank[None] - start[:, None, None]) % rank.size).astype(jnp.float32)
+    place = (jnp.asarray(rank)[None] - start[:, None, None]) % rank.size
+    score = -place.astype(jnp.float32)
 
     def order(
         keys: Key[Array, "b"],

@@ -152,3 +152,15 @@ def test_a_loop_stands_still_between_the_steps_of_a_shorter_schedule():
     for low, high in ((0.0, 0.5), (0.5, 1.0), (0.51, 0.52)):
         with pytest.raises(errors.UserError, match="at least one step before and one after"):
             remasking.loop(counts, 8, guidance.is_within(8, low, high))
+
+
+def test_a_step_predicts_once_and_sorts_as_often_again():
+    calls = []
+
+    def predict(*told):
+        calls.append(1)
+        return numbered(*told)
+
+    text = str(jax.make_jaxpr(lambda: fill(np.zeros(NUM_STEPS, np.int32), predict=predict))())
+    assert len(calls) == 1
+    assert text.count(" sort[") == 4  # two without remasking

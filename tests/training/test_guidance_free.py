@@ -80,7 +80,7 @@ def test_before_training_the_share_changes_nothing_and_then_it_does(params):
 
 def test_a_step_learns_from_its_share_and_from_no_class(params):
     """The loss of a step is that of the mixed states, computed here from the network alone."""
-    loss = resgen_loss.LossSpec(code_loss_weight=0, condition_drop_rate=0.3, num_nll_draws=2)
+    loss = resgen_loss.LossSpec(code_loss_weight=0.0, condition_drop_rate=0.3, num_nll_draws=2)
     codebooks = np.random.default_rng(2).normal(size=(2, 5, 3)).astype(np.float32)
     task = resgen_task.ResGenTask(SPEC, loss, optimizer.Spec(), 10, SPACE, codebooks)
     batch = {"codes": jnp.ones((4, 4, 2), jnp.int32), "labels": LABELS % 3, "index": jnp.arange(4)}
@@ -131,3 +131,15 @@ def test_what_cannot_be_trained_or_sampled_so_is_refused():
         model.sampler(resgen_sampler.Spec(guidance_scale=0.5))
     with pytest.raises(errors.UserError, match="--guide is for models that are guided from out"):
         model.guided_by(model)
+
+
+def test_a_model_without_a_null_class_is_not_asked_for_it():
+    spec = dataclasses.replace(SPEC, is_told_guidance=False)
+    how = {"masks": "coarse_first", "has_code_head": False}
+    model = resgen_model.make(spec, SPACE, has_null_class=False, **how)
+    for changes in ({"guidance_scale": 2.0}, {"calibration": "prior"}):
+        with pytest.raises(errors.UserError, match="knows no null class"):
+            model.sampler(resgen_sampler.Spec(**changes))
+    guide = resgen_model.make(spec, SPACE, **how)
+    model.guided_by(guide).sampler(resgen_sampler.Spec(guidance_scale=2.0))
+    model.sampler(resgen_sampler.Spec())

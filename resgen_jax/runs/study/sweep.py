@@ -65,17 +65,19 @@ def run(
         drawer, program = None, None
         for number, spec in enumerate(left, start=1):
             is_new = programs[spec] != program
-            if drawer is None or (is_new and programs[spec].choices != program.choices):
+            if drawer is None or program is None or programs[spec].choices != program.choices:
                 drawer = sampling.Drawer(model, spec, models.tokenizer)
             drawer, program = drawer.under(spec), programs[spec]
             first = _first_batch(drawer, request, models) if is_new else None
             line = _measure(drawer, request, models, compared, first)
             line["network_calls"] = num_calls(model, spec)
-            sweep_results.append(folder, {"point": points[spec], **line, **facts})
+            whole = sweep_results.as_read({"point": points[spec], **line, **facts})
+            sweep_results.append(folder, whole)
+            lines.append(whole)
             progress.say(f"point {number} of {len(left)}: {told(points[spec], grid or DEFAULT)}")
     return [
         line
-        for line in sweep_results.read(folder)
+        for line in lines  # not out of the file, which the first process alone writes
         if any(sweep_results.is_done([line], point) for point in points.values())
     ]
 

@@ -22,16 +22,21 @@ def read(folder: paths.Path) -> list[Line]:
     return found
 
 
+def as_read(line: Mapping[str, Any]) -> Line:
+    """The line as it comes out of the file: no tuples, null for what is not finite."""
+    return json.loads(json.dumps(evaluation_record.plain(dict(line))))
+
+
 def append(folder: paths.Path, line: Line) -> None:
     """One more point; the file has it whole or not at all, in a bucket, too."""
-    there = [*read(folder), evaluation_record.plain(dict(line))]
+    there = [*read(folder), as_read(line)]
     text = "".join(json.dumps(each) + "\n" for each in there)
     run_directory.write(folder / FILE, text.encode())
 
 
 def is_done(lines: Sequence[Line], point: Mapping[str, Any]) -> bool:
     """Whether a point was measured: the same settings, seed, number of samples and model."""
-    wanted = json.loads(json.dumps(evaluation_record.plain(dict(point))))
+    wanted = as_read(point)
     return any(line["point"] == wanted for line in lines)
 
 
