@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from resgen_jax import recipes
-from resgen_jax.cli import flags, sampler_flags
+from resgen_jax.cli import evaluate_sweep, flags, sampler_flags
 from resgen_jax.cli.evaluate_flags import RECORD
 from resgen_jax.core import errors, shell
 from resgen_jax.io import paths
@@ -29,6 +29,7 @@ USES = {
     "generator": (
         *("workdir", "reference", "num_images", "images", "crop", "output"),
         *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampler_flags.names()),
+        *("guide", "sweep", "budget"),
     ),
 }
 WHAT = {
@@ -40,7 +41,7 @@ WHAT = {
 
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
-    """Prints a short table and writes the record."""
+    """Prints a short table and writes the record; with --sweep those of all points."""
     del overrides
     shell.at_least("batch_size", values.batch_size, 1)
     shell.at_least("num_images", values.num_images, 0)
@@ -48,6 +49,13 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     if values.image_size is not None:
         shell.at_least("image_size", values.image_size, 1)
     form, place = _form(values)
+    if values.sweep is not None:
+        evaluate_sweep.run(values, _request(values))
+        return
+    if values.budget is not None:
+        raise errors.UserError(
+            "--budget needs --sweep, which measures what there is to choose from"
+        )
     output = paths.of(values.output or place / RECORD)
     if form is not evaluate_files.write_reference:
         run_directory.check_writable(output.parent, output.name)

@@ -1,6 +1,6 @@
 """Flags of `resgen evaluate`."""
 
-from resgen_jax.cli import flags, known, sampler_flags
+from resgen_jax.cli import flags, known, sampler_flags, sweep_flags
 
 RECORD = "evaluate.json"
 INCEPTION = "inception"
@@ -17,7 +17,7 @@ def add_flags(parser: flags.Parser) -> None:
     )
     runs = parser.add_argument_group("a run")
     flags.add_workdir(parser, "of a tokenizer: reconstructions by depth; of a generator: samples")
-    parser.allow_buckets("workdir", "output", "tokenizer")
+    parser.allow_buckets("workdir", "output", "tokenizer", "guide")
     runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
     runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
     runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
@@ -25,6 +25,8 @@ def add_flags(parser: flags.Parser) -> None:
     runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
     sampler_flags.add_labels(parser)
     sampler_flags.add(parser)
+    sampler_flags.add_guide(parser)
+    sweep_flags.add(parser)
     written = parser.add_argument_group("statistics for later")
     written.add_argument("--write_reference", metavar="FILE", help="statistics of --images")
     written.add_argument("--image_size", type=int, help="side they are cropped to (as they are)")
@@ -52,4 +54,8 @@ def add_flags(parser: flags.Parser) -> None:
         help="precision and recall by ADM's distances too, which are in float16",
     )
     parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
-    parser.add_argument("--output", metavar="FILE", help=f"the record ({RECORD} beside the input)")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=f"the record ({RECORD} beside the input); with --sweep the folder of the points",
+    )

@@ -23,6 +23,16 @@ def add_labels(parser: flags.Parser) -> None:
     )
 
 
+def add_guide(parser: flags.Parser) -> None:
+    """--guide."""
+    parser.add_argument(
+        "--guide",
+        metavar="DIR[@STEP]",
+        help="guidance leads away from this weaker model, an earlier step or a run begun from this "
+        "one, and not from no class",
+    )
+
+
 def add(parser: flags.Parser) -> None:
     """A flag for each setting that some generator's sampler has."""
     group = parser.add_argument_group(
@@ -39,6 +49,11 @@ def _parser_of(hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
         return flags.numbers
     return LISTS[options[0]] if options else hint
+
+
+def hints() -> dict[str, Any]:
+    """The type of each setting that some generator's sampler has."""
+    return {name: hint for name, (hint, _) in _settings().items()}
 
 
 def names() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.convert import exports, one_line, own_tokenizer
@@ -122,7 +123,8 @@ class Generator:
         """Codes for each label; example i depends on the key, i and its label alone.
 
         A label is a class's number or name, `key` may be a seed; `knobs` are fields of its
-        sampler's spec, in place of the run's own. Raises UserError for labels of no class.
+        sampler's spec, in place of the run's own. Raises UserError for labels of no class, and
+        where the network's outputs are not numbers.
         """
         labels, key = names_of_classes.labels_of(labels, self.class_names), keys.of(key)
         fields = [field.name for field in dataclasses.fields(self.spec)]
@@ -137,13 +139,15 @@ class Generator:
         if choices not in self._samplers:
             self._samplers[choices] = self._model.sampler(spec)
         index = jnp.arange(len(labels), dtype=jnp.int32)
-        return self._samplers[choices].sample(
+        codes = self._samplers[choices].sample(
             self._params,
             self.codebooks,
             keys.example_keys(key, index),
             jnp.asarray(labels),
             plan,
         )
+        generators.check_lost(np.asarray(generators.first_lost(codes)), np.asarray(index))
+        return codes
 
 
 class CodePredictor:

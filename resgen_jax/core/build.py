@@ -87,6 +87,16 @@ def numbers(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)
 
 
+def check_between(
+    name: str, value: Any, low: float | int, high: float | int, *, is_above: bool
+) -> None:
+    """Raises UserError for a number, or one in a tuple, outside [low, high], or at low if above."""
+    for number in numbers(value):
+        if not low <= number <= high or (is_above and number == low):
+            bounds = f"above {low} and at most {high}" if is_above else f"{low} to {high}"
+            raise errors.UserError(f"{name} is {value}; expected {bounds}")
+
+
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """`value` as the annotated type; only lossless conversions are made."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):

@@ -1,7 +1,7 @@
 """Which functions a sampler is made of, by name, and which of them go together.
 
-The functions have the same names in `proposals`, `confidence` and `samplers.order`; nothing here
-imports them, so that a page of help need not.
+The functions have the same names in `proposals`, `confidence`, `calibration`, `samplers.order` and
+`samplers.remasking`; nothing here imports them, so that a page of help need not.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,6 +16,9 @@ class Choices(NamedTuple):
     proposal: str
     confidence: str
     masks: str
+    order: str = "confidence"
+    remask: str = "none"
+    calibration: str = "none"
 
 
 class Proposal(NamedTuple):
@@ -55,6 +58,9 @@ KINDS: Mapping[str, Collection[str]] = {
     "proposal": PROPOSALS,
     "confidence": CONFIDENCES,
     "masks": ("coarse_first", "fine_first", "indep"),
+    "order": ("confidence", "hypergeometric", "halton", "halton_depth"),
+    "remask": ("none", "cap", "rescale", "confidence", "loop"),
+    "calibration": ("none", "prior"),
 }
 
 
@@ -72,6 +78,13 @@ def check(choices: Choices) -> None:
             f"but sampler.proposal {choices.proposal!r} has none; expected one of "
             f"{', '.join(fitting)}"
         )
+    for name, asking in (("remask", "confidence"), ("calibration", "prior")):
+        if getattr(choices, name) == asking and choices.confidence == "random":
+            raise errors.UserError(
+                f"sampler.{name} is {asking!r}, which reads a confidence, but "
+                "sampler.confidence is 'random', which measures none; take another confidence "
+                "(sampler.order 'hypergeometric' reveals at random all the same)"
+            )
 
 
 def go_together(proposal: str, confidence: str) -> bool:

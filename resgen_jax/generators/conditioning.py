@@ -7,6 +7,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from resgen_jax.nn import linear
 
+NUM_COSINES = 16  # of a share in [0, 1]
+
 
 class ClassEmbedding(nnx.Module):
     """A learned vector for each class, and one more for no class: label `num_classes`."""
@@ -36,6 +38,21 @@ class MaskEmbedding(nnx.Module):
         revealed, hidden = jnp.moveaxis(self.table[...], 1, 0)
         chosen = jnp.where(is_masked[..., None], hidden[None, None], revealed[None, None])
         return chosen.reshape(*is_masked.shape[:2], -1)
+
+
+class ShareEmbedding(nnx.Module):
+    """How much of a guided prediction is the network's own (guidance-free training), as a vector.
+
+    Cosines of the share, and a linear layer that starts at zero: before it is trained, nothing
+    depends on it.
+    """
+
+    def __init__(self, width: int, dtype, rngs: nnx.Rngs):
+        self.out = linear.dense(NUM_COSINES, width, (None, "embed"), dtype, rngs, init=linear.zeros)
+
+    def __call__(self, share: Float[Array, "b"]) -> Float[Array, "b d"]:
+        number = jnp.arange(NUM_COSINES, dtype=jnp.float32)
+        return self.out(jnp.cos(jnp.pi * share[:, None] * number[None]))
 
 
 def drop_labels(

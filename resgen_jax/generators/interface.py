@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from resgen_jax.core import keys, spaces, trees
+from resgen_jax.core import errors, keys, spaces, trees
 from resgen_jax.nn import functional
 
 
@@ -44,6 +45,30 @@ def abstract_known(space: spaces.Space, labels: jax.ShapeDtypeStruct) -> Known:
     return trees.stand_in(Known, *leaves)
 
 
+def first_lost(codes: Int[Array, "b l q"]) -> Int[Array, "b"]:
+    """At which step each row met what is not a number, or -1; samplers say so by codes below 0.
+
+    A code is then -1 - step: of a network call in mask-and-predict, of a code where they are drawn
+    one after the other.
+    """
+    flat = codes.reshape(codes.shape[0], -1)
+    first = jnp.max(jnp.where(flat < 0, flat, jnp.iinfo(flat.dtype).min), axis=1)
+    return jnp.where(jnp.any(flat < 0, axis=1), -1 - first, -1)
+
+
+def check_lost(lost: np.ndarray, numbers: np.ndarray) -> None:
+    """Raises UserError for rows that met what is not a number; `numbers` are those of the rows."""
+    rows = np.flatnonzero(lost >= 0)
+    if len(rows):
+        row = rows[0]
+        more = f" (and {len(rows) - 1} more of its batch)" if len(rows) > 1 else ""
+        raise errors.UserError(
+            f"sampling met NaN or infinity at step {lost[row]} in row {numbers[row]}{more}: the "
+            "weights or the settings are out of bounds; nothing was written. Look at the run's "
+            "last losses, sample an earlier checkpoint, or lower guidance_scale"
+        )
+
+
 class Generator(NamedTuple):
     """Codes of new examples, as pure functions of parameters and codebooks.
 
@@ -61,6 +86,9 @@ class Generator(NamedTuple):
     sampler: Callable[[Any], Any]  # that spec -> a sampler
     # That spec -> a sampler that gives the codes, and codes and masks after each step.
     watched_sampler: Callable[[Any], Any] | None = None
+    # A weaker generator of the same codes -> this one, guided away from it, whose samplers take the
+    # parameters of both; None where guidance knows no other model.
+    guided_by: Callable[[Any], Any] | None = None
 
 
 def of_network(network: functional.Network, space: spaces.Space, **functions: Any) -> Generator:

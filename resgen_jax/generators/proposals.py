@@ -206,7 +206,8 @@ def from_flow(
     vectors = outputs.network.apply(outputs.params, *told, method="integrate")
     vectors = mean + deviation[..., None] * vectors
     found, _ = quantize(vectors, codes, is_masked, outputs.codebooks, jnp.zeros_like(deviation))
-    return Draw(found)
+    is_sound = jnp.isfinite(vectors).all(axis=-1, keepdims=True)
+    return Draw(jnp.where(is_sound, found, -1))
 
 
 def guided(
@@ -258,8 +259,10 @@ def _draw_knobs(knobs: Knobs) -> dict[str, Any]:
 
 
 def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
+    """A code for each row of logits; -1 where these are not numbers."""
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
-    return jax.vmap(jax.random.categorical)(keys, kept)
+    drawn = jax.vmap(jax.random.categorical)(keys, kept)
+    return jnp.where(jnp.isnan(logits).any(axis=-1), -1, drawn)
 
 
 # Named as in `choices.PROPOSALS`, which says what they offer and need.

@@ -28,6 +28,8 @@ class Spec:
     min_log_scale: float = -4.0  # least logarithm of the mixture's deviation
     mask_dim: int = 16  # channels of a level's embedding: hidden or not
     has_code_head: bool = True  # for the auxiliary code loss; sampling may use it, too
+    # It is trained to give guided predictions in one call (guidance-free training).
+    is_told_guidance: bool = False
     # Of the heads "levels" and "flow".
     levels: level_head.Spec = dataclasses.field(default_factory=level_head.Spec)
     flow: flow_head.Spec = dataclasses.field(default_factory=flow_head.Spec)
@@ -49,7 +51,7 @@ class ResGen(nnx.Module):
     """The network; see ResGen sections 3.1, 3.2 and 5."""
 
     def __init__(self, spec: Spec, space: spaces.Space, rngs: nnx.Rngs):
-        width = spec.trunk.width
+        width, self.is_told_guidance = spec.trunk.width, spec.is_told_guidance
         dtype = jnp.dtype(spec.trunk.compute_dtype)
         item = space.codes
         self.tokens = linear.dense(item.code_dim, width, (None, "embed"), dtype, rngs)
@@ -72,6 +74,8 @@ class ResGen(nnx.Module):
             self.levels = level_head.LevelHead(spec.levels, width, item, dtype, rngs)
         elif spec.head == "flow":
             self.flow = flow_head.FlowHead(spec.flow, width, item.code_dim, dtype, rngs)
+        if spec.is_told_guidance:
+            self.share = conditioning.ShareEmbedding(width, dtype, rngs)
         if spec.has_code_head:
             self.codes = mixture_head.CodeHead(width, item.depth, item.codebook_size, dtype, rngs)
 
@@ -82,12 +86,18 @@ class ResGen(nnx.Module):
         labels: Int[Array, "b"],
         keys: Key[Array, "b"] | None = None,
         is_valid: Bool[Array, "b l"] | None = None,
+        share: Float[Array, "b"] | None = None,
     ) -> Float[Array, "b l d"]:
         """Final hidden states; label `num_classes` is no class, `keys` of rows turn dropout on.
 
-        Where not `is_valid` there is padding, which no other position learns of.
+        Where not `is_valid` there is padding, which no other position learns of. A network that
+        `is_told_guidance` gives guided states: 1 / `share` is the scale, 1 without a share.
         """
-        classes = self.classes(labels)[:, None, :]
+        classes = self.classes(labels)
+        if self.is_told_guidance:
+            told = self.share(jnp.ones(labels.shape) if share is None else share)
+            classes = classes + told.astype(classes.dtype)
+        classes = classes[:, None, :]
         values = self.tokens(revealed_embedding)
         values = values + classes.astype(values.dtype)
         masks = self.masks(is_masked)

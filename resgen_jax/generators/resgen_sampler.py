@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import spaces
 from resgen_jax.generators import (
+    calibration,
     choices,
     confidence,
     interface,
@@ -18,17 +19,19 @@ from resgen_jax.generators import (
 from resgen_jax.generators.resgen_sampler_spec import Spec
 from resgen_jax.nn import functional
 from resgen_jax.processes import mask_schedules
-from resgen_jax.samplers import guidance, mask_predict, order
+from resgen_jax.samplers import guidance, mask_predict, order, remasking
 
 PyTree = Any
+NumMasked = Int[np.ndarray, "s"] | Int[np.ndarray, "s b"]
 
 
 class Plan(NamedTuple):
     """A sampler's spec, worked out step by step; all arrays."""
 
-    num_masked: Int[np.ndarray, "s"] | Int[np.ndarray, "s b"]
+    num_masked: NumMasked
     order_noise: Float[np.ndarray, "s"]
     knobs: proposals.Knobs
+    num_remasked: NumMasked | None = None  # None where nothing is hidden again
 
 
 def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
@@ -36,7 +39,6 @@ def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
 
     Raises UserError for more steps than tokens, or an unknown schedule.
     """
-    schedule = mask_schedules.by_name(spec.mask_schedule)
     shape_guidance = guidance.by_name(spec.guidance_schedule)
     decay = order.decay_by_name(spec.order_noise_decay)
 
@@ -44,12 +46,17 @@ def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
         values = value if isinstance(value, tuple) else make(spec.num_steps, value)
         return np.asarray(values, dtype)
 
-    each_masked = mask_schedules.num_masked_per_example(
-        schedule, spec.num_steps, np.atleast_1d(num_tokens)
-    )
+    most = np.atleast_1d(num_tokens)
+    num_masked, num_remasked = _counts(spec, most)
     scales = guidance.interval(each(spec.guidance_scale, shape_guidance), *spec.guidance_interval)
+    longest = np.argmax(most)
+    before = np.append(most[longest], num_masked[:-1, longest]) / most[longest]
+    scales = guidance.mask_interval(scales, before, *spec.guidance_mask_ratios)
+    if not np.ndim(num_tokens):
+        num_masked = num_masked[:, 0]
+        num_remasked = None if num_remasked is None else num_remasked[:, 0]
     return Plan(
-        num_masked=each_masked if np.ndim(num_tokens) else each_masked[:, 0],
+        num_masked=num_masked,
         order_noise=each(spec.order_noise, decay),
         knobs=proposals.Knobs(
             guidance_scale=scales.astype(np.float32),
@@ -58,15 +65,43 @@ def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
             top_p=each(spec.top_p),
             noise_scale=each(spec.noise_scale),
         ),
+        num_remasked=num_remasked,
     )
+
+
+def _counts(spec: Spec, num_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What is masked after each step, "s b", and how many of it are hidden again at the step."""
+    schedule = mask_schedules.by_name(spec.mask_schedule)
+
+    def counts(num_steps: int) -> np.ndarray:
+        return mask_schedules.num_masked_per_example(schedule, num_steps, num_tokens)
+
+    guidance.check_interval("sampler.remask_interval", *spec.remask_interval)
+    if spec.remask not in remasking.KINDS:
+        return counts(spec.num_steps), None
+    kind = remasking.KINDS[spec.remask]
+    is_in = guidance.is_within(spec.num_steps, *spec.remask_interval)
+    num_masked = counts(spec.num_steps)  # refused for more steps than tokens, standing ones or not
+    if kind.stands_still:
+        num_masked = remasking.loop(counts, spec.num_steps, is_in)
+    amount = kind.amount(num_masked, num_tokens, spec.remask_rate)
+    return num_masked, np.where(is_in[:, None], amount, 0)
+
+
+class Guided(NamedTuple):
+    """Parameters of a model and of the weaker one that it is guided by."""
+
+    own: PyTree
+    weaker: PyTree
 
 
 class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
     `fill` is one of the loops of `mask_predict`, which says what comes out: codes, or codes and
-    the states on the way to them. Raises UserError where `made_of` asks a head that the network has
-    not.
+    the states on the way to them. With the network of a weaker model in `guide`, parameters are
+    `Guided`, and guidance leads away from that model and not from no class. Raises UserError where
+    `made_of` asks a head that the network has not.
     """
 
     def __init__(
@@ -75,14 +110,28 @@ class Sampler:
         space: spaces.Space,
         made_of: choices.Choices,
         fill: Any = mask_predict.fill,
+        guide: functional.Network | None = None,
     ):
         choices.check_heads(made_of, resgen.heads_of(network))
         self.space = space
         propose = proposals.KINDS[made_of.proposal]
         kind = confidence.KINDS[made_of.confidence]
         quantize = kind.quantize(space.codes.num_beams)
+        calibrate = calibration.KINDS[made_of.calibration]
 
         def run(params, codebooks, keys, labels, known, plan):
+            weaker = None
+            if guide is not None:
+                weaker = resgen_predict.Guide(guide, params.weaker)
+                params = params.own
+            nothing = calibration.Nothing(network, params, codebooks, space, propose)
+            make_order = order.ORDERS[made_of.order]
+            by = make_order(keys, space.layout, space.codes.depth)
+            remask = None
+            if made_of.remask in remasking.KINDS:
+                score = remasking.KINDS[made_of.remask].score
+                exchange = remasking.EXCHANGES[made_of.masks]
+                remask = remasking.Remask(plan.num_remasked, score, exchange)
             return fill(
                 keys,
                 resgen_predict.make(
@@ -93,16 +142,18 @@ class Sampler:
                     space.num_classes,
                     propose,
                     quantize,
-                    kind.measure,
+                    calibrate(kind.measure, nothing),
                     known.is_valid,
+                    weaker,
                 ),
                 known.codes,
                 known.is_masked,
                 plan.num_masked,
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
-                order=kind.order,
+                order=kind.order if made_of.order == "confidence" else by,
                 pick=order.PICKS[made_of.masks],
+                remask=remask,
             )
 
         self._run = jax.jit(run)

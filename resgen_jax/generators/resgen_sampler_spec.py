@@ -16,6 +16,7 @@ CHOICES = {
     "order_noise_decay": ("linear", "constant"),
     "guidance_schedule": ("constant", "linear", "power_cosine"),
 }
+ABOVE = ("top_p",)  # the lower bound itself is out: it would leave nothing to draw
 # Bounds of every number of the spec.
 BOUNDS = {
     "num_steps": (1, 2**20),
@@ -25,6 +26,7 @@ BOUNDS = {
     "top_k": (0, math.inf),
     "top_p": (0, 1),
     "noise_scale": (0, math.inf),
+    "remask_rate": (0, 1),
 }
 
 
@@ -40,16 +42,23 @@ class Spec:
     masks: str = "coarse_first"  # which cells are revealed first; as in training
     proposal: str = "mixture"  # what draws the codes
     confidence: str = "component"  # what says which codes are surest
+    calibration: str = "none"  # of the confidence; prior: minus the log frequency of each code
+    order: str = "confidence"  # in which cells are revealed; hypergeometric: all alike
     order_noise: PerStep = 1.0  # in the order of confidence; 0 = none
     order_noise_decay: str = "linear"  # over the steps
     guidance_scale: PerStep = 1.0  # 1 = off
     guidance_schedule: str = "constant"  # over the steps; power_cosine:2, too
     # From and to which share of the steps it acts.
     guidance_interval: tuple[float, float] = (0.0, 1.0)
+    # From and to which share of masked codes it acts, too.
+    guidance_mask_ratios: tuple[float, float] = (0.0, 1.0)
     temperature: PerStep = 1.0  # of draws among codes and components; it divides
     top_k: int | tuple[int, ...] = 0  # draws are among so many; 0 = all
     top_p: PerStep = 1.0  # draws are among the likeliest with this share; 1 = all
     noise_scale: PerStep = 1.0  # times the deviation of the mixture in its draws
+    remask: str = "none"  # how revealed codes are hidden again, to be drawn anew
+    remask_rate: float = 0.1  # what share of them a step hides
+    remask_interval: tuple[float, float] = (0.0, 1.0)  # from and to which share of the steps
 
     def __post_init__(self):
         choices.check(self.choices)
@@ -60,10 +69,16 @@ class Spec:
                     f"sampler.{name} has {len(value)} entries for {self.num_steps} steps; "
                     "expected one number, or one for each step"
                 )
-            if not all(low <= number <= high for number in build.numbers(value)):
-                raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
+            build.check_between(f"sampler.{name}", value, low, high, is_above=name in ABOVE)
 
     @property
     def choices(self) -> choices.Choices:
         """The functions that a sampler of this spec is made of."""
-        return choices.Choices(self.proposal, self.confidence, self.masks)
+        return choices.Choices(
+            self.proposal,
+            self.confidence,
+            self.masks,
+            self.order,
+            self.remask,
+            self.calibration,
+        )

@@ -205,10 +205,14 @@ def _fill(
 def _draw(
     keys: Key[Array, "b"], number: Int[Array, ""], logits: Float[Array, "b v"], knobs: Plan
 ) -> Int[Array, "b"]:
-    """The code of this number in the order of drawing, by each example's own key."""
+    """The code of this number in the order of drawing, by each example's own key.
+
+    Where the logits are not numbers it is -1 - number, which `interface.check_drawn` reports.
+    """
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
     code_keys = jax.vmap(random_keys.step_key, in_axes=(0, None))(keys, number)
-    return jax.vmap(jax.random.categorical)(code_keys, kept).astype(jnp.int32)
+    drawn = jax.vmap(jax.random.categorical)(code_keys, kept).astype(jnp.int32)
+    return jnp.where(jnp.isnan(logits).any(axis=-1), -1 - number, drawn)
 
 
 def _kernels_in(params: PyTree, dtype) -> PyTree:

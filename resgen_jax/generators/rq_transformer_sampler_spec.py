@@ -3,12 +3,13 @@
 import dataclasses
 import math
 
-from resgen_jax.core import build, errors
+from resgen_jax.core import build
 
 # One number, or one for each level.
 PerLevel = float | tuple[float, ...]
 
 CHOICES: dict[str, tuple[str, ...]] = {}  # no field has few values
+ABOVE = ("top_p",)  # the lower bound itself is out: it would leave nothing to draw
 # Bounds of every number of the spec.
 BOUNDS = {
     "temperature": (0, math.inf),
@@ -33,5 +34,4 @@ class Spec:
     def __post_init__(self):
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
-            if not all(low <= number <= high for number in build.numbers(value)):
-                raise errors.UserError(f"sampler.{name} is {value}; expected {low} to {high}")
+            build.check_between(f"sampler.{name}", value, low, high, is_above=name in ABOVE)

@@ -20,6 +20,7 @@ def model(config: Any, data: interface.Data) -> generators.Generator:
         data.space,
         masks=config.loss.masks,
         has_code_head=config.loss.code_loss_weight > 0,
+        has_null_class=config.loss.condition_drop_rate > 0,
     )
     # Refused now rather than after training.
     generator.plan(config.sampler, data.space.num_tokens)

@@ -3,14 +3,13 @@
 import dataclasses
 from typing import Any, cast
 
-import numpy as np
-
 from resgen_jax.convert import weights
 from resgen_jax.data import sources, spread
-from resgen_jax.evaluation import distances, probe, protocol
+from resgen_jax.evaluation import protocol
 from resgen_jax.runs import (
     evaluate_files,
     evaluation_request,
+    generated_samples,
     measuring,
     open_run,
     progress,
@@ -98,86 +97,34 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
     Against images whose classes are known, a judge of these says how many samples are of the class
     asked for, and how many held-out images it gets right.
     """
-    workdir = cast(str, request.workdir)
-    generator = open_run.open_generator(workdir, progress.say)
+    models = generated_samples.open_models(request)
+    generator, extractor = models.generator, models.extractor
     spec = sampling.spec_with(generator.config, request.knobs)
-    num_classes = len(generator.meta.class_names)
-    labels = sampling.labels_for(
-        request.labels, None, num_classes, request.num_samples, request.seed
-    )
-    tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
-    drawer = sampling.Drawer(generator.model, spec, tokenizer)
-    extractor = evaluate_files.open_extractor(request)
-    order = np.random.default_rng(request.seed).permutation(len(labels))
-    batches = drawer.stream(
-        generator.mesh,
-        generator.params,
-        generator.codebooks,
-        labels,
-        request.seed,
-        request.batch_size,
-        order=order,
-    )
-    meta, judge = generator.meta, None
-    judge_accuracy: dict[str, float] = {}
-    if request.reference:
-        shape = (meta.image_size, meta.image_size, meta.channels)
-        crop = request.crop or evaluate_files.CROP
-        compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
-    else:
-        data = tokenizer.config.data
-        crop = request.crop or data.crop
-        dataset = reconstruct.measured_images(tokenizer, request.images, crop)
-        compared = measuring.reference_of(
-            workdir,
-            "train",
-            dataset,
-            extractor,
-            num_images=request.num_images,
-            batch_size=request.batch_size,
-            num_threads=data.num_threads,
-            crop=crop,
-        )
-        described = {"what": "the tokenizer's training images", **compared.facts}
-        if num_classes > 1:
-            judge, judge_accuracy = measuring.judge_of(
-                dataset,
-                compared,
-                extractor,
-                num_images=request.num_images,
-                batch_size=request.batch_size,
-                num_threads=data.num_threads,
-            )
-    with progress.phase("sample", len(labels)) as report:
+    drawer = sampling.Drawer(generator.model, spec, models.tokenizer)
+    batches = generated_samples.stream(drawer, request, models)  # what is wrong is told now
+    compared = generated_samples.compare(request, models)
+    with progress.phase("sample", request.num_samples) as report:
         collected = measuring.collect_samples(
-            extractor, batches, keeps_features=compared.features is not None, report=report
+            extractor,
+            batches,
+            keeps_features=compared.reference.features is not None,
+            report=report,
         )
-    metrics = distances.measure(
-        extractor,
-        collected,
-        compared,
-        manifolds=evaluate_files.manifolds(request),
-        note=progress.say,
-        sharding=measuring.batch_sharding(extractor),
-    )
-    if judge is not None:
-        end = distances.suffix(extractor.network.distance_name)
-        agreement = probe.agreement(judge, collected.features, labels[order])
-        metrics |= {f"class_agreement{end}": agreement, **judge_accuracy}
     return {
         "measured": "samples of a generator",
         "workdir": request.workdir,
         "step": generator.step,
-        "tokenizer": {"step": tokenizer.step},
+        "tokenizer": {"step": models.tokenizer.step},
         "samples": {
             "num_images": request.num_samples,
             "labels": request.labels,
-            "image_size": [meta.image_size, meta.image_size],
+            "image_size": [generator.meta.image_size] * 2,
         },
         "sampler": dataclasses.asdict(spec),
+        "guide": request.guide,
         "seed": request.seed,
-        "metrics": metrics,
-        "reference": described,
+        "metrics": generated_samples.metrics(request, models, compared, collected),
+        "reference": compared.described,
         "features": evaluate_files.describe(extractor),
     }
 

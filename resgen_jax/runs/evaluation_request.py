@@ -22,6 +22,7 @@ class Request:
     labels: str = "balanced"  # of its samples; see `sampling.LABELS`
     # Of its sampler; None = as in its config.
     knobs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    guide: str | None = None  # a weaker model that its sampler is guided by; see `guiding`
     tokenizer: str | None = None  # where it lies now
     crop: str | None = None  # of images; None = as the run's config, or ADM's
     features: str | None = None  # the network; None = inception, of a tokenizer none

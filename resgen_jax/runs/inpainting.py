@@ -127,7 +127,7 @@ def fill_in(
     show = sampling.partial_decoder(tokenizer)
     kept = np.asarray(show(shown, np.broadcast_to(is_masked, shown.shape)))
     names = [str(generator.meta.class_names[label]) for label in prompts.labels[chosen]]
-    picture = _strip(whole[chosen], kept, samples.images[chosen], names)
+    picture = strip(whole[chosen], kept, samples.images[chosen], names)
     # Each image's kept part beside the next image's: what a generator does that does not look.
     others = np.where(is_masked, np.roll(prompts.codes, 1, axis=0), prompts.codes)
     strangers = None
@@ -174,13 +174,20 @@ def told(figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _strip(whole, kept, made, names: list[str]) -> Image.Image:
+def strip(
+    whole: np.ndarray,
+    kept: np.ndarray,
+    made: np.ndarray,
+    names: list[str],
+    title: str = "Filled in",
+) -> Image.Image:
+    """A row of three for each image: as a whole, what is kept of it, and what it became."""
     rows = np.stack([whole, kept, made], axis=1)
     return grid.image_grid(
         rows.reshape(-1, *rows.shape[2:]),
         columns=3,
         row_names=names,
-        column_names=["image", "kept", "filled in"],
-        title="Filled in",
+        column_names=["image", "kept", title.lower()],
+        title=title,
         subtitle="The image as the tokenizer sees it,\nwhat the kept codes show, and the result.",
     )

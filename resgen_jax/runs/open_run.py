@@ -62,8 +62,10 @@ def open_tokenizer(
     return TokenizerRun(config, model, mesh, step, found["params"], found["statistics"])
 
 
-def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
-    """The generator of a run or export, on all devices of this machine."""
+def open_generator(
+    workdir: str | os.PathLike, note: Note, at_step: int | None = None
+) -> GeneratorRun:
+    """The generator of a run or export, on all devices of this machine; of a run at any step."""
     config = _config(workdir, on_codes.ROLE, note)
     meta, sums = read_meta(workdir)
     meta = places.settle_tokenizer(meta, workdir, note)
@@ -71,7 +73,7 @@ def open_generator(workdir: str | os.PathLike, note: Note) -> GeneratorRun:
     exports.check_sizes(workdir, _shapes(workdir), codebooks=sizes)
     model = recipes.find(config.task).model(config, on_codes.of_meta(meta, config))
     mesh = meshes.make(meshes.Spec())
-    step, found = _restore(workdir, placement.abstract_model(mesh, model), note)
+    step, found = _restore(workdir, placement.abstract_model(mesh, model), note, at_step)
     codebooks = found["statistics"]["codebooks"]
     return GeneratorRun(config, model, mesh, step, found["params"], codebooks, meta, sums)
 
@@ -105,12 +107,16 @@ def _shapes(workdir: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     return restoring.shapes(workdir)
 
 
-def _restore(workdir: str | os.PathLike, abstract: Any, note: Note) -> tuple[int, Any]:
+def _restore(
+    workdir: str | os.PathLike, abstract: Any, note: Note, at_step: int | None = None
+) -> tuple[int, Any]:
     """Step, averaged parameters and statistics, from checkpoints or an exported file."""
     if exports.is_export(workdir):
+        if at_step is not None:
+            raise errors.UserError(f"{workdir} is an export, of one step; leave out @{at_step}")
         return exports.describe(workdir).get("step", 0), exports.read(workdir, abstract)
     fields = {"average_params": abstract["params"], "statistics": abstract["statistics"]}
-    step, found = restoring.restore_fields(workdir, fields, warn=note)
+    step, found = restoring.restore_fields(workdir, fields, step=at_step, warn=note)
     return step, {"params": found["average_params"], "statistics": found["statistics"]}
 
 

@@ -10,9 +10,17 @@ import numpy as np
 from PIL import Image
 
 from resgen_jax.evaluation import archive, pictures
-from resgen_jax.runs import open_run, progress, run_directory, sample_files, sampling
+from resgen_jax.runs import (
+    open_run,
+    progress,
+    run_directory,
+    sample_files,
+    sampling,
+    watching,
+)
 
 NUM_SHOWN = 200
+NUM_ROWS = 12  # of the picture of states
 
 
 def write(
@@ -22,6 +30,7 @@ def write(
     class_names: Sequence[str],
     settings: dict[str, Any],
     seam: dict[str, Any] | None = None,
+    states: watching.States | None = None,
 ) -> None:
     """Samples that are in memory; other ones that lie there already keep under other names."""
     content = sample_files.Sum(samples.labels)
@@ -30,6 +39,12 @@ def write(
     files.keep_others(str(content), progress.say)
     if seam is not None:
         run_directory.write_json(files.output / sample_files.SEAM, seam)
+    if states is not None:
+        names = [str(class_names[label]) for label in samples.labels[:NUM_ROWS]]
+        shown = states.images[:, :NUM_ROWS]
+        drawn = pictures.unmasking(shown, states.share_revealed, names)
+        run_directory.save_picture(files.output / sample_files.STATES_PICTURE, drawn)
+        run_directory.save_arrays(files.output / sample_files.STATES, **states._asdict())
     run_directory.save_picture(files.output / files.picture, picture)
     run_directory.save_arrays(
         files.output / files.arrays,
@@ -42,11 +57,16 @@ def write(
 
 
 def settings_of(
-    generator: open_run.GeneratorRun, spec: Any, seed: int, labels: str
+    generator: open_run.GeneratorRun,
+    spec: Any,
+    seed: int,
+    labels: str,
+    guide: str | None = None,
 ) -> dict[str, Any]:
     """How samples are drawn, for whoever measures or finds them later."""
     drawn = {**dataclasses.asdict(spec), "seed": seed, "labels": labels}
-    return drawn | {"step": generator.step}
+    told = {"guide": guide} if guide else {}
+    return drawn | {"step": generator.step} | told
 
 
 def write_adm(

@@ -15,6 +15,7 @@ from resgen_jax.io import disks, paths
 SUM = "sha256"  # of the images and labels: says whether other samples would be written over
 LONGEST_SUM = 2**12  # bytes of its member, whatever an archive claims
 ARRAYS, ADM_ARRAYS, SEAM = "samples.npz", "samples_adm.npz", "seam.json"
+STATES, STATES_PICTURE = "states.npz", "states.png"
 
 
 class Files(NamedTuple):
@@ -63,7 +64,7 @@ class Files(NamedTuple):
 
 def ours(output: paths.Path) -> Files:
     """The files of samples in the form of this library."""
-    return Files(output, ARRAYS, (SEAM,))
+    return Files(output, ARRAYS, (SEAM, STATES, STATES_PICTURE))
 
 
 def adm(output: paths.Path) -> Files:

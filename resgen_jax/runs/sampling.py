@@ -1,9 +1,10 @@
 """Drawing codes in batches and turning them into images, for every verb that samples."""
 
+import copy
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -30,7 +31,12 @@ class Prompt(NamedTuple):
     """Codes of which a part is kept."""
 
     codes: np.ndarray  # int32 "n l q"
-    is_masked: np.ndarray  # bool "l q", True = to be filled in
+    is_masked: np.ndarray  # bool "l q" or "n l q", True = to be filled in; as many of each example
+
+    @property
+    def num_tokens(self) -> int:
+        """How many codes of an example are to be filled in."""
+        return int(self.is_masked.reshape(-1, *self.codes.shape[1:])[0].sum())
 
 
 def spec_with(config: Any, knobs: Mapping[str, Any]) -> Any:
@@ -108,7 +114,10 @@ class Batch(NamedTuple):
 
 
 class Drawer:
-    """A generator and the decoder of its codes, compiled once for each size of a batch."""
+    """A generator and the decoder of its codes, compiled once for each size of a batch.
+
+    Raises UserError where the network's outputs are not numbers, before a batch is handed out.
+    """
 
     def __init__(
         self,
@@ -119,6 +128,13 @@ class Drawer:
         self._model, self._spec = model, spec
         self._sampler = model.sampler(spec)
         self._decode = decoder(tokenizer)
+        self._first_lost = jax.jit(generators.first_lost)
+
+    def under(self, spec: Any) -> "Drawer":
+        """The same compiled programs under another spec, of the same choices."""
+        other = copy.copy(self)
+        other._spec = spec
+        return other
 
     def stream(
         self,
@@ -136,9 +152,9 @@ class Drawer:
 
         `order` holds the numbers of the samples in the order in which they are wanted.
         """
-        num_tokens = self._model.space.num_tokens if prompt is None else int(prompt.is_masked.sum())
+        num_tokens = self._model.space.num_tokens if prompt is None else prompt.num_tokens
         plan = self._model.plan(self._spec, num_tokens)  # refused now, not at the first batch
-        batches = _batches(mesh, labels, prompt, seed, batch_size, order)
+        batches = batches_of(mesh, labels, prompt, seed, batch_size, order)
         return (
             self._draw(mesh, params, codebooks, batch, plan, len(labels) - start)
             for start, batch in batches
@@ -151,7 +167,14 @@ class Drawer:
             kept = generators.Known(batch["codes"], batch["is_masked"])
         with jax.set_mesh(mesh):  # the quantizer bounds its memory by the device
             codes = self._sampler.sample(*known, plan, kept)
+        refuse_lost(open_run.fetch(self._first_lost(codes)), batch)
         return Batch(self._decode(codes), codes, min(codes.shape[0], num_left))
+
+
+def refuse_lost(lost: np.ndarray, batch: Mapping[str, Any]) -> None:
+    """Raises UserError where rows of a batch met what is not a number; all processes alike."""
+    if np.any(lost >= 0):
+        generators.check_lost(lost, open_run.fetch(batch["index"]))
 
 
 def draw(
@@ -180,27 +203,6 @@ def draw(
             drawn.append(open_run.fetch(batch.codes)[: batch.count])
             report(sum(map(len, images)))
     return Samples(np.concatenate(images), labels, np.concatenate(drawn))
-
-
-def unmask(
-    generator: open_run.GeneratorRun,
-    tokenizer: open_run.TokenizerRun,
-    spec: Any,
-    labels: np.ndarray,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the decoder shows after each step, uint8 "s n h w c", and the share revealed by then."""
-    model = generator.model
-    watched = cast(Callable, model.watched_sampler)  # of those that reveal step by step
-    plan, sampler = model.plan(spec, model.space.num_tokens), watched(spec)
-    ((_, batch),) = _batches(generator.mesh, labels, None, seed, len(labels))
-    known = generator.params, generator.codebooks, batch["keys"], batch["labels"]
-    with jax.set_mesh(generator.mesh):
-        _, (codes, is_masked) = sampler.sample(*known, plan)
-    show = partial_decoder(tokenizer)
-    shown = [open_run.fetch(show(*state)) for state in zip(codes, is_masked, strict=True)]
-    share = 1 - open_run.fetch(is_masked)[:, : len(labels)].mean(axis=(1, 2, 3))
-    return np.stack(shown)[:, : len(labels)], share
 
 
 def decoder(tokenizer: open_run.TokenizerRun) -> Any:
@@ -245,7 +247,7 @@ def partial_decoder(tokenizer: open_run.TokenizerRun) -> Any:
     return lambda codes, is_masked: step(tokenizer.params, tokenizer.statistics, codes, is_masked)
 
 
-def _batches(
+def batches_of(
     mesh: Mesh,
     labels: np.ndarray,
     prompt: Prompt | None,
@@ -263,6 +265,6 @@ def _batches(
         rows = {"index": index, "labels": labels[index]}
         if prompt is not None:
             rows["codes"] = prompt.codes[index]
-            rows["is_masked"] = np.broadcast_to(prompt.is_masked, rows["codes"].shape)
+            rows["is_masked"] = np.broadcast_to(prompt.is_masked, prompt.codes.shape)[index]
         batch = open_run.put_rows(mesh, rows)
         yield start, batch | {"keys": make_keys(batch["index"])}

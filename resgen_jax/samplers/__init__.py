@@ -2,5 +2,5 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["guidance", "interface", "mask_predict", "order"]
+__all__ = ["guidance", "halton", "interface", "mask_predict", "order", "remasking"]
 __getattr__ = lazy.modules(__name__, __all__)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from resgen_jax.core import build, errors
 
@@ -68,12 +68,33 @@ def power_cosine(
 
 def interval(scales: Float[np.ndarray, "s"], low: float, high: float) -> Float[np.ndarray, "s"]:
     """The scales of the steps whose middle lies in [low, high] of the way, 1 (off) elsewhere."""
+    check_interval("guidance interval", low, high)
+    return np.where(is_within(len(scales), low, high), scales, np.float32(1))
+
+
+def mask_interval(
+    scales: Float[np.ndarray, "s"], mask_ratio: Float[np.ndarray, "s"], low: float, high: float
+) -> Float[np.ndarray, "s"]:
+    """The scales of the steps that begin with a share in [low, high] masked, 1 (off) elsewhere.
+
+    The interval of noise levels of arXiv 2404.07724, whatever the schedule of steps.
+    """
+    check_interval("guidance interval of mask ratios", low, high)
+    return np.where((mask_ratio >= low) & (mask_ratio <= high), scales, np.float32(1))
+
+
+def is_within(num_steps: int, low: float, high: float) -> Bool[np.ndarray, "s"]:
+    """The steps whose middle lies in [low, high] of the way."""
+    middle = (np.arange(num_steps) + 0.5) / num_steps
+    return (middle >= low) & (middle <= high)
+
+
+def check_interval(name: str, low: float, high: float) -> None:
+    """Raises UserError for what is no part of [0, 1]."""
     if not 0 <= low < high <= 1:
         raise errors.UserError(
-            f"guidance interval [{low}, {high}]; expected 0 <= low < high <= 1, [0, 1] for all"
+            f"{name} [{low}, {high}]; expected 0 <= low < high <= 1, [0, 1] for all"
         )
-    middle = (np.arange(len(scales)) + 0.5) / len(scales)
-    return np.where((middle >= low) & (middle <= high), scales, np.float32(1))
 
 
 SCHEDULES = {"constant": constant, "linear": linear, "power_cosine": power_cosine}

@@ -1,7 +1,8 @@
 """Fill masked codes in a few rounds of predicting all and keeping the surest.
 
 The loop is one `lax.scan`. Codes known at the start are kept by construction, and every draw comes
-from the example's own key and the step, so a row does not depend on the batch around it.
+from the example's own key and the step, so a row does not depend on the batch around it. A row that
+meets a confidence that is not a number comes out as codes of -1 - step, steps counted from 0.
 """
 
 from typing import Any, cast
@@ -13,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from resgen_jax.core import errors
 from resgen_jax.core import keys as random_keys
-from resgen_jax.samplers import interface, order
+from resgen_jax.samplers import interface, order, remasking
 
 PyTree = Any
 NumMasked = Int[Array | np.ndarray, "s"] | Int[Array | np.ndarray, "s b"]
@@ -33,17 +34,19 @@ def fill(
     knobs: PyTree = None,
     order: interface.Order = order.by_confidence,
     pick: interface.Pick = order.shallowest,
+    remask: remasking.Remask | None = None,
 ) -> Int[Array, "b l q"]:
     """Codes with the masked cells replaced by `predict`'s proposals over `s` steps.
 
     `order` scores the cells; `pick` says which masked cells of a position its best ones reveal,
-    as the masks were in training.
+    as the masks were in training. `remask` hides revealed codes again, but never those known at
+    the start; as many more are revealed, and the network is called as often.
 
     `num_masked` cells are left after each step, for all examples or for each (`mask_schedules`
     makes both); it must end in 0. `knobs` has a leading axis of steps; `predict` gets its slices.
     Values may change without compiling again, their number may not.
     """
-    rules = order, pick
+    rules = order, pick, remask
     codes, _ = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, False)
     return codes
 
@@ -59,9 +62,10 @@ def fill_with_states(
     knobs: PyTree = None,
     order: interface.Order = order.by_confidence,
     pick: interface.Pick = order.shallowest,
+    remask: remasking.Remask | None = None,
 ) -> tuple[Int[Array, "b l q"], States]:
     """The codes of `fill`, and the codes and mask after each of its steps."""
-    rules = order, pick
+    rules = order, pick, remask
     found = _run(keys, predict, codes, is_masked, num_masked, order_noise, knobs, rules, True)
     return cast(tuple[Array, States], found)
 
@@ -103,40 +107,59 @@ def _run(
     num_masked: NumMasked,
     order_noise: OrderNoise,
     knobs: PyTree,
-    rules: tuple[interface.Order, interface.Pick],
+    rules: tuple[interface.Order, interface.Pick, remasking.Remask | None],
     keep_states: bool,
 ) -> tuple[Array, States | None]:
-    _check_steps(num_masked, order_noise, knobs)
-    order, pick = rules
+    order, pick, remask = rules
+    num_remasked = None if remask is None else jnp.asarray(remask.num_remasked, jnp.int32)
+    _check_steps(num_masked, order_noise, {"knobs": knobs, "num_remasked": num_remasked})
+    is_new = is_masked
 
     def step(carry, inputs):
-        codes, is_masked = carry
-        index, num_left, noise, knob = inputs
+        codes, is_masked, surety = carry
+        index, num_left, noise, knob, num_hide = inputs
         step_keys = jax.vmap(lambda key: _step_keys(key, index))(keys)
         proposal, confidence = predict(step_keys["predict"], codes, is_masked, knob)
-        score = order(step_keys["order"], confidence.astype(jnp.float32), noise)
-        num_reveal = jnp.maximum(jnp.sum(is_masked, axis=(1, 2)) - num_left, 0)
-        is_revealed = reveal(score, is_masked, num_reveal, pick)
+        confidence = confidence.astype(jnp.float32)
+        score = order(step_keys["order"], confidence, noise)
+        num_more = jnp.sum(is_masked, axis=(1, 2)) - num_left
+        if remask is None:
+            is_revealed = reveal(score, is_masked, jnp.maximum(num_more, 0), pick)
+            is_hidden = jnp.zeros_like(is_masked)
+        else:
+            may_hide = is_new & ~is_masked
+            num_hide = jnp.minimum(num_hide, jnp.sum(may_hide, axis=(1, 2)))
+            is_revealed, is_hidden = remask.exchange(
+                _highest(score, is_masked, jnp.maximum(num_more + num_hide, 0)),
+                _highest(remask.score(step_keys["remask"], surety), may_hide, num_hide),
+                is_masked,
+                may_hide,
+            )
+            surety = jnp.where(is_revealed, confidence, surety)
         codes = jnp.where(is_revealed, proposal.astype(codes.dtype), codes)
-        carry = codes, is_masked & ~is_revealed
-        return carry, carry if keep_states else None
+        is_lost = jnp.any(jnp.isnan(confidence) & is_masked, axis=(1, 2))
+        is_masked = (is_masked & ~is_revealed) | is_hidden
+        states = (codes, is_masked) if keep_states else None
+        return (codes, is_masked, surety), (is_lost, states)
 
     num_masked = jnp.asarray(num_masked, jnp.int32)
     index = jnp.arange(num_masked.shape[0])
-    inputs = (index, num_masked, jnp.asarray(order_noise, jnp.float32), knobs)
-    (codes, _), states = jax.lax.scan(step, (codes, is_masked), inputs)
-    return codes, states
+    inputs = (index, num_masked, jnp.asarray(order_noise, jnp.float32), knobs, num_remasked)
+    surety = None if remask is None else jnp.zeros(codes.shape, jnp.float32)
+    (codes, _, _), (is_lost, states) = jax.lax.scan(step, (codes, is_masked, surety), inputs)
+    lost = jnp.where(jnp.any(is_lost, axis=0), -1 - jnp.argmax(is_lost, axis=0), 0)[:, None, None]
+    return jnp.where(lost < 0, lost.astype(codes.dtype), codes), states
 
 
 def _step_keys(key: Array, index: Array) -> dict[str, Array]:
-    return random_keys.named_keys(random_keys.step_key(key, index), "predict", "order")
+    return random_keys.named_keys(random_keys.step_key(key, index), "predict", "order", "remask")
 
 
-def _check_steps(num_masked: NumMasked, order_noise: OrderNoise, knobs: PyTree) -> None:
+def _check_steps(num_masked: NumMasked, order_noise: OrderNoise, by_name: PyTree) -> None:
     num_steps = num_masked.shape[0]
     for name, value in [("order_noise", order_noise)] + [
-        (f"knobs{jax.tree_util.keystr(path)}", leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(knobs)
+        (path[0].key + jax.tree_util.keystr(path[1:]), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(by_name)
     ]:
         if np.ndim(value) == 0 or np.shape(value)[0] != num_steps:
             raise errors.UserError(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from resgen_jax.core import build, errors
+from resgen_jax.samplers import halton, interface
 
 # From (num_steps, order_noise) to the noise of every step.
 Decay = Callable[[int, float], Float[np.ndarray, "s"]]
@@ -24,7 +25,10 @@ def by_confidence(
 def at_random(
     keys: Key[Array, "b"], confidence: Float[Array, "b l q"], order_noise: float | Float[Array, ""]
 ) -> Float[Array, "b l q"]:
-    """All masked cells alike: exactly the posterior of the masking process, whatever the noise."""
+    """All masked cells alike: exactly the posterior of the masking process, whatever the noise.
+
+    The number hidden at each position is then multivariate hypergeometric, given how many are left.
+    """
     del order_noise
     return jax.vmap(lambda key: jax.random.uniform(key, confidence.shape[1:], confidence.dtype))(
         keys
@@ -64,7 +68,14 @@ def constant(num_steps: int, order_noise: float) -> Float[np.ndarray, "s"]:
     return np.full(num_steps, order_noise, np.float32)
 
 
-ORDERS = {"by_confidence": by_confidence, "at_random": at_random}
+# From the keys of the examples, the layout of their positions and the depth to the order.
+Make = Callable[[Key[Array, "b"], tuple[int, int], int], interface.Order]
+ORDERS: dict[str, Make] = {
+    "confidence": lambda keys, layout, depth: by_confidence,
+    "hypergeometric": lambda keys, layout, depth: at_random,
+    "halton": halton.positions,
+    "halton_depth": halton.cells,
+}
 # The rule that goes with each way of masking in training (`rvq_masking.MASKS`).
 PICKS = {"coarse_first": shallowest, "fine_first": deepest, "indep": as_chosen}
 DECAYS = {"linear": linear_decay, "constant": constant}

@@ -12,7 +12,7 @@ from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import conditioning
 from resgen_jax.losses import masked
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.training import padding
+from resgen_jax.training import guidance_free, padding
 from resgen_jax.training.state import Batch
 
 HeadSums = dict[str, Array]  # of a head over scored positions; those of parts add up
@@ -106,7 +106,7 @@ def draw(
     that are computed together with it.
     """
     labels = batch["labels"]
-    use = keys.named_keys(key, "mask", "drop", "dropout", "head")
+    use = keys.named_keys(key, "mask", "drop", "dropout", "head", "share")
     row = {name: keys.example_keys(use[name], jnp.arange(len(labels))) for name in use}
     schedule = mask_schedules.by_name(spec.mask_schedule)
     drawn = {
@@ -130,6 +130,7 @@ def draw(
         rate = spec.condition_drop_rate
         dropped = conditioning.drop_labels(row["drop"], labels, rate, space.num_classes)
         drawn |= {"labels": dropped, "dropout": row["dropout"]}
+        drawn["share"] = guidance_free.shares(row["share"], dropped, space.num_classes)
     return drawn
 
 

@@ -1,6 +1,7 @@
 """Training ResGen on cached codes: masks, losses of its heads, and what is measured held out."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from resgen_jax.processes import rvq_masking
 from resgen_jax.training import (
     code_bound,
     codes_task,
+    guidance_free,
     head_losses,
     microbatches,
     optimizer,
@@ -51,6 +53,7 @@ class ResGenTask(codes_task.CodesTask):
                 "model.head is 'codes' but loss.code_loss_weight is 0, so nothing would be "
                 "trained; set it to 1"
             )
+        guidance_free.check(model, loss.condition_drop_rate)
         super().__init__(resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
         self.model, self.loss = model, loss
         self._head = head_losses.LOSSES[model.head]
@@ -122,9 +125,11 @@ class ResGenTask(codes_task.CodesTask):
         return resgen_loss.remarks(metrics, self.model.num_components)
 
     def flops_per_example(self) -> float:
-        """Forward, and twice as much for the backward pass."""
+        """Forward, and twice as much for the backward pass; guidance-free forward once more."""
         with_code_head = self.loss.code_loss_weight > 0
-        return 3 * resgen.forward_flops(self.model, self.space, with_code_head=with_code_head)
+        return (3 + self.model.is_told_guidance) * resgen.forward_flops(
+            self.model, self.space, with_code_head=with_code_head
+        )
 
     def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
         """A forward pass and its abstract arguments, parameters first: to count by module."""
@@ -175,8 +180,21 @@ class ResGenTask(codes_task.CodesTask):
     ) -> proposals.Outputs:
         revealed = rvq_masking.revealed_embedding(batch["codes"], is_masked, codebooks)
         told = revealed, is_masked, batch["labels"], row_keys, padding.is_real(batch)
-        hidden = self.network.apply(params, *told, method="hidden")
+        if self.model.is_told_guidance and "share" in batch:
+            hidden = self._guided(params, batch["share"], told)
+        else:
+            hidden = self.network.apply(params, *told, method="hidden")
         return proposals.Outputs(self.network, params, hidden, codebooks)
+
+    def _guided(
+        self, params: PyTree, share: Float[Array, "b"], told: tuple[Any, ...]
+    ) -> Float[Array, "b l d"]:
+        """States that the data are fitted by in guidance-free training: a second call, forward."""
+        revealed, is_masked, labels, *more = told
+        nobody = jnp.full_like(labels, self.space.num_classes)
+        own = self.network.apply(params, *told, share, method="hidden")
+        other = self.network.apply(params, revealed, is_masked, nobody, *more, method="hidden")
+        return guidance_free.mix(own, other, share)
 
     def _level_nll(
         self,

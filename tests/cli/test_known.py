@@ -7,9 +7,9 @@ import pytest
 
 from resgen_jax import recipes
 from resgen_jax.cli import known, sampler_flags
-from resgen_jax.generators import choices, confidence, proposals, resgen_sampler_spec
+from resgen_jax.generators import calibration, choices, confidence, proposals, resgen_sampler_spec
 from resgen_jax.processes import mask_schedules, rvq_masking
-from resgen_jax.samplers import guidance, order
+from resgen_jax.samplers import guidance, order, remasking
 
 
 @pytest.mark.parametrize("name", known.ORIGINS)
@@ -28,6 +28,9 @@ def test_choices_of_the_sampler_are_names_of_functions():
         "proposal": proposals.KINDS,
         "confidence": confidence.KINDS,
         "masks": order.PICKS,
+        "order": order.ORDERS,
+        "remask": ("none", *remasking.KINDS),
+        "calibration": calibration.KINDS,
         "mask_schedule": mask_schedules.SCHEDULES,
         "order_noise_decay": order.DECAYS,
         "guidance_schedule": guidance.SCHEDULES,

@@ -175,7 +175,7 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--top_p=1.5",), "top_p is 1.5; expected 0 to 1"),
+        (("--top_p=1.5",), "top_p is 1.5; expected above 0 and at most 1"),
         (("--guidance_interval=0.2",), "sampler.guidance_interval is 0.2 (float); expected tuple"),
         (("--proposal=mix",), "sampler.proposal is 'mix'; did you mean 'mixture'?"),
         (("--top_p=0.9,0.8",), "sampler.top_p has 2 entries for 3 steps"),

@@ -238,6 +238,10 @@ COMBINATIONS = [
     {"proposal": "codes", "confidence": "code_head"},
     {"proposal": "guided", "confidence": "distance"},
     {"proposal": "guided", "confidence": "code_head", "masks": "indep"},
+    {"order": "halton"},
+    {"order": "halton_depth"},
+    {"remask": "rescale", "remask_rate": 1.0},
+    {"calibration": "prior"},
 ]
 
 
@@ -338,6 +342,53 @@ def test_a_list_is_the_value_of_each_step_whatever_the_schedule():
     )
 
 
+def test_guidance_acts_at_the_mask_ratios_that_are_named():
+    spec = resgen_sampler.Spec(num_steps=4, guidance_scale=3.0, guidance_mask_ratios=(0.4, 0.95))
+    # Masked before the steps: 100, 93, 71 and 39 of 100.
+    plan = resgen_sampler.plan(spec, 100)
+    np.testing.assert_array_equal(plan.knobs.guidance_scale, [1, 3, 3, 1])
+    assert plan.num_remasked is None
+
+
+def test_the_plan_of_a_loop_stands_still_and_hides_meanwhile():
+    spec = resgen_sampler.Spec(
+        num_steps=6,
+        remask="loop",
+        remask_rate=0.5,
+        remask_interval=(0.3, 0.7),
+        mask_schedule="linear",
+    )
+    plan = resgen_sampler.plan(spec, 100)
+    np.testing.assert_array_equal(plan.num_masked, [75, 50, 50, 50, 25, 0])
+    np.testing.assert_array_equal(plan.num_remasked, [0, 0, 25, 25, 0, 0])
+    each = resgen_sampler.plan(spec, np.array([100, 100]))
+    np.testing.assert_array_equal(each.num_remasked, np.stack([plan.num_remasked] * 2, axis=-1))
+    with pytest.raises(errors.UserError, match="at least one step before and one after"):
+        resgen_sampler.plan(dataclasses.replace(spec, remask_interval=(0.0, 1.0)), 100)
+
+
+def test_greedy_samples_depend_on_no_key(tiny, sampler, row_keys):
+    """Temperature 0 takes the likeliest component, with the noises at 0 all is decided."""
+    spec = dataclasses.replace(SPEC, temperature=0.0, noise_scale=0.0, order_noise=0.0)
+    plan = resgen_sampler.plan(spec, NUM_TOKENS)
+    one, other = (
+        sampler.sample(tiny.params, tiny.codebooks, keys, tiny.labels, plan)
+        for keys in (row_keys, row_keys[::-1])
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_weights_that_are_no_numbers_are_told_by_step_and_row(tiny, sampler, row_keys):
+    table = tiny.params["classes"]["table"]
+    broken = tiny.params | {"classes": {"table": table.at[4].set(jnp.nan)}}  # of row 2 alone
+    plan = resgen_sampler.plan(SPEC, NUM_TOKENS)
+    codes = sampler.sample(broken, tiny.codebooks, row_keys, tiny.labels, plan)
+    lost = np.asarray(generators.first_lost(codes))
+    np.testing.assert_array_equal(lost, [-1, -1, 0, -1])
+    with pytest.raises(errors.UserError, match="NaN or infinity at step 0 in row 12"):
+        generators.check_lost(lost, np.arange(10, 14))
+
+
 def test_more_steps_than_tokens_are_refused():
     with pytest.raises(errors.UserError, match="5 sampling steps for 4 masked tokens"):
         resgen_sampler.plan(dataclasses.replace(SPEC, num_steps=5), 4)
@@ -350,7 +401,7 @@ def test_more_steps_than_tokens_are_refused():
         ({"num_steps": 0}, "sampler.num_steps is 0; expected 1"),
         ({"guidance_scale": -1.0}, "sampler.guidance_scale is -1.0"),
         ({"temperature": -0.1}, "sampler.temperature is -0.1"),
-        ({"top_p": 1.5}, "sampler.top_p is 1.5; expected 0 to 1"),
+        ({"top_p": 1.5}, "sampler.top_p is 1.5; expected above 0 and at most 1"),
         ({"confidence": "densty"}, "did you mean 'density'"),
         ({"proposal": "code"}, "did you mean 'codes'"),
         ({"masks": "fine_frst"}, "did you mean 'fine_first'"),
@@ -359,7 +410,13 @@ def test_more_steps_than_tokens_are_refused():
             "'component', which reads .* expected one of drawn, code_head, random",
         ),
         ({"top_p": (0.9, 0.8)}, "sampler.top_p has 2 entries for 4 steps"),
-        ({"top_p": (0.9, 0.8, 1.2, 0.5)}, "sampler.top_p is .* expected 0 to 1"),
+        ({"top_p": 0.0}, "sampler.top_p is 0.0; expected above 0 and at most 1"),
+        ({"top_p": (0.9, 0.8, 1.2, 0.5)}, "sampler.top_p is .* expected above 0 and at most 1"),
+        ({"order": "haltn"}, "did you mean 'halton'"),
+        ({"remask": "cup"}, "did you mean 'cap'"),
+        ({"remask_rate": 1.5}, "sampler.remask_rate is 1.5; expected 0 to 1"),
+        ({"confidence": "random", "remask": "confidence"}, "reads a confidence, but .* 'random'"),
+        ({"confidence": "random", "calibration": "prior"}, "reads a confidence, but .* 'random'"),
         ({"top_k": -1}, "sampler.top_k is -1"),
     ],
 )

@@ -305,7 +305,7 @@ def test_the_plan_holds_the_values_of_each_level():
     [
         ({"temperature": -0.1}, "sampler.temperature is -0.1; expected 0 to inf"),
         ({"temperature": (1.0, -2.0)}, r"sampler.temperature is \(1.0, -2.0\); expected 0"),
-        ({"top_p": 1.5}, "sampler.top_p is 1.5; expected 0 to 1"),
+        ({"top_p": 1.5}, "sampler.top_p is 1.5; expected above 0 and at most 1"),
         ({"top_k": -1}, "sampler.top_k is -1; expected 0"),
         ({"guidance_scale": float("nan")}, "sampler.guidance_scale is nan"),
     ],

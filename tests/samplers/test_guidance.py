@@ -90,3 +90,12 @@ def test_interval_switches_off_outside():
 def test_mistakes_are_named(call, message):
     with pytest.raises(errors.UserError, match=message):
         call()
+
+
+def test_an_interval_of_mask_ratios_counts_what_is_masked_before_a_step():
+    scales, before = np.float32([3, 3, 3, 3]), np.array([1.0, 0.9, 0.5, 0.2])
+    np.testing.assert_array_equal(
+        guidance.mask_interval(scales, before, 0.3, 0.95), np.float32([1, 3, 3, 1])
+    )
+    with pytest.raises(errors.UserError, match="mask ratios"):
+        guidance.mask_interval(scales, before, 0.5, 0.5)

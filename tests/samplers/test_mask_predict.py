@@ -346,3 +346,28 @@ def test_padding_is_neither_drawn_nor_counted_and_changes_no_row():
         np.testing.assert_array_equal(together[row, :length], alone[0])
         np.testing.assert_array_equal(together[row, length:], -1)
         np.testing.assert_array_equal(together[row, 0, :2], 3)
+
+
+def test_a_row_that_meets_what_is_no_number_names_the_step_and_harms_no_other(start):
+    codes, is_masked = start
+
+    def predict(step_keys, codes, is_masked, knobs):
+        proposal, confidence = table_predict(step_keys, codes, is_masked, None)
+        return proposal, confidence.at[1].add(knobs)
+
+    def fill(knobs):
+        return np.asarray(
+            mask_predict.fill(
+                batch_keys(BATCH),
+                predict,
+                codes,
+                is_masked,
+                np.array([15, 8, 3, 0]),
+                order_noise=order.constant(4, 1.0),
+                knobs=np.float32(knobs),
+            )
+        )
+
+    sound, lost = fill([0, 0, 0, 0]), fill([0, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(lost[1], -1 - 2)
+    np.testing.assert_array_equal(lost[[0, 2]], sound[[0, 2]])

@@ -4,7 +4,16 @@ import pathlib
 from typing import Any
 
 from resgen_jax.evaluation import images as image_measures
-from resgen_jax.runs import encode, open_run, progress, reconstruct, run_directory, sampling, train
+from resgen_jax.runs import (
+    encode,
+    open_run,
+    progress,
+    reconstruct,
+    run_directory,
+    sampling,
+    train,
+    watching,
+)
 from resgen_jax.runs.demo import evidence, phases, plans, report, sample_judge
 
 PHASES = "phases.json"
@@ -75,7 +84,8 @@ def _sample(plan: plans.Plan) -> None:
     labels = sampling.in_turn(None, len(class_names), plan.num_samples)
     samples = sampling.draw(generator, tokenizer, spec, labels, seed=0, batch_size=500)
     shown = sampling.in_turn(None, len(class_names), NUM_UNMASKED)
-    by_step, share = sampling.unmask(generator, tokenizer, spec, shown, seed=1)
+    states = watching.watch(generator, tokenizer, spec, shown, seed=1)
+    by_step, share = states.images, states.share_revealed
     report.save_samples(plan.workdir, samples, by_step, share, shown, class_names)
 
 

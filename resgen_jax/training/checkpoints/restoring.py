@@ -35,9 +35,10 @@ def restore_fields(
     workdir: str | os.PathLike,
     fields: Mapping[str, PyTree],
     *,
+    step: int | None = None,
     warn: Warn = lambda text: None,
 ) -> tuple[int, dict[str, PyTree]]:
-    """The step and some fields of the newest undamaged state of a run, which stays untouched.
+    """The step and some fields of a run's newest undamaged state, or of that at `step`.
 
     `fields` has the trees that are wanted of each, or parts of them, abstract; each array is placed
     as its leaf says, on any mesh. Raises UserError if the run has no checkpoint, none that is good,
@@ -54,8 +55,8 @@ def restore_fields(
         manifest.check_same(found, wanted, os.fspath(workdir))
         return wanted
 
-    step, arrays = restore_some(workdir, choose, warn=warn)
-    return step, manifest.unflatten(arrays, fields)
+    found, arrays = restore_some(workdir, choose, step=step, warn=warn)
+    return found, manifest.unflatten(arrays, fields)
 
 
 def restore_some(
