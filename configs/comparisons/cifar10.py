@@ -26,6 +26,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.codes = ""
     config.seeds = (0, 1, 2) if "seeds" in words else (0,)
+    config.sampling_seeds = (0,)
     config.num_samples = 8 if tiny else 2000
     config.batch_size = 8 if tiny else 250
     config.fields = {}

@@ -93,7 +93,7 @@ class ResGenTask(codes_task.CodesTask):
 
         "code_bound" are the nats of a code in `code_bound`'s upper bound, the whole example's
         divided by its codes: what compares with the exact nats of an autoregressive model.
-        Times codes / ln 2 it is in bits. Only the masks "coarse_first" have it.
+        Times codes, over ln 2, it is in bits. Only the masks "coarse_first" have it.
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll", "bound")

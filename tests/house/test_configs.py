@@ -15,12 +15,13 @@ from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.recipes import on_codes
 from resgen_jax.runs import experiments
-from resgen_jax.runs.configs import config_files, configuration, studies
+from resgen_jax.runs.configs import comparisons, config_files, configuration, studies
 from resgen_jax.runtime import mesh as meshes
 
 FILES = config_files.shipped()
 STUDIES = [name for name in FILES if name.startswith("scaling/")]
-CONFIGS = [name for name in FILES if name not in STUDIES]
+COMPARISONS = [name for name in FILES if name.startswith("comparisons/")]
+CONFIGS = [name for name in FILES if name not in (*STUDIES, *COMPARISONS)]
 TOKENIZERS = [name for name in CONFIGS if name.startswith("tokenizers/")]
 IMAGENET = "generators/resgen_imagenet256.py"
 # Of each method the config that has all its parts.
@@ -122,7 +123,11 @@ def test_a_tiny_config_of_every_method_goes_on_with_the_same_losses(name, train,
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_unknown_word_names_the_nearest(name):
-    load = studies.load if name in STUDIES else configuration.load
+    others = {
+        **dict.fromkeys(STUDIES, studies.load),
+        **dict.fromkeys(COMPARISONS, comparisons.load),
+    }
+    load = others.get(name, configuration.load)
     with pytest.raises(errors.UserError, match="no word 'tinny'; did you mean 'tiny'"):
         load(f"{name}:tinny")
 
@@ -141,6 +146,17 @@ def test_every_study_expands_and_its_tiny_one_takes_a_few_steps(name, train):
         )
         assert all(least <= run.num_steps <= most for run in expanded.runs)
         assert len(expanded.configs) == len(expanded.runs)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_comparison_trains_its_methods_alike(name, tmp_path):
+    for word, num_seeds in (("", 1), ("seeds", 3), ("tiny", 1)):
+        config = comparisons.load(f"{name}:{word}", [("codes", str(tmp_path))])
+        found = comparisons.expand(config)
+        assert len(found.members) == num_seeds * len(config.methods)
+        assert len({member.config.train.num_steps for member in found.members}) == 1
+        assert len({member.config.data.batch_size for member in found.members}) == 1
+        assert len({member.name for member in found.members}) == len(found.members)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
