@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray
 from resgen_jax.core import errors, keys, spaces, trees
 from resgen_jax.nn import functional
 
+PyTree = Any
+
 
 class Known(NamedTuple):
     """Codes of which some are kept; where `is_masked` they are never read.
@@ -67,6 +69,13 @@ def check_lost(lost: np.ndarray, numbers: np.ndarray) -> None:
             "weights or the settings are out of bounds; nothing was written. Look at the run's "
             "last losses, sample an earlier checkpoint, or lower guidance_scale"
         )
+
+
+class Guided(NamedTuple):
+    """Parameters of a model and of the weaker one that it is guided by."""
+
+    own: PyTree
+    weaker: PyTree
 
 
 class Generator(NamedTuple):

@@ -88,20 +88,13 @@ def _counts(spec: Spec, num_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     return num_masked, np.where(is_in[:, None], amount, 0)
 
 
-class Guided(NamedTuple):
-    """Parameters of a model and of the weaker one that it is guided by."""
-
-    own: PyTree
-    weaker: PyTree
-
-
 class Sampler:
     """Jitted sampling for one network and code space; compiles once for each number of steps.
 
     `fill` is one of the loops of `mask_predict`, which says what comes out: codes, or codes and
     the states on the way to them. With the network of a weaker model in `guide`, parameters are
-    `Guided`, and guidance leads away from that model and not from no class. Raises UserError where
-    `made_of` asks a head that the network has not.
+    `interface.Guided`, and guidance leads away from that model and not from no class. Raises
+    UserError where `made_of` asks a head that the network has not.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from resgen_jax.core import errors
-from resgen_jax.generators import resgen_sampler
+from resgen_jax.generators import interface
 from resgen_jax.runs import open_run
 
 
@@ -19,8 +19,8 @@ def guided(
         return generator
     if generator.model.guided_by is None:
         raise errors.UserError(
-            f"--guide is for ResGen; a generator of the task {generator.config.task!r} is guided "
-            "away from no class alone: leave it out"
+            f"--guide is for generators that mask and predict, but this is one of the task "
+            f"{generator.config.task!r}, which is guided away from no class alone; leave it out"
         )
     place, step = parse(guide)
     other = open_run.open_generator(place, note, step)
@@ -33,7 +33,7 @@ def guided(
             f"--guide={guide} is a model of other codes than this one's; name one that was trained "
             f"on {generator.config.data.codes}"
         )
-    params = resgen_sampler.Guided(generator.params, other.params)
+    params = interface.Guided(generator.params, other.params)
     return generator._replace(model=generator.model.guided_by(other.model), params=params)
 
 

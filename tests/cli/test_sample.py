@@ -180,7 +180,7 @@ def test_part_of_an_image_file_is_kept(runs, tmp_path):
         (("--proposal=mix",), "sampler.proposal is 'mix'; did you mean 'mixture'?"),
         (("--top_p=0.9,0.8",), "sampler.top_p has 2 entries for 3 steps"),
         (("--top_k=1.5",), "invalid integer, or comma-separated integers value: '1.5'"),
-        (("--proposal=codes",), "'codes' draws none; expected one of code_head, random"),
+        (("--proposal=codes",), "'codes' has none; expected one of drawn, code_head, random"),
         (("--num_steps=100",), "100"),
         (("--num_samples=0",), "--num_samples is 0; expected 1 or more"),
         (("--classes=12",), "--classes names '12'"),

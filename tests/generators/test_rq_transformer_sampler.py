@@ -11,7 +11,7 @@ import tiny_rq_transformer as tiny
 
 from resgen_jax.core import errors, keys, spaces
 from resgen_jax.distributions import filters
-from resgen_jax.generators import rq_transformer, rq_transformer_sampler
+from resgen_jax.generators import interface, rq_transformer, rq_transformer_sampler
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import rvq
 
@@ -328,3 +328,16 @@ def test_what_does_not_fit_the_network_is_refused_before_sampling(params, row_ke
     guided = rq_transformer_sampler.plan(rq_transformer_sampler.Spec(guidance_scale=2.0), 4)
     with pytest.raises(errors.UserError, match="has no null class to be guided away from"):
         plain.sample(*given, guided)
+
+
+def test_logits_that_are_no_numbers_are_told_by_row_and_harm_no_other(draw, params, samples):
+    broken = params | {"classes": params["classes"].at[2].set(jnp.nan)}  # of rows 1 and 3
+    found = draw(params=broken)
+    lost = np.asarray(interface.first_lost(jnp.asarray(found)))
+    np.testing.assert_array_equal(lost, [-1, 0, -1, 0])
+    np.testing.assert_array_equal(found[[0, 2]], samples[[0, 2]])
+
+
+def test_the_first_code_that_was_lost_is_named():
+    codes = jnp.array([[[3, -1 - 5], [-1 - 2, 0]], [[3, 1], [0, 0]]])
+    np.testing.assert_array_equal(interface.first_lost(codes), [2, -1])

@@ -154,13 +154,12 @@ def test_a_loop_stands_still_between_the_steps_of_a_shorter_schedule():
             remasking.loop(counts, 8, guidance.is_within(8, low, high))
 
 
-def test_a_step_predicts_once_and_sorts_as_often_again():
+def test_a_step_predicts_once():
     calls = []
 
     def predict(*told):
         calls.append(1)
         return numbered(*told)
 
-    text = str(jax.make_jaxpr(lambda: fill(np.zeros(NUM_STEPS, np.int32), predict=predict))())
-    assert len(calls) == 1
-    assert text.count(" sort[") == 4  # two without remasking
+    jax.make_jaxpr(lambda: fill(np.zeros(NUM_STEPS, np.int32), predict=predict))()
+    assert len(calls) == 1  # in the body of the loop over steps
