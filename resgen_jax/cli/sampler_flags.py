@@ -47,7 +47,7 @@ def _parser_of(hint: Any) -> Any:
     """What reads a flag of this type: one value, one for each step, or a tuple of numbers."""
     options = typing.get_args(hint)
     if typing.get_origin(hint) is tuple:
-        return flags.numbers
+        return flags.integers if options[0] is int else flags.numbers
     return LISTS[options[0]] if options else hint
 
 

@@ -1,19 +1,20 @@
 """`resgen scale` on one model: its size, and its speed here."""
 
 import argparse
-import time
+import statistics
 from typing import Any
 
 import jax
-import numpy as np
 
 from resgen_jax.cli import flags, scale_data
-from resgen_jax.core import keys, trees
-from resgen_jax.runs import experiments, open_run, synthetic
+from resgen_jax.core import trees
+from resgen_jax.evaluation import environment
+from resgen_jax.runs import experiments, synthetic
 from resgen_jax.runs.configs import configuration
+from resgen_jax.runs.study import bench as bench_programs
 from resgen_jax.runs.study import step_speed
-from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench
-from resgen_jax.training import programs
+from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench, timing
+from resgen_jax.training.telemetry import flops
 
 
 def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
@@ -31,15 +32,27 @@ def count(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
 
 
 def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
-    """Seconds of a training step on made-up data, and of sampling for a generator."""
-    config = _load(values, overrides)
-    assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
-    with jax.set_mesh(mesh):
-        found = step_speed.measure(config, assumed, mesh, values.num_steps)
-        if assumed.recipe.sampler is not None:
-            found |= _bench_sampling(config, assumed, mesh)
-    devices = mesh.devices.size
-    return {"device": f"{devices} x {mesh.devices.flat[0].device_kind}", **found}
+    """Seconds of the programs of configs on made-up data, run in turn, at one depth or several."""
+    names = tuple(word for word in values.programs.split(",") if word)
+    configs = {text: _load(values, overrides, text) for text in _texts(values)}
+    rows, made = [], []
+    for text, config in configs.items():
+        for depth in values.depths or (None,):
+            sized = config if depth is None else bench_programs.at_depth(config, depth)
+            label = {"config": text, **({} if depth is None else {"depth": depth})}
+            for program in _programs(sized, names):
+                rows.append(label)
+                made.append(program)
+    seconds = timing.in_turn(made, values.num_steps)
+    first = next(iter(configs.values()))
+    return {
+        **_heading(first),
+        **(_rates(first, made, seconds) if len(configs) == 1 and not values.depths else {}),
+        "programs": [
+            label | timing.row(program, times)
+            for label, program, times in zip(rows, made, seconds, strict=True)
+        ],
+    }
 
 
 def data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
@@ -78,27 +91,48 @@ def sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str,
     return overhead | {"depths": by_depth["depths"], "depth_ratio": by_depth["ratio"]}
 
 
-def _load(values: argparse.Namespace, overrides: flags.Overrides) -> Any:
-    text = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
-    return configuration.load(text, overrides)
+def _texts(values: argparse.Namespace) -> list[str]:
+    first = flags.require(values, "config", "the config file", "generators/resgen_digits.py")
+    return [first, *values.beside]
 
 
-def _bench_sampling(config: Any, assumed: experiments.Assumed, mesh: Any) -> dict[str, Any]:
-    spec, model = config.sampler, assumed.model
-    state = programs.initial_state(assumed.task, mesh, 0)
-    plan, sampler = model.plan(spec, model.space.num_tokens), model.sampler(spec)
-    index = np.arange(config.data.batch_size, dtype=np.int32)
-    rows = open_run.put_rows(mesh, {"index": index, "labels": index % model.space.num_classes})
-    row_keys = jax.jit(lambda index: keys.example_keys(jax.random.key(0), index))(rows["index"])
-    inputs = (state.params, state.statistics["codebooks"], row_keys, rows["labels"], plan)
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        jax.block_until_ready(sampler.sample(*inputs))
-        seconds.append(time.perf_counter() - started)
+def _load(values: argparse.Namespace, overrides: flags.Overrides, text: str | None = None) -> Any:
+    """The config, for codes of the sizes that --space gives where it names none."""
+    if text is None:
+        example = "generators/resgen_digits.py"
+        text = flags.require(values, "config", "the config file", example)
+    config = configuration.load(text, overrides)
+    sizes = getattr(values, "space", None)
+    return config if sizes is None else bench_programs.with_space(config, sizes)
+
+
+def _programs(config: Any, names: tuple[str, ...]) -> list[timing.Program]:
+    assumed, mesh = synthetic.assumed(config), experiments.mesh_of(config)
+    with jax.set_mesh(mesh):
+        return [
+            bench_programs.PROGRAMS[name](config, assumed, mesh)
+            for name in bench_programs.chosen(assumed, names)
+        ]
+
+
+def _heading(config: Any) -> dict[str, Any]:
+    mesh = experiments.mesh_of(config)
+    described = environment.describe()
     return {
-        "sampling_first_call_seconds": seconds[0],
-        "sampling_seconds": min(seconds[1:]),
-        "samples_per_second": config.data.batch_size / min(seconds[1:]),
-        **({"sampling_steps": spec.num_steps} if hasattr(spec, "num_steps") else {}),
+        "device": f"{mesh.devices.size} x {mesh.devices.flat[0].device_kind}",
+        "processor": described["Processor"],
+        "versions": described["Libraries"],
+        "dtype": bench_programs.dtype_of(config.model),
+        "batch_size": config.data.batch_size,
     }
+
+
+def _rates(config: Any, made: list[timing.Program], seconds: list[list[float]]) -> dict[str, Any]:
+    """Operations a second of the training step, where it was timed."""
+    by_name = {each.name: times for each, times in zip(made, seconds, strict=True)}
+    if "train" not in by_name:
+        return {}
+    mesh, examples = experiments.mesh_of(config), config.data.batch_size
+    per_second = examples / statistics.median(by_name["train"])
+    task, kind = synthetic.assumed(config).task, mesh.devices.flat[0].device_kind
+    return flops.rates(task.flops_per_example(), per_second, mesh.devices.size, kind)

@@ -25,13 +25,41 @@ def _timed(parser: flags.Parser) -> None:
     _with_output(parser)
 
 
-def _bench_flags(parser: flags.Parser) -> None:
+def _count_flags(parser: flags.Parser) -> None:
     _with_config(parser)
-    _with_steps(parser)
+    _add_space(parser)
+
+
+def _bench_flags(parser: flags.Parser) -> None:
+    _count_flags(parser)
+    parser.add_argument("--num_steps", type=int, default=20, help="timed runs (%(default)s)")
+    parser.add_argument(
+        "--beside",
+        metavar="FILE[:words]",
+        action="append",
+        default=[],
+        help="another config, timed in turn with the first; may be given more than once",
+    )
+    parser.add_argument(
+        "--programs", default="", help="some of train,sample,quantize,encode,decode; all if empty"
+    )
+    parser.add_argument(
+        "--depths", type=flags.integers, default=(), help="of codes, like 2,4,8,16: each is timed"
+    )
+
+
+def _add_space(parser: flags.Parser) -> None:
+    parser.add_argument(
+        "--space",
+        metavar="SIZES",
+        help="of codes, where a config does not say: grid, depth, entries, channels and classes, "
+        "like 4x4,8,512,32,10",
+    )
 
 
 def _data_flags(parser: flags.Parser) -> None:
-    _bench_flags(parser)
+    _with_config(parser)
+    _with_steps(parser)
     parser.add_argument(
         "--step_seconds",
         type=float,
@@ -103,13 +131,13 @@ def _add_study_config(parser: flags.Parser) -> None:
 
 ACTIONS: Mapping[str, Action] = {
     "count": Action(
-        _with_config,
+        _count_flags,
         "count the parameters and FLOPs of a config, by part and module, without building it",
         "resgen scale count --config=generators/resgen_imagenet256.py:depth16,576m",
     ),
     "bench": Action(
         _bench_flags,
-        "time a training step of a config here, on made-up data, and a generator's sampling",
+        "time training, sampling, encoding and quantizing of configs here, on made-up data",
         "resgen scale bench --config=tokenizers/rq_vae_digits.py --num_steps=20",
     ),
     "data": Action(

@@ -15,8 +15,10 @@ from resgen_jax.convert import exports, one_line, own_tokenizer
 from resgen_jax.core import build, checked, errors, keys, spaces
 from resgen_jax.data import class_names as names_of_classes
 from resgen_jax.data import images as image_files
-from resgen_jax.generators import interface as generators
 from resgen_jax.generators import (
+    ar_resgen,
+    ar_resgen_model,
+    ar_resgen_sampler,
     resgen,
     resgen_model,
     resgen_sampler,
@@ -24,6 +26,7 @@ from resgen_jax.generators import (
     rq_transformer_model,
     rq_transformer_sampler,
 )
+from resgen_jax.generators import interface as generators
 from resgen_jax.quantizers import interface as quantizers
 from resgen_jax.quantizers import multi_scale, rvq
 from resgen_jax.tokenizers import multi_scale_vae, rq_vae
@@ -303,6 +306,12 @@ def _open_rq_transformer(
     return CodePredictor(spec, space, tree, description)
 
 
+def _open_ar_resgen(path: str | os.PathLike, description: Mapping[str, Any]) -> Generator:
+    spec, space = _specs(path, description, ar_resgen.Spec)
+    sampler = _part(ar_resgen_sampler.Spec, "sampler", description, path)
+    return _generator(path, description, ar_resgen_model.make(spec, space), sampler)
+
+
 def _specs(
     path: str | os.PathLike, description: Mapping[str, Any], cls: type
 ) -> tuple[Any, spaces.Space]:
@@ -344,4 +353,5 @@ KINDS: dict[str, Callable[..., Tokenizer | Generator | CodePredictor]] = {
     "multi_scale_vae": _open_multi_scale_vae,
     "resgen": _open_resgen,
     "rq_transformer": _open_rq_transformer,
+    "ar_resgen": _open_ar_resgen,
 }

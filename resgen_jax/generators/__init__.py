@@ -3,6 +3,8 @@
 from resgen_jax.core import lazy
 
 __all__ = [
+    "ar_resgen",
+    "ar_resgen_sampler",
     "choices",
     "conditioning",
     "confidence",

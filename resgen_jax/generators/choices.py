@@ -57,7 +57,7 @@ CONFIDENCES = {
 KINDS: Mapping[str, Collection[str]] = {
     "proposal": PROPOSALS,
     "confidence": CONFIDENCES,
-    "masks": ("coarse_first", "fine_first", "indep"),
+    "masks": ("coarse_first", "fine_first", "indep", "level_by_level"),
     "order": ("confidence", "hypergeometric", "halton", "halton_depth"),
     "remask": ("none", "cap", "rescale", "confidence", "loop"),
     "calibration": ("none", "prior"),
@@ -77,6 +77,11 @@ def check(choices: Choices) -> None:
             f"sampler.confidence is {choices.confidence!r}, which reads {' and '.join(missing)}, "
             f"but sampler.proposal {choices.proposal!r} has none; expected one of "
             f"{', '.join(fitting)}"
+        )
+    if choices.masks == "level_by_level" and choices.remask != "none":
+        raise errors.UserError(
+            f"sampler.remask is {choices.remask!r}, which hides codes of coarser levels again, but "
+            "a model of sampler.masks 'level_by_level' has never seen them hidden; set it to none"
         )
     for name, asking in (("remask", "confidence"), ("calibration", "prior")):
         if getattr(choices, name) == asking and choices.confidence == "random":

@@ -1,11 +1,13 @@
 """ResGen as a generator: its network, and the samplers that go with what it was trained on."""
 
+import functools
 from typing import Any
 
 import jax
 
 from resgen_jax.core import build, errors, spaces
 from resgen_jax.generators import choices, interface, resgen, resgen_sampler
+from resgen_jax.generators import heads as heads_lib
 from resgen_jax.nn import functional
 from resgen_jax.samplers import mask_predict
 
@@ -24,7 +26,7 @@ def make(
     it has seen examples without a class.
     """
     network = resgen.make(model, space)
-    heads = resgen.heads_of(network)
+    heads = heads_lib.heads_of(network)
     if not has_code_head:
         heads -= {"codes"}
 
@@ -71,7 +73,7 @@ def make(
         network,
         space,
         check=check,
-        plan=resgen_sampler.plan,
+        plan=functools.partial(resgen_sampler.plan, depth=space.codes.depth),
         guided_by=guided_by,
         **samplers(),
     )

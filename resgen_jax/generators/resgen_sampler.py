@@ -6,19 +6,19 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from resgen_jax.core import spaces
+from resgen_jax.core import errors, spaces
 from resgen_jax.generators import (
     calibration,
     choices,
     confidence,
     interface,
     proposals,
-    resgen,
     resgen_predict,
 )
+from resgen_jax.generators import heads as heads_lib
 from resgen_jax.generators.resgen_sampler_spec import Spec
 from resgen_jax.nn import functional
-from resgen_jax.processes import mask_schedules
+from resgen_jax.processes import level_masking, mask_schedules
 from resgen_jax.samplers import guidance, mask_predict, order, remasking
 
 PyTree = Any
@@ -34,10 +34,11 @@ class Plan(NamedTuple):
     num_remasked: NumMasked | None = None  # None where nothing is hidden again
 
 
-def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
+def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"], depth: int | None = None) -> Plan:
     """The values of each step, for examples with `num_tokens` masked codes, all alike or each.
 
-    Raises UserError for more steps than tokens, or an unknown schedule.
+    The depth of the codes is needed where levels are revealed one after the other. Raises UserError
+    for more steps than tokens, or an unknown schedule.
     """
     shape_guidance = guidance.by_name(spec.guidance_schedule)
     decay = order.decay_by_name(spec.order_noise_decay)
@@ -47,7 +48,7 @@ def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
         return np.asarray(values, dtype)
 
     most = np.atleast_1d(num_tokens)
-    num_masked, num_remasked = _counts(spec, most)
+    num_masked, num_remasked = _counts(spec, most, depth)
     scales = guidance.interval(each(spec.guidance_scale, shape_guidance), *spec.guidance_interval)
     longest = np.argmax(most)
     before = np.append(most[longest], num_masked[:-1, longest]) / most[longest]
@@ -69,9 +70,14 @@ def plan(spec: Spec, num_tokens: int | Int[np.ndarray, "b"]) -> Plan:
     )
 
 
-def _counts(spec: Spec, num_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _counts(
+    spec: Spec, num_tokens: np.ndarray, depth: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What is masked after each step, "s b", and how many of it are hidden again at the step."""
     schedule = mask_schedules.by_name(spec.mask_schedule)
+    if spec.masks == "level_by_level":
+        steps = _steps_per_level(spec, num_tokens, depth)
+        return level_masking.num_masked_per_example(schedule, steps, num_tokens), None
 
     def counts(num_steps: int) -> np.ndarray:
         return mask_schedules.num_masked_per_example(schedule, num_steps, num_tokens)
@@ -86,6 +92,21 @@ def _counts(spec: Spec, num_tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray 
         num_masked = remasking.loop(counts, spec.num_steps, is_in)
     amount = kind.amount(num_masked, num_tokens, spec.remask_rate)
     return num_masked, np.where(is_in[:, None], amount, 0)
+
+
+def _steps_per_level(spec: Spec, num_tokens: np.ndarray, depth: int | None) -> tuple[int, ...]:
+    """As the spec says, or its steps shared out over the levels."""
+    depth = depth or len(spec.steps_per_level)
+    if not depth:
+        raise errors.UserError("the plan of level_by_level has no depth; expected a number")
+    length = int(max(num_tokens)) // depth
+    steps = spec.steps_per_level or level_masking.share_steps(spec.num_steps, depth, length)
+    if len(steps) != depth:
+        raise errors.UserError(
+            f"sampler.steps_per_level has {len(steps)} entries for depth {depth}; expected one for "
+            "each level, or () to share num_steps out"
+        )
+    return steps
 
 
 class Sampler:
@@ -105,12 +126,13 @@ class Sampler:
         fill: Any = mask_predict.fill,
         guide: functional.Network | None = None,
     ):
-        choices.check_heads(made_of, resgen.heads_of(network))
+        choices.check_heads(made_of, heads_lib.heads_of(network))
         self.space = space
         propose = proposals.KINDS[made_of.proposal]
         kind = confidence.KINDS[made_of.confidence]
         quantize = kind.quantize(space.codes.num_beams)
         calibrate = calibration.KINDS[made_of.calibration]
+        turn = order.TURNS.get(made_of.masks, order.as_scored)
 
         def run(params, codebooks, keys, labels, known, plan):
             weaker = None
@@ -144,7 +166,7 @@ class Sampler:
                 plan.num_masked,
                 order_noise=plan.order_noise,
                 knobs=plan.knobs,
-                order=kind.order if made_of.order == "confidence" else by,
+                order=turn(kind.order if made_of.order == "confidence" else by),
                 pick=order.PICKS[made_of.masks],
                 remask=remask,
             )

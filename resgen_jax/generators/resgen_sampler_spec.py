@@ -38,6 +38,8 @@ class Spec:
     """
 
     num_steps: int = 8  # calls of the network
+    # Of each level, masks "level_by_level" only; together num_steps, or () to share those out.
+    steps_per_level: tuple[int, ...] = ()
     mask_schedule: str = "cosine"  # share hidden after each step; pow2 or pow:2.5, too
     masks: str = "coarse_first"  # which cells are revealed first; as in training
     proposal: str = "mixture"  # what draws the codes
@@ -62,6 +64,7 @@ class Spec:
 
     def __post_init__(self):
         choices.check(self.choices)
+        self._check_levels()
         for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.num_steps:
@@ -70,6 +73,22 @@ class Spec:
                     "expected one number, or one for each step"
                 )
             build.check_between(f"sampler.{name}", value, low, high, is_above=name in ABOVE)
+
+    def _check_levels(self) -> None:
+        steps = self.steps_per_level
+        if not steps:
+            return
+        if self.masks != "level_by_level":
+            raise errors.UserError(
+                f"sampler.steps_per_level is {steps} but sampler.masks {self.masks!r}, which "
+                "reveals all levels in the same steps; leave it empty, or use level_by_level"
+            )
+        if min(steps) < 1 or sum(steps) != self.num_steps:
+            raise errors.UserError(
+                f"sampler.steps_per_level is {steps}, together {sum(steps)}, and sampler.num_steps "
+                f"{self.num_steps}; expected 1 or more for each level, together num_steps, or () "
+                "to share those out"
+            )
 
     @property
     def choices(self) -> choices.Choices:

@@ -2,5 +2,5 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["mask_schedules", "rvq_masking"]
+__all__ = ["level_masking", "mask_schedules", "masks", "rvq_masking"]
 __getattr__ = lazy.modules(__name__, __all__)

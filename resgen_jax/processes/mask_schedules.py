@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable
 from types import ModuleType
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from resgen_jax.core import build, errors
 
@@ -58,6 +59,20 @@ def by_name(name: str) -> Schedule:
         hint = build.nearest(name, [*SCHEDULES, "pow2", "pow3", "pow:2.5"])
         raise errors.UserError(f"mask schedule {name!r} is unknown; {hint}")
     return SCHEDULES[name]
+
+
+def draw_num_masked(
+    key: PRNGKeyArray, schedule: Schedule, max_rate: float, num_cells: Int[Array, ""]
+) -> Int[Array, ""]:
+    """How many of so many cells a training mask hides: ceil(gamma(r) N), at least 1.
+
+    r ~ U[0, max_rate). Raises UserError for a `max_rate` outside (0, 1].
+    """
+    if not 0 < max_rate <= 1:
+        raise errors.UserError(f"max_rate is {max_rate}; expected above 0 and at most 1")
+    ratio = schedule(max_rate * jax.random.uniform(key))
+    num_masked = jnp.ceil(ratio * num_cells.astype(jnp.float32)).astype(jnp.int32)
+    return jnp.clip(num_masked, 1, num_cells)
 
 
 def num_masked_per_step(

@@ -102,15 +102,13 @@ def sample_mask(
     `hide` makes the mask of n cells chosen evenly; one of `MASKS`. Padding, where not `is_valid`,
     is neither hidden nor counted in L.
     """
-    if not 0 < max_rate <= 1:
-        raise errors.UserError(f"max_rate is {max_rate}; expected above 0 and at most 1")
 
     def cells(key, is_valid):
         use = random_keys.named_keys(key, "rate", "cells")
-        ratio = schedule(max_rate * jax.random.uniform(use["rate"]))
-        num_cells = (length if is_valid is None else jnp.sum(is_valid)) * depth
-        num_masked = jnp.ceil(ratio * jnp.float32(num_cells)).astype(jnp.int32)
-        num_masked = jnp.clip(num_masked, 1, num_cells)
+        num_cells = jnp.int32(length) if is_valid is None else jnp.sum(is_valid)
+        num_masked = mask_schedules.draw_num_masked(
+            use["rate"], schedule, max_rate, num_cells * depth
+        )
         return sample_cells(use["cells"], num_masked, length, depth, is_valid)
 
     return hide(jax.vmap(cells)(keys, is_valid))

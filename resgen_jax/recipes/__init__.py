@@ -9,13 +9,18 @@ from types import ModuleType
 from typing import Any
 
 from resgen_jax.core import errors
-from resgen_jax.generators import resgen_sampler_spec, rq_transformer_sampler_spec
+from resgen_jax.generators import (
+    ar_resgen_sampler_spec,
+    resgen_sampler_spec,
+    rq_transformer_sampler_spec,
+)
 
 # Each method, by the name of its file here, and where `Spec` and `CHOICES` of its sampler stand.
 SAMPLERS: Mapping[str, ModuleType | None] = {
     "rq_vae": None,
     "resgen": resgen_sampler_spec,
     "rq_transformer": rq_transformer_sampler_spec,
+    "ar_resgen": ar_resgen_sampler_spec,
 }
 NAMES = tuple(SAMPLERS)
 

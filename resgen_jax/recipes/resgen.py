@@ -5,7 +5,7 @@ from typing import Any
 from resgen_jax.generators import choices, resgen, resgen_model, resgen_sampler_spec
 from resgen_jax.generators import interface as generators
 from resgen_jax.nn import modulation, transformer
-from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.processes import mask_schedules, masks
 from resgen_jax.recipes import interface, on_codes, shared
 from resgen_jax.training import resgen_loss, resgen_task
 
@@ -47,7 +47,7 @@ RECIPE = interface.Recipe(
         "model.trunk.compute_dtype": transformer.COMPUTE_DTYPES,
         "loss.objective": resgen_loss.OBJECTIVES,
         "loss.mask_schedule": mask_schedules.SCHEDULES,
-        "loss.masks": rvq_masking.MASKS,
+        "loss.masks": masks.KINDS,
         **{f"sampler.{name}": kinds for name, kinds in resgen_sampler_spec.CHOICES.items()},
         **shared.CHOICES,
     },

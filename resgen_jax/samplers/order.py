@@ -35,6 +35,30 @@ def at_random(
     )
 
 
+def as_scored(order: interface.Order) -> interface.Order:
+    """The order as it is: levels compete by their scores."""
+    return order
+
+
+def levels_in_turn(order: interface.Order) -> interface.Order:
+    """Every cell of a level before any of the next one, each level in the given order.
+
+    By ranks, which are whole numbers: a level's offset cannot blur the scores within it.
+    """
+
+    def score(
+        keys: Key[Array, "b"],
+        confidence: Float[Array, "b l q"],
+        order_noise: Float[Array, ""],
+    ) -> Float[Array, "b l q"]:
+        scores = order(keys, confidence, order_noise)
+        place = jnp.argsort(jnp.argsort(-scores, axis=1, stable=True), axis=1)  # 0 is the best
+        length, depth = scores.shape[1:]
+        return -(place + length * jnp.arange(depth)[None, None]).astype(scores.dtype)
+
+    return score
+
+
 def shallowest(
     is_chosen: Bool[Array, "b l q"], is_masked: Bool[Array, "b l q"]
 ) -> Bool[Array, "b l q"]:
@@ -76,8 +100,15 @@ ORDERS: dict[str, Make] = {
     "halton": halton.positions,
     "halton_depth": halton.cells,
 }
-# The rule that goes with each way of masking in training (`rvq_masking.MASKS`).
-PICKS = {"coarse_first": shallowest, "fine_first": deepest, "indep": as_chosen}
+# The rule that goes with each way of masking in training (`processes.masks`).
+PICKS = {
+    "coarse_first": shallowest,
+    "fine_first": deepest,
+    "indep": as_chosen,
+    "level_by_level": as_chosen,
+}
+# What becomes of an order under those masks; all others leave it `as_scored`.
+TURNS = {"level_by_level": levels_in_turn}
 DECAYS = {"linear": linear_decay, "constant": constant}
 
 

@@ -12,7 +12,7 @@ from resgen_jax.generators import code_likelihood, flow_head
 from resgen_jax.generators.proposals import Outputs
 from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
-from resgen_jax.training.resgen_loss import OBJECTIVES, Counts, HeadSums, LossSpec
+from resgen_jax.training.resgen_loss import OBJECTIVES, Counts, HeadSpec, HeadSums, Sums
 from resgen_jax.training.state import Batch, Metrics
 
 DEAD_SHARE = 0.1  # of an even share of the prior: a component with less is dead
@@ -22,13 +22,13 @@ class HeadLoss(NamedTuple):
     """A head's loss, as sums; their entry "loss" is minimised, per masked token."""
 
     # Outputs, rows out of `resgen_loss.draw`, the spec
-    sums: Callable[[Outputs, Batch, LossSpec], HeadSums]
+    sums: Callable[[Outputs, Batch, HeadSpec], HeadSums]
     metrics: Callable[[HeadSums, Counts], Metrics]
     # Nats of the true code of one level, from states that hide it and all finer ones; None where
     # the head gives no probability of codes. Outputs, codes, level, keys of rows, the spec.
     level_nll: (
         Callable[
-            [Outputs, Int[Array, "b l q"], Int[Array, ""], Key[Array, "b"], LossSpec],
+            [Outputs, Int[Array, "b l q"], Int[Array, ""], Key[Array, "b"], HeadSpec],
             Float[Array, "b l"],
         ]
         | None
@@ -36,7 +36,7 @@ class HeadLoss(NamedTuple):
     word: str  # what the loss is called
 
 
-def _mixture_sums(outputs: Outputs, drawn: Batch, spec: LossSpec) -> HeadSums:
+def _mixture_sums(outputs: Outputs, drawn: Batch, spec: HeadSpec) -> HeadSums:
     is_masked, is_scored = drawn["is_masked"], drawn["is_scored"]
     density, basis = outputs.mixture()
     target = rvq_masking.masked_embedding(drawn["codes"], is_masked, outputs.codebooks)
@@ -70,7 +70,7 @@ def _mixture_level_nll(outputs, codes, level, row_keys, spec):
     return code_likelihood.nll(row_keys, density, basis, table, true_codes, spec.num_nll_draws)
 
 
-def _codes_sums(outputs: Outputs, drawn: Batch, spec: LossSpec) -> HeadSums:
+def _codes_sums(outputs: Outputs, drawn: Batch, spec: HeadSpec) -> HeadSums:
     """Nothing: the code loss is the head's own."""
     del outputs, drawn, spec
     return {"loss": jnp.zeros(())}
@@ -86,7 +86,7 @@ def _codes_level_nll(outputs, codes, level, row_keys, spec):
     return jnp.take(masked.code_nll(outputs.code_logits(), codes), level, axis=-1)
 
 
-def _levels_sums(outputs: Outputs, drawn: Batch, spec: LossSpec) -> HeadSums:
+def _levels_sums(outputs: Outputs, drawn: Batch, spec: HeadSpec) -> HeadSums:
     del spec
     noise = None
     if "dropout" in drawn:  # in training alone
@@ -95,7 +95,7 @@ def _levels_sums(outputs: Outputs, drawn: Batch, spec: LossSpec) -> HeadSums:
         normal = jax.vmap(lambda key: jax.random.normal(key, shape), out_axes=1)
         noise = normal(drawn["head"])
     nll = outputs.level_nll(drawn["codes"], noise)
-    is_scored = drawn["is_masked"] & drawn["is_scored"][..., None]
+    is_scored = drawn["is_taught"] & drawn["is_scored"][..., None]
     return {"loss": jnp.sum(nll, where=is_scored)}
 
 
@@ -104,7 +104,7 @@ def _levels_level_nll(outputs, codes, level, row_keys, spec):
     return jnp.take(outputs.level_nll(codes), level, axis=-1)
 
 
-def _flow_sums(outputs: Outputs, drawn: Batch, spec: LossSpec) -> HeadSums:
+def _flow_sums(outputs: Outputs, drawn: Batch, spec: HeadSpec) -> HeadSums:
     """Squared error of the velocity on the linear path, mean over channels (flow matching)."""
     del spec
     is_masked = drawn["is_masked"]
@@ -126,3 +126,12 @@ LOSSES: dict[str, HeadLoss] = {
     "levels": HeadLoss(_levels_sums, _no_metrics, _levels_level_nll, "level_loss"),
     "flow": HeadLoss(_flow_sums, _no_metrics, None, "flow_loss"),
 }
+
+
+def metrics(head: HeadLoss, sums: Sums, counts: Counts, spec: HeadSpec) -> Metrics:
+    """What a batch tells of its loss."""
+    found = {head.word: sums.head["loss"] / counts.num_tokens}
+    found |= head.metrics(sums.head, counts)
+    if spec.code_loss_weight:
+        found["code_loss"] = sums.code_nll / counts.num_tokens
+    return found

@@ -54,6 +54,12 @@ class ResGenTask(codes_task.CodesTask):
                 "trained; set it to 1"
             )
         guidance_free.check(model, loss.condition_drop_rate)
+        if loss.masks == "level_by_level" and model.head not in ("codes", "levels"):
+            raise errors.UserError(
+                f"loss.masks is 'level_by_level', which teaches the codes of one level, but "
+                f"model.head {model.head!r} predicts the sum of all hidden levels; set model.head "
+                "to codes or levels"
+            )
         super().__init__(resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
         self.model, self.loss = model, loss
         self._head = head_losses.LOSSES[model.head]
@@ -154,11 +160,7 @@ class ResGenTask(codes_task.CodesTask):
 
     def _metrics(self, sums: resgen_loss.Sums, counts: resgen_loss.Counts) -> Metrics:
         """What a batch tells of its loss."""
-        found = {self._head.word: sums.head["loss"] / counts.num_tokens}
-        found |= self._head.metrics(sums.head, counts)
-        if self.loss.code_loss_weight:
-            found["code_loss"] = sums.code_nll / counts.num_tokens
-        return found
+        return head_losses.metrics(self._head, sums, counts, self.loss)
 
     def _sums(
         self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch

@@ -8,7 +8,7 @@ import pytest
 from resgen_jax import recipes
 from resgen_jax.cli import known, sampler_flags
 from resgen_jax.generators import calibration, choices, confidence, proposals, resgen_sampler_spec
-from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.processes import mask_schedules, masks
 from resgen_jax.samplers import guidance, order, remasking
 
 
@@ -37,7 +37,7 @@ def test_choices_of_the_sampler_are_names_of_functions():
     }
     found = {name: list(kinds) for name, kinds in resgen_sampler_spec.CHOICES.items()}
     assert found == {name: list(table) for name, table in functions.items()}
-    assert set(rvq_masking.MASKS) == set(choices.KINDS["masks"])
+    assert set(masks.KINDS) == set(choices.KINDS["masks"])
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)

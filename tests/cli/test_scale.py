@@ -7,6 +7,7 @@ import shlex
 import pytest
 
 from resgen_jax.cli import actions, scale, scale_flags
+from resgen_jax.runs.configs import config_files
 
 
 def test_published_size_is_counted_without_building_it(place):
@@ -24,22 +25,61 @@ def test_published_size_is_counted_without_building_it(place):
     assert f"{found['parameters']:,}" in out
 
 
+MNIST = "--config=generators/rq_transformer_mnist.py"
+SPACE = "--space=2x2,3,8,4,3"
+
+
 @pytest.mark.slow
-def test_bench_reports_times_that_fit_together(runs, tmp_path):
-    for config, fields in (
-        (runs.tokenizer_config, ()),
-        (runs.generator_config, (f"--config.data.codes={runs.codes}",)),
-    ):
-        output = tmp_path / "bench.json"
-        out = runs.succeed(
-            "scale", "bench", f"--config={config}", *fields, "--num_steps=2", f"--output={output}"
+def test_bench_tells_of_every_program_of_a_tokenizer(runs, tmp_path):
+    output = tmp_path / "bench.json"
+    config = f"--config={runs.tokenizer_config}"
+    out = runs.succeed("scale", "bench", config, "--num_steps=3", f"--output={output}")
+    found = json.loads(output.read_text())
+    assert [row["program"] for row in found["programs"]] == [
+        "train",
+        "encode",
+        "decode",
+        "quantize",
+    ]
+    for row in found["programs"]:
+        assert 0 < row["fastest"] <= row["seconds"] <= row["slowest"]
+        assert 0 <= row["spread"] <= (row["slowest"] - row["fastest"]) / row["seconds"]
+        assert row["per_second"] == pytest.approx(found["batch_size"] / row["seconds"])
+        assert row["compile_seconds"] > 0
+        assert row["repeats"] == 3
+    assert found["dtype"] == "float32"
+    assert "x cpu" in found["device"]
+    assert 0 < found["tflops_per_device"] < 0.1
+    assert "tflops" not in out  # it says nothing of a toy
+
+
+@pytest.mark.slow
+def test_bench_takes_several_generators_at_several_depths(place):
+    output = place.folder / "bench.json"
+    place.succeed(
+        *("scale", "bench", "--config=generators/rq_transformer_mnist.py:tiny", SPACE),
+        "--beside=generators/ar_resgen_mnist.py:tiny",
+        *("--depths=1,2", "--programs=sample", "--num_steps=1", f"--output={output}"),
+    )
+    rows = json.loads(output.read_text())["programs"]
+    names = ["generators/rq_transformer_mnist.py:tiny", "generators/ar_resgen_mnist.py:tiny"]
+    expected = [(name, depth, "sample") for name in names for depth in (1, 2)]
+    assert [(row["config"], row["depth"], row["program"]) for row in rows] == expected
+
+
+def test_parameters_are_counted_for_codes_that_a_config_does_not_name(place):
+    """Those of the docstrings, for equal parameters within 5 %."""
+    counts = {}
+    for name in ("rq_transformer", "ar_resgen", "level_by_level"):
+        config = f"generators/{name}_cifar10.py"
+        output = place.folder / f"{name}.json"
+        place.succeed(
+            *("scale", "count", f"--config={config}", "--space=4x4,8,512,32,10"),
+            f"--output={output}",
         )
-        found = json.loads(output.read_text())
-        assert 0 < found["tflops_per_device"] < 0.1
-        assert "tflops" not in out  # it says nothing of a toy
-        assert found["examples_per_second"] == pytest.approx(16 / found["step_seconds"])
-        assert found["compile_seconds"] > 0
-    assert found["samples_per_second"] == pytest.approx(16 / found["sampling_seconds"])
+        counts[name] = json.loads(output.read_text())["parameters"]
+        assert f"{counts[name]:,} parameters" in config_files.find(config).read_text()
+    assert max(counts.values()) < 1.05 * min(counts.values())
 
 
 def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
@@ -55,8 +95,8 @@ def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
             *("help", "distributed", "join_timeout", "output")
         }
     assert flags == {
-        "count": {"config"},
-        "bench": {"config", "num_steps"},
+        "count": {"config", "space"},
+        "bench": {"config", "num_steps", "beside", "programs", "depths", "space"},
         "data": {"config", "num_steps", "step_seconds"},
         "rvq": {"num_steps"},
         "encoder": {"num_steps", "batch_size"},
@@ -87,6 +127,13 @@ def test_examples_of_the_actions_are_valid_commands():
         (("bnch",), "unknown action 'bnch'; did you mean 'bench'"),
         ((), "the action is missing"),
         (("bench",), "--config is missing"),
+        (
+            ("bench", MNIST, SPACE, "--programs=sampel"),
+            "no program 'sampel'; did you mean 'sample'",
+        ),
+        (("bench", MNIST, "--depths=2"), "depths are those of a generator's codes"),
+        (("count", MNIST, "--space=4x4,8"), "expected grid, depth, entries, channels and classes"),
+        (("count", f"{MNIST}:tiny", "--config.data.codes=x", SPACE), "leave it out"),
         (("count", "--config=generators/resgen_digits.py"), "the sizes of the codes are not known"),
         (("count", "--table=x"), "unknown flag --table"),
         (("fit", "--config.base.seed=1"), "this verb reads the config of the run directory"),

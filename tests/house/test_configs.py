@@ -29,6 +29,7 @@ FULLEST = [
     "tokenizers/rq_vae_imagenet256.py",
     IMAGENET,
     "generators/rq_transformer_imagenet256.py",
+    "generators/ar_resgen_cifar10.py",
 ]
 
 

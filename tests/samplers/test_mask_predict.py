@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resgen_jax.core import errors, keys
-from resgen_jax.processes import mask_schedules, rvq_masking
+from resgen_jax.processes import mask_schedules, masks, rvq_masking
 from resgen_jax.samplers import mask_predict, order
 
 BATCH, LENGTH, DEPTH, CODEBOOK_SIZE = 3, 5, 4, 7
@@ -138,7 +138,7 @@ def test_prompt_is_kept_all_is_filled_and_the_mask_stays_deepest_first(start, ho
         np.testing.assert_array_equal(before[~mask], after[~mask])
 
 
-@pytest.mark.parametrize("kind", order.PICKS)
+@pytest.mark.parametrize("kind", rvq_masking.MASKS)
 def test_what_is_hidden_stays_as_the_masks_of_training(kind):
     """From all masked to none, every mask on the way is one that training may draw."""
     codes, is_masked = all_masked()
@@ -171,7 +171,7 @@ def test_picks_reveal_as_many_as_were_chosen_at_the_levels_they_name():
         "fine_first": [0, 0, 0, 1, 1],
         "indep": [0, 0, 1, 1, 0],
     }
-    assert set(expected) == set(order.PICKS) == set(rvq_masking.MASKS)
+    assert {*expected, "level_by_level"} == set(order.PICKS) == set(masks.KINDS)
     for kind, levels in expected.items():
         found = order.PICKS[kind](is_chosen, is_masked)
         np.testing.assert_array_equal(found, np.array([[levels]], bool))

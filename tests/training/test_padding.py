@@ -82,6 +82,7 @@ def test_the_loss_of_padded_rows_is_their_loss_without_padding(batch):
     drawn = draw(batch | {"is_valid": jnp.array([False, True, True])})
     own = short(batch) | {
         "is_masked": drawn["is_masked"][1:, :3],
+        "is_taught": drawn["is_taught"][1:, :3],
         "is_scored": jnp.ones((2, 3), bool),
         "head": drawn["head"][1:],
     }

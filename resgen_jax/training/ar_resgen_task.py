@@ -1,0 +1,169 @@
+"""Training AR-ResGen on cached codes, and the likelihood of those held out."""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from resgen_jax.core import errors, keys, spaces
+from resgen_jax.generators import ar_resgen, proposals
+from resgen_jax.losses import masked
+from resgen_jax.quantizers import rvq
+from resgen_jax.training import (
+    ar_resgen_loss,
+    codes_task,
+    head_losses,
+    microbatches,
+    optimizer,
+    padding,
+    resgen_loss,
+)
+from resgen_jax.training.ar_resgen_loss import LossSpec
+from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
+
+
+def _of_codes(outputs: proposals.Outputs, codes: Int[Array, "b l q"]) -> Float[Array, "b l q"]:
+    return masked.code_nll(outputs.code_logits(), codes)
+
+
+# Exact nats of every code of a stack by the heads that have them, from states that see none of it.
+EXACT: Mapping[str, Callable[[proposals.Outputs, Int[Array, "b l q"]], Float[Array, "b l q"]]] = {
+    "codes": _of_codes,
+    "levels": proposals.Outputs.level_nll,
+}
+
+
+class ArResGenTask(codes_task.CodesTask):
+    """AR-ResGen as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b".
+
+    Those of different lengths hold "lengths" Int "b", too; a position sees none of what follows it,
+    so padding needs no more than not to be scored.
+    """
+
+    name = "ar_resgen"
+
+    def __init__(
+        self,
+        model: ar_resgen.Spec,
+        loss: LossSpec,
+        optimizer_spec: optimizer.Spec,
+        num_steps: int,
+        space: spaces.Space,
+        codebooks: Float[np.ndarray, "q v c"],
+    ):
+        if loss.code_loss_weight and not model.has_code_head:
+            raise errors.UserError(
+                f"loss.code_loss_weight is {loss.code_loss_weight} but model.has_code_head is "
+                "False; set one of them to match the other"
+            )
+        if model.head == "codes" and not loss.code_loss_weight:
+            raise errors.UserError(
+                "model.head is 'codes' but loss.code_loss_weight is 0, so nothing would be "
+                "trained; set it to 1"
+            )
+        super().__init__(ar_resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
+        self.model, self.loss = model, loss
+        self._head = head_losses.LOSSES[model.head]
+
+    def step(
+        self, state: TrainState, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[TrainState, Metrics]:
+        """One optimizer step on all positions at once, each given those before it."""
+        codebooks = state.statistics["codebooks"]
+        drawn = ar_resgen_loss.draw(batch, key, self.loss, self.space)
+        counts = resgen_loss.counts(drawn)
+
+        def loss_fn(params, rows):
+            sums = self._sums(params, codebooks, rows)
+            return resgen_loss.per_token(sums, counts, self.loss), (sums, ())
+
+        (loss, (sums, _)), gradients = microbatches.value_and_grad(
+            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
+        )
+        state, more = optimizer.apply_gradients(
+            state,
+            gradients,
+            self.optimizer,
+            rate=self._rate,
+            average_decay=self.loss.average_decay,
+        )
+        return state, {"loss": loss, **self._metrics(sums, counts), **more}
+
+    def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
+        """Held-out losses of a code, and the likelihood of the codes of every level.
+
+        "code_nll/level_j" are nats of the true code of level j given the class and all levels of
+        the positions before; the head "levels" is told the coarser levels of its own position, too.
+        They are exact for "codes" and "levels" and add up to the likelihood of an example, so they
+        compare with RQ-Transformer's. The mixture has those of level 0, of draws that go through
+        the quantizer; the flow none. "code_head_nll/level_j" are those of the auxiliary head.
+        """
+        params, codebooks = state.average_params, state.statistics["codebooks"]
+        use = keys.named_keys(key, "loss", "nll")
+        drawn = ar_resgen_loss.draw(batch, use["loss"], self.loss, self.space, is_training=False)
+        counts, sums = resgen_loss.counts(drawn), self._sums(params, codebooks, drawn)
+        metrics = self._metrics(sums, counts)
+        outputs, codes = self._outputs(params, codebooks, drawn), batch["codes"]
+        nll = {}
+        if self.model.head in EXACT:
+            nll["code_nll"] = EXACT[self.model.head](outputs, codes)
+        elif self._head.level_nll is not None:
+            row_keys = keys.example_keys(use["nll"], jnp.arange(len(codes)))
+            first = self._head.level_nll(outputs, codes, jnp.int32(0), row_keys, self.loss)
+            nll["code_nll"] = first[..., None]
+        if self.loss.code_loss_weight and self.model.head != "codes":
+            nll["code_head_nll"] = _of_codes(outputs, codes)
+        num_examples = jnp.sum(batch["is_valid"]).astype(jnp.float32)
+        for name, values in nll.items():
+            by_level = self._mean(values, batch, num_examples)
+            metrics |= {f"{name}/level_{i}": by_level[i] for i in range(len(by_level))}
+            if len(by_level) == self.space.codes.depth:
+                metrics[f"{name}/mean"] = jnp.mean(by_level)
+        loss = resgen_loss.per_token(sums, counts, self.loss)
+        return {"loss": loss, **metrics, "num_examples": num_examples}
+
+    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
+        """A warning where many components of the mixture are dead."""
+        return resgen_loss.remarks(metrics, self.model.num_components)
+
+    def flops_per_example(self) -> float:
+        """Forward, and twice as much for the backward pass."""
+        with_code_head = self.loss.code_loss_weight > 0
+        return 3 * ar_resgen.forward_flops(self.model, self.space, with_code_head=with_code_head)
+
+    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
+        """A forward pass and its abstract arguments, parameters first: to count by module."""
+        with_code_head = self.loss.code_loss_weight > 0
+        return ar_resgen.forward_program(
+            self.model, self.space, batch_size, with_code_head=with_code_head
+        )
+
+    def _sums(
+        self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
+    ) -> resgen_loss.Sums:
+        outputs = self._outputs(params, codebooks, drawn)
+        code_nll = jnp.zeros(())
+        if self.loss.code_loss_weight:
+            logits = self.network.apply(params, outputs.states, method="code_logits")
+            code_nll = resgen_loss.code_nll(drawn, logits)
+        return resgen_loss.Sums(self._head.sums(outputs, drawn, self.loss), code_nll)
+
+    def _outputs(
+        self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
+    ) -> proposals.Outputs:
+        quantized = rvq.decode(drawn["codes"], codebooks)
+        told = quantized, drawn["labels"], drawn.get("dropout")
+        states = self.network.apply(params, *told, method="hidden")
+        return proposals.Outputs(self.network, params, states, codebooks)
+
+    def _metrics(self, sums: resgen_loss.Sums, counts: resgen_loss.Counts) -> Metrics:
+        return head_losses.metrics(self._head, sums, counts, self.loss)
+
+    def _mean(
+        self, nll: Float[Array, "b l p"], batch: Batch, num_examples: Float[Array, ""]
+    ) -> Float[Array, "p"]:
+        """Over the real positions of an example, then over the examples."""
+        real = padding.is_real(batch)
+        by_example = jnp.mean(nll, axis=1, where=None if real is None else real[..., None])
+        return jnp.sum(by_example, axis=0, where=batch["is_valid"][:, None]) / num_examples
