@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -103,6 +103,13 @@ def read(path: pathlib.Path, extractor: features.Extractor) -> Reference:
         np.asarray(archive.read(path, KEPT)) if KEPT in held else None,
         facts,
     )
+
+
+def network_in(path: pathlib.Path, names: Sequence[str]) -> str:
+    """Which of these networks a file's statistics are of; the first where that is not told."""
+    facts = _read_facts(path) if META in archive.names(path) else {}
+    said = facts.get("network", "inception")
+    return said if said in names else names[0]
 
 
 def images_in(path: pathlib.Path) -> samples.ArrayImages | None:

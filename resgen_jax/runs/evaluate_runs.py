@@ -1,21 +1,19 @@
-"""Measuring runs: a tokenizer's reconstructions by depth, a generator's samples."""
+"""Measuring runs: a tokenizer's reconstructions by depth; of a generator, `evaluate_samples`."""
 
-import dataclasses
 from typing import Any, cast
 
-import numpy as np
-
 from resgen_jax.convert import weights
+from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
-from resgen_jax.evaluation import distances, probe, protocol
+from resgen_jax.evaluation import protocol
 from resgen_jax.runs import (
     evaluate_files,
+    evaluate_samples,
     evaluation_request,
     measuring,
     open_run,
     progress,
     reconstruct,
-    sampling,
 )
 
 
@@ -37,12 +35,15 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     elif request.weights:
         progress.say("no LPIPS: its weights are not there, or the images are too small for it")
     extractor, compared, described = None, None, None
+    if request.features == evaluate_files.ALL:
+        raise errors.UserError("--features=all is for samples; name one network for a tokenizer")
     if request.features != "none" and (request.features or request.weights):
         extractor = evaluate_files.open_extractor(request)
         if request.reference:
             shape = (model.image_size, model.image_size, model.channels)
             # Cropped as the images are: another crop alone is a distance.
-            compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
+            read = evaluate_files.read_references(request, [extractor], shape, crop)
+            compared, described = read[0]
         else:
             compared = measuring.reference_of(
                 workdir,
@@ -92,94 +93,4 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     }
 
 
-def generated(request: evaluation_request.Request) -> dict[str, Any]:
-    """Metrics of new samples against the training images, or `--reference`.
-
-    Against images whose classes are known, a judge of these says how many samples are of the class
-    asked for, and how many held-out images it gets right.
-    """
-    workdir = cast(str, request.workdir)
-    generator = open_run.open_generator(workdir, progress.say)
-    spec = sampling.spec_with(generator.config, request.knobs)
-    num_classes = len(generator.meta.class_names)
-    labels = sampling.labels_for(
-        request.labels, None, num_classes, request.num_samples, request.seed
-    )
-    tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
-    drawer = sampling.Drawer(generator.model, spec, tokenizer)
-    extractor = evaluate_files.open_extractor(request)
-    order = np.random.default_rng(request.seed).permutation(len(labels))
-    batches = drawer.stream(
-        generator.mesh,
-        generator.params,
-        generator.codebooks,
-        labels,
-        request.seed,
-        request.batch_size,
-        order=order,
-    )
-    meta, judge = generator.meta, None
-    judge_accuracy: dict[str, float] = {}
-    if request.reference:
-        shape = (meta.image_size, meta.image_size, meta.channels)
-        crop = request.crop or evaluate_files.CROP
-        compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
-    else:
-        data = tokenizer.config.data
-        crop = request.crop or data.crop
-        dataset = reconstruct.measured_images(tokenizer, request.images, crop)
-        compared = measuring.reference_of(
-            workdir,
-            "train",
-            dataset,
-            extractor,
-            num_images=request.num_images,
-            batch_size=request.batch_size,
-            num_threads=data.num_threads,
-            crop=crop,
-        )
-        described = {"what": "the tokenizer's training images", **compared.facts}
-        if num_classes > 1:
-            judge, judge_accuracy = measuring.judge_of(
-                dataset,
-                compared,
-                extractor,
-                num_images=request.num_images,
-                batch_size=request.batch_size,
-                num_threads=data.num_threads,
-            )
-    with progress.phase("sample", len(labels)) as report:
-        collected = measuring.collect_samples(
-            extractor, batches, keeps_features=compared.features is not None, report=report
-        )
-    metrics = distances.measure(
-        extractor,
-        collected,
-        compared,
-        manifolds=evaluate_files.manifolds(request),
-        note=progress.say,
-        sharding=measuring.batch_sharding(extractor),
-    )
-    if judge is not None:
-        end = distances.suffix(extractor.network.distance_name)
-        agreement = probe.agreement(judge, collected.features, labels[order])
-        metrics |= {f"class_agreement{end}": agreement, **judge_accuracy}
-    return {
-        "measured": "samples of a generator",
-        "workdir": request.workdir,
-        "step": generator.step,
-        "tokenizer": {"step": tokenizer.step},
-        "samples": {
-            "num_images": request.num_samples,
-            "labels": request.labels,
-            "image_size": [meta.image_size, meta.image_size],
-        },
-        "sampler": dataclasses.asdict(spec),
-        "seed": request.seed,
-        "metrics": metrics,
-        "reference": described,
-        "features": evaluate_files.describe(extractor),
-    }
-
-
-FORMS = {"tokenizer": reconstructions, "generator": generated}  # by role
+FORMS = {"tokenizer": reconstructions, "generator": evaluate_samples.generated}  # by role
