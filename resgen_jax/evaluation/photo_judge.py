@@ -77,7 +77,7 @@ def train(
         average, num_averaged = state.average, state.num_averaged
         if step >= spec.average_from * length or step + 1 == length:
             num_averaged += 1
-            average = _averaged(average, params, 1 / num_averaged)
+            average = _averaged(average, params, jnp.float32(1 / num_averaged))
         state = State(step + 1, params, opt_state, average, num_averaged)
         if state.step % stride == 0 or state.step == length:
             report(state, length, float(loss))
@@ -140,7 +140,7 @@ def _dimension_numbers(params: PyTree) -> PyTree:
 
 
 @jax.jit
-def _averaged(average: PyTree, params: PyTree, share: float) -> PyTree:
+def _averaged(average: PyTree, params: PyTree, share: Float[Array, ""]) -> PyTree:
     return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
 
 
