@@ -113,7 +113,10 @@ def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
         return evaluate_files.write_reference, pathlib.Path()
     if what == "write_judge":
         flags.require(values, "images", "the folder to learn from", "photos")
-        flags.require(values, "image_size", "the side of the images to judge", "32")
+        if values.image_size is None:
+            raise errors.UserError(
+                "--image_size is missing: the side of the images to judge, e.g. --image_size=32"
+            )
         return judging.write, pathlib.Path()
     if what == "samples":
         flags.require(values, "reference", "what to compare with", "reference.npz")

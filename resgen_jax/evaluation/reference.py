@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -105,11 +105,10 @@ def read(path: pathlib.Path, extractor: features.Extractor) -> Reference:
     )
 
 
-def network_in(path: pathlib.Path, names: Sequence[str]) -> str:
-    """Which of these networks a file's statistics are of; the first where that is not told."""
+def network_in(path: pathlib.Path) -> str:
+    """The name of the network that a file's statistics are of; of the ADM evaluator's Inception."""
     facts = _read_facts(path) if META in archive.names(path) else {}
-    said = facts.get("network", "inception")
-    return said if said in names else names[0]
+    return str(facts.get("network", "inception"))
 
 
 def images_in(path: pathlib.Path) -> samples.ArrayImages | None:

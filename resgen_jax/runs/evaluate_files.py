@@ -106,9 +106,12 @@ def open_extractors(request: evaluation_request.Request) -> list[features.Extrac
     """
     if request.features and request.features != ALL:
         return [open_extractor(request)]
-    names = weights.features_at_hand(request.weights) or (INCEPTION,)
+    names = weights.features_at_hand(request.weights)
+    if not names:
+        return [open_extractor(dataclasses.replace(request, features=INCEPTION))]
     if statistics := _statistics_in(request.reference):
-        names = (reference.network_in(statistics, names),)
+        said = reference.network_in(statistics)
+        names = (said,) if said in weights.FEATURE_NETWORKS else names[:1]  # refused when read
     return [open_extractor(dataclasses.replace(request, features=name)) for name in names]
 
 

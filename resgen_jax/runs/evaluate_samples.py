@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from resgen_jax.core import errors
 from resgen_jax.data import sources
 from resgen_jax.evaluation import distances, features, judge_features, reference
 from resgen_jax.evaluation import images as image_measures
@@ -41,6 +42,11 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
     features of each network. Of several seeds the metrics are means, with the spread beside them.
     """
     workdir = cast(str, request.workdir)
+    if request.judge and request.reference:
+        raise errors.UserError(
+            "--judge is of the tokenizer's training images, and --reference takes others; leave "
+            "one of them out"
+        )
     generator = open_run.open_generator(workdir, progress.say)
     spec = sampling.spec_with(generator.config, request.knobs)
     num_classes, meta = len(generator.meta.class_names), generator.meta
@@ -56,7 +62,7 @@ def generated(request: evaluation_request.Request) -> dict[str, Any]:
     else:
         spaces, kept = _against_training(request, tokenizer, num_classes)
     extractors = [space.extractor for space in spaces]
-    by_seed = []
+    by_seed: list[dict[str, float]] = []
     for seed, labels, order in draws:
         batches = drawer.stream(
             generator.mesh,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import numpy as np
 
+from resgen_jax.core import errors
 from resgen_jax.data import pipeline, sources, spread
 from resgen_jax.evaluation import images as image_measures
 from resgen_jax.evaluation import judge, judge_files, photo_judge, photo_spec
@@ -31,7 +32,7 @@ def of(
     dataset: sources.Dataset,
     folder: str | os.PathLike,
     *,
-    spec: photo_spec.Spec = photo_judge.SPEC,
+    spec: photo_spec.Spec | None = None,
     num_threads: int = 0,
 ) -> Kept:
     """The judge of these training images that `folder` keeps; trained there if it has none.
@@ -49,14 +50,19 @@ def train(
     dataset: sources.Dataset,
     folder: str | os.PathLike,
     *,
-    spec: photo_spec.Spec = photo_judge.SPEC,
+    spec: photo_spec.Spec | None = None,
     num_threads: int = 0,
 ) -> Kept:
     """A judge trained now, in place of one that `folder` keeps; its accuracy is among the facts."""
-    place = paths.of(folder)
+    spec, place = spec or photo_judge.SPEC, paths.of(folder)
+    if jax.process_count() > 1:
+        raise errors.UserError(
+            f"{place} holds no judge of these images, and a judge is trained by one process alone; "
+            "train it first, by `resgen evaluate --write_judge=DIR --images=DIR --image_size=SIDE`"
+        )
     paths.make_folder(place)
     fingerprint = dataset.train.fingerprint()
-    facts = {
+    facts: dict[str, Any] = {
         "images": fingerprint,
         "classes": list(dataset.class_names),
         "spec": dataclasses.asdict(spec),
