@@ -16,25 +16,32 @@ from resgen_jax.runs import (
     evaluate_runs,
     evaluation_record,
     evaluation_request,
+    judging,
     progress,
     run_directory,
 )
 
-FORMS = "--samples=FILE --reference=FILE, --workdir=RUN, or --write_reference=FILE --images=DIR"
+FORMS = (
+    "--samples=FILE --reference=FILE, --workdir=RUN, --write_reference=FILE --images=DIR, or "
+    "--write_judge=DIR --images=DIR --image_size=SIDE"
+)
 # What is measured, and the flags that have a meaning there beside those of every form.
 USES = {
     "samples": ("samples", "reference", "num_images", "crop", "output", "adm_manifolds"),
     "write_reference": ("write_reference", "images", "image_size", "crop"),
+    "write_judge": ("write_judge", "images", "image_size", "crop", "judge_epochs"),
     "tokenizer": ("workdir", "reference", "num_images", "images", "crop", "output", "depths"),
     "generator": (
         *("workdir", "reference", "num_images", "images", "crop", "output"),
-        *("num_samples", "seed", "tokenizer", "labels", "adm_manifolds", *sampler_flags.names()),
+        *("num_samples", "seed", "num_seeds", "judge", "tokenizer", "labels", "adm_manifolds"),
+        *sampler_flags.names(),
         *("guide", "sweep", "budget"),
     ),
 }
 WHAT = {
     "samples": "--samples",
     "write_reference": "--write_reference",
+    "write_judge": "--write_judge",
     "tokenizer": "a tokenizer",
     "generator": "a generator",
 }
@@ -46,6 +53,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
     shell.at_least("batch_size", values.batch_size, 1)
     shell.at_least("num_images", values.num_images, 0)
     shell.at_least("num_samples", values.num_samples, 2)
+    shell.at_least("num_seeds", values.num_seeds, 1)
     if values.image_size is not None:
         shell.at_least("image_size", values.image_size, 1)
     form, place = _form(values)
@@ -57,7 +65,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> None:
             "--budget needs --sweep, which measures what there is to choose from"
         )
     output = paths.of(values.output or place / RECORD)
-    if form is not evaluate_files.write_reference:
+    if form not in (evaluate_files.write_reference, judging.write):
         run_directory.check_writable(output.parent, output.name)
     record = evaluation_record.of(form, _request(values), values.command)
     if "metrics" in record:
@@ -77,7 +85,15 @@ def _request(values: argparse.Namespace) -> evaluation_request.Request:
 def table(found: dict[str, Any]) -> list[str]:
     """The metrics, a line each; those by depth in columns."""
     metrics, by_depth = found["metrics"], found.get("by_depth", {})
-    lines = [f"{name:<20} {value:.4f}" for name, value in metrics.items() if name not in by_depth]
+    spread = {name: f"  spread {value:.4f}" for name, value in found.get("spread", {}).items()}
+    lines = [
+        f"{name:<20} {value:.4f}{spread.get(name, '')}"
+        for name, value in metrics.items()
+        if name not in by_depth
+    ]
+    if spread:
+        seeds = found["seeds"]
+        lines.append(f"means over seeds {seeds[0]} to {seeds[-1]}; spread: largest less smallest")
     if by_depth:
         lines.append("".join([f"{'depth':<8}", *(f"{name:>18}" for name in by_depth)]))
         for row, depth in enumerate(found["depths"]):
@@ -91,7 +107,8 @@ def table(found: dict[str, Any]) -> list[str]:
 
 def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
     """What to do, and where its record goes."""
-    given = [name for name in ("samples", "workdir", "write_reference") if getattr(values, name)]
+    words = ("samples", "workdir", "write_reference", "write_judge")
+    given = [name for name in words if getattr(values, name)]
     if len(given) != 1:
         what = f"--{' and --'.join(given)} exclude each other" if given else "nothing to measure"
         raise errors.UserError(f"{what}: give one of {FORMS}")
@@ -102,6 +119,13 @@ def _form(values: argparse.Namespace) -> tuple[Any, paths.Path]:
     if what == "write_reference":
         flags.require(values, "images", "the folder to take statistics of", "photos")
         return evaluate_files.write_reference, pathlib.Path()
+    if what == "write_judge":
+        flags.require(values, "images", "the folder to learn from", "photos")
+        if values.image_size is None:
+            raise errors.UserError(
+                "--image_size is missing: the side of the images to judge, e.g. --image_size=32"
+            )
+        return judging.write, pathlib.Path()
     if what == "samples":
         flags.require(values, "reference", "what to compare with", "reference.npz")
         place = pathlib.Path(values.samples)

@@ -3,7 +3,6 @@
 from resgen_jax.cli import flags, known, sampler_flags, sweep_flags
 
 RECORD = "evaluate.json"
-INCEPTION = "inception"
 
 
 def add_flags(parser: flags.Parser) -> None:
@@ -17,11 +16,23 @@ def add_flags(parser: flags.Parser) -> None:
     )
     runs = parser.add_argument_group("a run")
     flags.add_workdir(parser, "of a tokenizer: reconstructions by depth; of a generator: samples")
-    parser.allow_buckets("workdir", "output", "tokenizer", "guide")
+    parser.allow_buckets("workdir", "output", "tokenizer", "guide", "judge", "write_judge")
     runs.add_argument("--num_images", type=int, default=0, help="at most; evenly spread (all)")
     runs.add_argument("--depths", type=flags.integers, default=(), help="like 1,4,8 (all)")
     runs.add_argument("--num_samples", type=int, default=50_000, help="to draw (%(default)s)")
     runs.add_argument("--seed", type=flags.seed, default=0, help="of the samples (%(default)s)")
+    runs.add_argument(
+        "--num_seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="sets of samples, by --seed and the numbers behind it; prints mean and spread",
+    )
+    runs.add_argument(
+        "--judge",
+        metavar="DIR",
+        help="folder of the judge of the training images' classes; trained there if it is missing",
+    )
     runs.add_argument("--tokenizer", metavar="DIR", help="its run directory, if it has moved")
     sampler_flags.add_labels(parser)
     sampler_flags.add(parser)
@@ -30,6 +41,10 @@ def add_flags(parser: flags.Parser) -> None:
     written = parser.add_argument_group("statistics for later")
     written.add_argument("--write_reference", metavar="FILE", help="statistics of --images")
     written.add_argument("--image_size", type=int, help="side they are cropped to (as they are)")
+    written.add_argument(
+        "--write_judge", metavar="DIR", help="train a judge of --images for --judge"
+    )
+    written.add_argument("--judge_epochs", type=float, help="of its training")
     parser.add_argument(
         "--images", metavar="DIR", help="a folder; with --workdir in place of the run's own"
     )
@@ -40,8 +55,9 @@ def add_flags(parser: flags.Parser) -> None:
     )
     parser.add_argument(
         "--features",
-        choices=[*sorted(known.FEATURE_NETWORKS), "none"],
-        help=f"the network ({INCEPTION}; of a tokenizer none, unless --weights is given)",
+        choices=[*sorted(known.FEATURE_NETWORKS), "all", "none"],
+        help="the network (all whose weights are there; of a tokenizer none, unless --weights is "
+        "given)",
     )
     parser.add_argument(
         "--weights",

@@ -46,18 +46,16 @@ def table(lines: Sequence[Mapping[str, Any]], grid: sweep.Grid) -> list[str]:
     """A row for each point, the nearest to the real images first; * marks the Pareto front."""
     front = sweep_results.front(lines)
     names = names_of(lines, grid)
-    end = "class_agreement"
     rows = []
     for line in sweep_results.by_distance(lines):
         metrics, settings = line["metrics"], line["point"]["sampler"]
-        agreement = next((metrics[name] for name in metrics if name.startswith(end)), None)
         rows.append(
             {
                 "": "*" if line in front else "",
                 **{name: settings[name] for name in names},
                 line["distance"]: metrics[line["distance"]],
-                "agreement": agreement,
-                "variety": line["variety"],
+                "agreement": sweep_results.verdict(line, "class_agreement"),
+                "variety": sweep_results.verdict(line, "variety"),
                 "s/image": line["seconds_per_image"],
                 "calls": line["network_calls"],
             }

@@ -32,6 +32,7 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any
         lambda name: fnmatch.fnmatch(name, pattern),
         features=values.features,
         weights=values.weights,
+        judge=values.judge,
     )
     table = comparison_table.by_setting(rows)
     run_directory.write_json(workdir / FILE, {"rows": rows, "by_setting": table})

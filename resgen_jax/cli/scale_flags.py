@@ -115,6 +115,7 @@ def _compare_flags(parser: flags.Parser) -> None:
     parser.add_argument("--only", metavar="PATTERN", help="runs with names such as 'codes_*' alone")
     parser.add_argument("--features", metavar="NAME", help="network of the distances")
     parser.add_argument("--weights", metavar="DIR", help="its weights ($RESGEN_WEIGHTS)")
+    parser.add_argument("--judge", metavar="DIR", help="of a judge of the training images")
 
 
 def _fit_flags(parser: flags.Parser) -> None:

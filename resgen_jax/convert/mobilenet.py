@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from resgen_jax.convert import rules
+from resgen_jax.convert import folding, rules
 from resgen_jax.core import errors
 from resgen_jax.features import mobilenet
 
@@ -15,7 +15,6 @@ IGNORED = ("ops", r"\d\d_cfg", r"example/.*", r".*\.num_batches_tracked")
 # Parts of a block in the order of the graph, and their names in the published file.
 PARTS = {"expand": "expand_1x1", "depthwise": "conv_3x3", "project": "reduce_1x1"}
 PREFIX = "mobilenet_v2"
-BATCH_NORM_EPSILON = 1e-3
 
 
 def convert(arrays: Mapping[str, np.ndarray], *, where: str) -> PyTree:
@@ -46,7 +45,7 @@ def settings(path: str) -> tuple[int, int, int]:
     _, _, rest = path.partition("/")
     index, _, part = rest.partition("/")
     is_depthwise = part == "depthwise"
-    stride = mobilenet.BLOCKS[int(index)][3] if is_depthwise else 1
+    stride = mobilenet.BLOCKS[int(index)].stride if is_depthwise else 1
     return (int(is_depthwise), stride, int(path != "logits" and part != "project"))
 
 
@@ -86,20 +85,14 @@ def _from_published(arrays: Mapping[str, np.ndarray], where: str) -> PyTree:
     # Paths with dots: one level of names, so that each layer is folded by itself.
     for path, kernel in _kernels(mobilenet.shapes()):
         target, source = path.replace("/", "."), published_name(path)
-        statistics = dict.fromkeys(("scale", "bias", "mean", "variance"), kernel[-1:])
-        shapes[target] = {"kernel": kernel, **statistics}
-        table += [
-            rules.copy(f"{source}.convolution.weight", f"{target}/kernel", rules.kernel),
-            *rules.norm(f"{source}.normalization", target),
-            rules.copy(f"{source}.normalization.running_mean", f"{target}/mean"),
-            rules.copy(f"{source}.normalization.running_var", f"{target}/variance"),
-        ]
+        shapes[target] = folding.shapes(kernel)
+        table += folding.table(f"{source}.convolution", f"{source}.normalization", target)
     layers = rules.apply(table, arrays, shapes, where=where, ignored=IGNORED)
     logits = layers.pop("logits")
     flat = {"logits/kernel": logits["kernel"][None, None], "logits/bias": logits["bias"]}
     for target, layer in layers.items():
         path = target.replace(".", "/")
-        flat[f"{path}/kernel"], flat[f"{path}/bias"] = _folded(**layer)
+        flat[f"{path}/kernel"], flat[f"{path}/bias"] = folding.folded(**layer)
     return rules.nest(flat)
 
 
@@ -110,11 +103,3 @@ def _kernels(shapes: PyTree) -> Iterator[tuple[str, tuple[int, ...]]]:
         for name in path.split("/"):
             node = node[name]
         yield path, node["kernel"]
-
-
-def _folded(
-    kernel: np.ndarray, scale: np.ndarray, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A convolution and the normalisation behind it as one convolution with a bias."""
-    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + BATCH_NORM_EPSILON)
-    return (kernel * factor).astype(np.float32), (bias - mean * factor).astype(np.float32)

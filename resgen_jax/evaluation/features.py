@@ -1,7 +1,7 @@
 """Features of images by a frozen network, on all devices of a mesh, gathered on the host."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -117,33 +117,39 @@ class Collector:
             self._logits.append(outputs.logits[is_valid])
 
 
-def collect(
-    extractor: Extractor,
+def collect(extractor: Extractor, source: Source, **settings: Any) -> Collected:
+    """Features of every image of a source, by one network; `settings` as of `collect_all`."""
+    return collect_all([extractor], source, **settings)[0]
+
+
+def collect_all(
+    extractors: Sequence[Extractor],
     source: Source,
     *,
     batch_size: int,
     kept: Collection[int] | None = None,
     num_threads: int = 0,
     report: Callable[[int], None] = lambda done: None,
-) -> Collected:
-    """Features of every image of a source; `report` hears how many batches are done.
+) -> list[Collected]:
+    """Features of every image of a source by networks on one mesh; each image is read once.
 
-    `batch_size` counts the images of all processes and is a multiple of the mesh's shards.
+    `batch_size` counts the images of all processes and is a multiple of the mesh's shards. `report`
+    hears how many batches are done.
     """
-    collector = Collector(extractor, kept)
+    mesh = extractors[0].mesh
+    collectors = [Collector(extractor, kept) for extractor in extractors]
     batches = pipeline.epoch(
         source,
         batch_size=batch_size,
         num_threads=num_threads,
-        rows=meshes.rows_here(extractor.mesh, batch_size),
+        rows=meshes.rows_here(mesh, batch_size),
     )
     for number, rows in enumerate(batches):
-        batch = meshes.put_batch(
-            extractor.mesh, {name: rows[name] for name in ("images", "is_valid")}
-        )
-        collector.add(batch["images"], batch["is_valid"])
+        batch = meshes.put_batch(mesh, {name: rows[name] for name in ("images", "is_valid")})
+        for collector in collectors:
+            collector.add(batch["images"], batch["is_valid"])
         report(number + 1)
-    return collector.finish()
+    return [collector.finish() for collector in collectors]
 
 
 def fingerprint(params: PyTree) -> str:

@@ -20,6 +20,7 @@ from resgen_jax.training import optimizer as optimizers
 
 PyTree = Any
 NUM_REPORTS = 20  # how often training returns to the host to tell its loss
+BATCH_SIZE = 512  # images judged at a time
 SPEC = classifier.Spec()
 
 
@@ -75,7 +76,7 @@ def train(
     `progress` is told the step, the number of steps and the mean loss since it was last told.
     Raises UserError for fewer than two classes, labels outside them, or no image.
     """
-    _check(labels, num_classes)
+    check(labels, num_classes)
     image_shape = images.shape[1:]
     network = functional.from_module(
         lambda rngs: classifier.Classifier(spec, image_shape, num_classes, rngs)
@@ -97,14 +98,26 @@ def train(
         state, loss = steps(state, use["steps"], *data, first, last)
         progress(last, spec.num_steps, float(loss))
 
-    feature_dim = spec.feature_dim
+    return standardised(forward, state[0], images, compile_seconds)
+
+
+def standardised(
+    forward: Callable[..., Any],
+    params: PyTree,
+    images: UInt8[np.ndarray, "n h w c"],
+    compile_seconds: float = 0.0,
+) -> Judge:
+    """The judge of a network: its features get zero mean and unit variance on these images."""
+    batch_size = min(BATCH_SIZE, len(images))
+    shown = jax.eval_shape(forward, params, images[:batch_size])
+    feature_dim = shown[0].shape[-1]
     judge = Judge(
         forward=forward,
-        params=state[0],
+        params=params,
         mean=np.zeros(feature_dim, np.float32),
         deviation=np.ones(feature_dim, np.float32),
-        image_shape=image_shape,
-        batch_size=min(512, len(images)),
+        image_shape=images.shape[1:],
+        batch_size=batch_size,
         compile_seconds=compile_seconds,
     )
     raw = judge.features(images)
@@ -144,7 +157,8 @@ def _optimizer(spec: classifier.Spec) -> optax.GradientTransformation:
     return optimizers.make(adamw, spec.num_steps)
 
 
-def _check(labels: np.ndarray, num_classes: int) -> None:
+def check(labels: Int[np.ndarray, "n"], num_classes: int) -> None:
+    """Raises UserError for fewer than two classes, labels outside them, or none."""
     if num_classes < 2:
         raise errors.UserError(
             f"{num_classes} class: a judge needs two to tell apart; give a folder of images each"

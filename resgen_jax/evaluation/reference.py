@@ -105,6 +105,12 @@ def read(path: pathlib.Path, extractor: features.Extractor) -> Reference:
     )
 
 
+def network_in(path: pathlib.Path) -> str:
+    """The name of the network that a file's statistics are of; of the ADM evaluator's Inception."""
+    facts = _read_facts(path) if META in archive.names(path) else {}
+    return str(facts.get("network", "inception"))
+
+
 def images_in(path: pathlib.Path) -> samples.ArrayImages | None:
     """The reference images of a file, as the ADM evaluator's have them for precision and recall."""
     if IMAGES not in archive.names(path):

@@ -2,5 +2,15 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["inception", "inception_blocks", "interface", "layers", "lpips", "mobilenet"]
+__all__ = [
+    "efficientnet_lite",
+    "inception",
+    "inception_blocks",
+    "interface",
+    "inverted_residual",
+    "layers",
+    "lpips",
+    "lpips_features",
+    "mobilenet",
+]
 __getattr__ = lazy.modules(__name__, __all__)

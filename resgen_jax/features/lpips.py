@@ -94,6 +94,14 @@ def make(backbone: str) -> Lpips:
     return Lpips(functools.partial(_init, chosen), distance, loss)
 
 
+def maps(
+    backbone: str, params: PyTree, images: Float[Array, "b h w 3"]
+) -> list[Float[Array, "b i j d"]]:
+    """What leaves each stage of the backbone; UserError for images too small for it."""
+    _check_size(backbone, images)
+    return list(_maps(_look_up(backbone), params["backbone"], _scaled(images)))
+
+
 def shapes(backbone: str) -> PyTree:
     """Shapes of all parameters: a tree with tuples as leaves."""
     chosen = _look_up(backbone)

@@ -2,5 +2,5 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["diversity", "frechet", "inception_score", "pixels", "precision_recall"]
+__all__ = ["diversity", "frechet", "inception_score", "mind", "pixels", "precision_recall"]
 __getattr__ = lazy.modules(__name__, __all__)

@@ -1,20 +1,19 @@
-"""Measuring runs: a tokenizer's reconstructions by depth, a generator's samples."""
+"""Measuring runs: a tokenizer's reconstructions by depth; of a generator, `evaluate_samples`."""
 
-import dataclasses
 from typing import Any, cast
 
 from resgen_jax.convert import weights
+from resgen_jax.core import errors
 from resgen_jax.data import sources, spread
 from resgen_jax.evaluation import protocol
 from resgen_jax.runs import (
     evaluate_files,
+    evaluate_samples,
     evaluation_request,
-    generated_samples,
     measuring,
     open_run,
     progress,
     reconstruct,
-    sampling,
 )
 
 
@@ -36,12 +35,15 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     elif request.weights:
         progress.say("no LPIPS: its weights are not there, or the images are too small for it")
     extractor, compared, described = None, None, None
+    if request.features == evaluate_files.ALL:
+        raise errors.UserError("--features=all is for samples; name one network for a tokenizer")
     if request.features != "none" and (request.features or request.weights):
         extractor = evaluate_files.open_extractor(request)
         if request.reference:
             shape = (model.image_size, model.image_size, model.channels)
             # Cropped as the images are: another crop alone is a distance.
-            compared, described = evaluate_files.read_reference(request, extractor, shape, crop)
+            read = evaluate_files.read_references(request, [extractor], shape, crop)
+            compared, described = read[0]
         else:
             compared = measuring.reference_of(
                 workdir,
@@ -91,42 +93,4 @@ def reconstructions(request: evaluation_request.Request) -> dict[str, Any]:
     }
 
 
-def generated(request: evaluation_request.Request) -> dict[str, Any]:
-    """Metrics of new samples against the training images, or `--reference`.
-
-    Against images whose classes are known, a judge of these says how many samples are of the class
-    asked for, and how many held-out images it gets right.
-    """
-    models = generated_samples.open_models(request)
-    generator, extractor = models.generator, models.extractor
-    spec = sampling.spec_with(generator.config, request.knobs)
-    drawer = sampling.Drawer(generator.model, spec, models.tokenizer)
-    batches = generated_samples.stream(drawer, request, models)  # what is wrong is told now
-    compared = generated_samples.compare(request, models)
-    with progress.phase("sample", request.num_samples) as report:
-        collected = measuring.collect_samples(
-            extractor,
-            batches,
-            keeps_features=compared.reference.features is not None,
-            report=report,
-        )
-    return {
-        "measured": "samples of a generator",
-        "workdir": request.workdir,
-        "step": generator.step,
-        "tokenizer": {"step": models.tokenizer.step},
-        "samples": {
-            "num_images": request.num_samples,
-            "labels": request.labels,
-            "image_size": [generator.meta.image_size] * 2,
-        },
-        "sampler": dataclasses.asdict(spec),
-        "guide": request.guide,
-        "seed": request.seed,
-        "metrics": generated_samples.metrics(request, models, compared, collected),
-        "reference": compared.described,
-        "features": evaluate_files.describe(extractor),
-    }
-
-
-FORMS = {"tokenizer": reconstructions, "generator": generated}  # by role
+FORMS = {"tokenizer": reconstructions, "generator": evaluate_samples.generated}  # by role

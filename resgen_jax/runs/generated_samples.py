@@ -1,18 +1,19 @@
 """Samples of a generator held against real images: opened once, measured under any settings."""
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from resgen_jax.data import spread
-from resgen_jax.evaluation import distances, features, probe, reference
-from resgen_jax.metrics import diversity
+from resgen_jax.core import errors
+from resgen_jax.data import sources
+from resgen_jax.evaluation import distances, features, judge_features, reference
+from resgen_jax.evaluation import images as image_measures
 from resgen_jax.runs import (
     evaluate_files,
     evaluation_request,
     guiding,
+    judging,
     measuring,
     open_run,
     progress,
@@ -20,133 +21,222 @@ from resgen_jax.runs import (
     sampling,
 )
 
+# Features, logits and classes asked for -> figures of how right and how varied the samples are.
+Judging = Callable[[features.Collected, np.ndarray], dict[str, float]]
+
 
 class Models(NamedTuple):
-    """What samples are drawn and measured by."""
+    """What samples are drawn by."""
 
     generator: open_run.GeneratorRun
     tokenizer: open_run.TokenizerRun
+
+
+class Space(NamedTuple):
+    """A network, what samples are compared with in its features, and who judges their classes."""
+
     extractor: features.Extractor
+    compared: reference.Reference
+    described: dict[str, Any]  # what a record says of it
+    judging: Judging | None = None
 
 
 class Compared(NamedTuple):
-    """What samples are compared with; no judge where classes are not known, or only one."""
+    """The spaces that samples are measured in, and the judge that was asked for, if any."""
 
-    reference: reference.Reference
-    described: dict[str, Any]  # what a record says of it
-    judge: probe.Probe | None = None
-    judge_accuracy: Mapping[str, float] = MappingProxyType({})
-    labels: np.ndarray | None = None  # of the images whose features the reference holds
+    spaces: Sequence[Space]
+    kept: judging.Kept | None = None
+
+    @property
+    def extractors(self) -> list[features.Extractor]:
+        """The networks of all spaces."""
+        return [space.extractor for space in self.spaces]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a record says of the reference, the networks and the judge."""
+        return {
+            "reference": evaluate_files.one_or_all([space.described for space in self.spaces]),
+            "features": evaluate_files.one_or_all(
+                [evaluate_files.describe(extractor) for extractor in self.extractors]
+            ),
+            "judge": self.kept and self.kept.facts,
+        }
 
 
 def open_models(request: evaluation_request.Request) -> Models:
-    """The generator of a run, its tokenizer and the feature network."""
+    """The generator of a run and its tokenizer; UserError for a request that contradicts itself."""
+    if request.judge and request.reference:
+        raise errors.UserError(
+            "--judge is of the tokenizer's training images, and --reference takes others; leave "
+            "one of them out"
+        )
     generator = open_run.open_generator(cast(str, request.workdir), progress.say)
     tokenizer = open_run.open_tokenizer_for(generator, request.tokenizer, progress.say)
-    generator = guiding.guided(generator, request.guide, progress.say)
-    return Models(generator, tokenizer, evaluate_files.open_extractor(request))
+    return Models(guiding.guided(generator, request.guide, progress.say), tokenizer)
 
 
-def labels_of(request: evaluation_request.Request, models: Models) -> np.ndarray:
-    """The class asked for of each sample."""
+def labels_of(request: evaluation_request.Request, models: Models, seed: int) -> np.ndarray:
+    """The class asked for of each sample, in the order in which they are drawn."""
     num_classes = len(models.generator.meta.class_names)
-    return sampling.labels_for(request.labels, None, num_classes, request.num_samples, request.seed)
+    asked = sampling.labels_for(request.labels, None, num_classes, request.num_samples, seed)
+    return asked[order_of(request, seed)]
 
 
-def order_of(request: evaluation_request.Request) -> np.ndarray:
+def order_of(request: evaluation_request.Request, seed: int) -> np.ndarray:
     """The numbers of the samples in the order in which they are drawn: shuffled from the seed."""
-    return np.random.default_rng(request.seed).permutation(request.num_samples)
+    return np.random.default_rng(seed).permutation(request.num_samples)
 
 
 def stream(
-    drawer: sampling.Drawer, request: evaluation_request.Request, models: Models
+    drawer: sampling.Drawer, request: evaluation_request.Request, models: Models, seed: int
 ) -> Iterator[sampling.Batch]:
     """The samples that a request asks for, in the order of `order_of`."""
     generator = models.generator
+    num_classes = len(generator.meta.class_names)
     return drawer.stream(
         generator.mesh,
         generator.params,
         generator.codebooks,
-        labels_of(request, models),
-        request.seed,
+        sampling.labels_for(request.labels, None, num_classes, request.num_samples, seed),
+        seed,
         request.batch_size,
-        order=order_of(request),
+        order=order_of(request, seed),
     )
 
 
+def collect(
+    compared: Compared, batches: Iterator[sampling.Batch], num_samples: int, name: str = "sample"
+) -> list[features.Collected]:
+    """Features of the samples in every space; each is decoded once."""
+    with progress.phase(name, num_samples) as report:
+        return measuring.collect_samples(
+            compared.extractors,
+            batches,
+            keeps_features=any(space.compared.features is not None for space in compared.spaces),
+            report=report,
+        )
+
+
 def compare(request: evaluation_request.Request, models: Models) -> Compared:
-    """The training images of the tokenizer, or `--reference`; with classes a judge of them."""
+    """What samples are compared with: the tokenizer's training images, or `--reference`."""
     meta = models.generator.meta
-    if request.reference:
-        shape = (meta.image_size, meta.image_size, meta.channels)
-        crop = request.crop or evaluate_files.CROP
-        return Compared(*evaluate_files.read_reference(request, models.extractor, shape, crop))
+    if not request.reference:
+        return _with_training_images(request, models)
+    shape = (meta.image_size, meta.image_size, meta.channels)
+    extractors = evaluate_files.open_extractors(request)
+    crop = request.crop or evaluate_files.CROP
+    read = evaluate_files.read_references(request, extractors, shape, crop)
+    return Compared([Space(one, *found) for one, found in zip(extractors, read, strict=True)])
+
+
+def figures(
+    request: evaluation_request.Request,
+    compared: Compared,
+    collected: Sequence[features.Collected],
+    labels: np.ndarray,
+    note: Callable[[str], None] = progress.say,
+) -> dict[str, float]:
+    """What all networks say of one set of samples: distances, and the verdicts on their classes."""
+    metrics: dict[str, float] = {}
+    for space, found in zip(compared.spaces, collected, strict=True):
+        measured = distances.measure(
+            space.extractor,
+            found,
+            space.compared,
+            manifolds=evaluate_files.manifolds(request),
+            note=note,
+            sharding=measuring.batch_sharding(space.extractor),
+        )
+        distances.check_apart(space.extractor.network.distance_name, measured, space.compared)
+        metrics |= measured
+        if space.judging is not None:
+            metrics |= space.judging(found, labels)
+    return metrics
+
+
+def _with_training_images(request: evaluation_request.Request, models: Models) -> Compared:
+    """Spaces with statistics of the tokenizer's training images, and the judge of these."""
     data = models.tokenizer.config.data
     crop = request.crop or data.crop
     dataset = reconstruct.measured_images(models.tokenizer, request.images, crop)
-    how: Any = {
+    extractors = evaluate_files.open_extractors(request)
+    kept = None
+    if request.judge:
+        kept = judging.of(dataset, request.judge, num_threads=data.num_threads)
+        network, params = judge_features.network(kept.judge_of_images)
+        mesh = extractors[0].mesh
+        extractors.append(features.Extractor(network, params, mesh, kept.files))
+    settings: dict[str, Any] = {
         "num_images": request.num_images,
         "batch_size": request.batch_size,
         "num_threads": data.num_threads,
     }
-    workdir, extractor = cast(str, request.workdir), models.extractor
-    found = measuring.reference_of(workdir, "train", dataset, extractor, crop=crop, **how)
-    compared = Compared(found, {"what": "the tokenizer's training images", **found.facts})
-    if len(meta.class_names) < 2:
-        return compared
-    train = spread.Spread(dataset.train, request.num_images or len(dataset.train))
-    numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
-    judge, accuracy = measuring.judge_of(dataset, found, extractor, **how)
-    labels = np.array([dataset.train.label(int(number)) for number in numbers])
-    return compared._replace(judge=judge, judge_accuracy=accuracy, labels=labels)
+    has_classes = len(models.generator.meta.class_names) > 1
+    spaces = []
+    for extractor in extractors:
+        found = measuring.reference_of(
+            cast(str, request.workdir), "train", dataset, extractor, crop=crop, **settings
+        )
+        described = {"what": "the tokenizer's training images", **found.facts}
+        is_judge = extractor.network.name == judge_features.NAME
+        judges: Judging | None = None
+        if kept is not None and is_judge:
+            judges = _by_judge(kept, dataset, found, request.num_images)
+        elif kept is None and has_classes:
+            judges = _by_regression(dataset, found, extractor, settings)
+        spaces.append(Space(extractor, found, described, judges))
+    return Compared(spaces, kept)
 
 
-def metrics(
-    request: evaluation_request.Request,
-    models: Models,
-    compared: Compared,
-    collected: features.Collected,
+def _by_regression(
+    dataset: sources.Dataset,
+    compared: reference.Reference,
+    extractor: features.Extractor,
+    settings: dict[str, Any],
+) -> Judging:
+    judge, accuracy = measuring.judge_of(dataset, compared, extractor, **settings)
+    end = distances.suffix(extractor.network.distance_name)
+    real_labels = measuring.kept_labels(dataset, settings["num_images"])
+
+    def verdict(found: features.Collected, labels: np.ndarray) -> dict[str, float]:
+        agreement = float(np.mean(judge.predict(found.features) == labels))
+        return {
+            f"class_agreement{end}": agreement,
+            **accuracy,
+            **_variety(end, found, labels, compared, real_labels),
+        }
+
+    return verdict
+
+
+def _by_judge(
+    kept: judging.Kept,
+    dataset: sources.Dataset,
+    compared: reference.Reference,
+    num_images: int,
+) -> Judging:
+    real_labels = measuring.kept_labels(dataset, num_images)
+
+    def verdict(found: features.Collected, labels: np.ndarray) -> dict[str, float]:
+        logits = cast(np.ndarray, found.logits)
+        return {
+            "class_agreement-judge": float(np.mean(logits.argmax(axis=-1) == labels)),
+            "judge_accuracy-judge": kept.facts["accuracy"],
+            **_variety("-judge", found, labels, compared, real_labels),
+        }
+
+    return verdict
+
+
+def _variety(
+    end: str,
+    found: features.Collected,
+    labels: np.ndarray,
+    compared: reference.Reference,
+    real_labels: np.ndarray,
 ) -> dict[str, float]:
-    """Distances and what goes with them, and the judge's verdict, of samples out of `stream`."""
-    extractor = models.extractor
-    found = distances.measure(
-        extractor,
-        collected,
-        compared.reference,
-        manifolds=evaluate_files.manifolds(request),
-        note=progress.say,
-        sharding=measuring.batch_sharding(extractor),
-    )
-    if compared.judge is not None:
-        end = distances.suffix(extractor.network.distance_name)
-        asked = labels_of(request, models)[order_of(request)]
-        agreement = probe.agreement(compared.judge, collected.features, asked)
-        found |= {f"class_agreement{end}": agreement, **compared.judge_accuracy}
-    return found
-
-
-def variety(
-    request: evaluation_request.Request,
-    models: Models,
-    compared: Compared,
-    collected: features.Collected,
-) -> float | None:
-    """Variance of features within a class over that of the training images: 1 is as varied.
-
-    Over the classes that both have twice; None where there is none, or classes are not known.
-    """
-    real = compared.reference.features
-    if compared.labels is None or real is None or collected.features is None:
-        return None
-    asked = labels_of(request, models)[order_of(request)]
-    both = [
-        label
-        for label in np.unique(asked)
-        if min(np.sum(asked == label), np.sum(compared.labels == label)) > 1
-    ]
-    if not both:
-        return None
-    is_in, is_real = np.isin(asked, both), np.isin(compared.labels, both)
-    return diversity.within_class_variance_ratio(
-        collected.features[is_in], asked[is_in], real[is_real], compared.labels[is_real]
-    )
+    """Variance within a class over that of the training images, where a class is there twice."""
+    real = cast(np.ndarray, compared.features)
+    ratio = image_measures.variance_ratio(found.features, labels, real, real_labels)
+    return {} if ratio is None else {f"variety{end}": ratio}

@@ -1,13 +1,14 @@
 """What `resgen evaluate` and evaluation while training do alike: networks, references, figures."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from resgen_jax.convert import weights
 from resgen_jax.data import sources, spread
@@ -28,7 +29,7 @@ Phase = Callable[[str, int], Any]  # name and total -> a context that gives a Re
 def open_extractor(name: str, directory: str | None, mesh: Mesh) -> features.Extractor:
     """The feature network `name` with its weights, on the devices of a mesh."""
     network, params = weights.load_features(name, directory)
-    return features.Extractor(network, params, mesh, weights.fingerprints(name, directory))
+    return features.Extractor(network, params, mesh, weights.feature_fingerprints(name, directory))
 
 
 def has_lpips(directory: str | None, image_size: int) -> bool:
@@ -107,12 +108,7 @@ def judge_of(
     num_threads: int = 0,
 ) -> tuple[probe.Probe, dict[str, float]]:
     """A judge of classes by the features that `reference_of` kept, and its held-out accuracy."""
-    train = spread.Spread(dataset.train, num_images or len(dataset.train))
-    numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
-    judge = probe.fit(
-        cast(np.ndarray, compared.features),
-        np.array([dataset.train.label(int(number)) for number in numbers]),
-    )
+    judge = probe.fit(cast(np.ndarray, compared.features), kept_labels(dataset, num_images))
     held_out = spread.Spread(dataset.held_out, NUM_JUDGED)
     size = open_run.batch_for(extractor.mesh, batch_size, len(held_out))
     with progress.phase("judge", -(-len(held_out) // size)) as report:
@@ -122,6 +118,13 @@ def judge_of(
     labels = np.array([dataset.held_out.label(number) for number in held_out.chosen])
     end = distances.suffix(extractor.network.distance_name)
     return judge, {f"judge_accuracy{end}": probe.agreement(judge, found.features, labels)}
+
+
+def kept_labels(dataset: sources.Dataset, num_images: int = 0) -> Int[np.ndarray, "n"]:
+    """The classes of the training images whose features `reference_of` kept."""
+    train = spread.Spread(dataset.train, num_images or len(dataset.train))
+    numbers = np.array(train.chosen)[list(reference.kept_rows(len(train)))]
+    return np.array([dataset.train.label(int(number)) for number in numbers], np.int32)
 
 
 class Reconstructions:
@@ -204,21 +207,26 @@ class Reconstructions:
 
 
 def collect_samples(
-    extractor: features.Extractor,
+    extractors: Sequence[features.Extractor],
     batches: Iterable[sampling.Batch],
     *,
     keeps_features: bool,
     report: Report = lambda done: None,
-) -> features.Collected:
-    """Features of samples as they are drawn; `report` hears how many samples are done."""
-    collector, done = features.Collector(extractor, None if keeps_features else ()), 0
+) -> list[features.Collected]:
+    """Features of samples as they are drawn, by networks on one mesh; each sample is decoded once.
+
+    `report` hears how many samples are done.
+    """
+    kept = None if keeps_features else ()
+    collectors, done = [features.Collector(extractor, kept) for extractor in extractors], 0
     for batch in batches:
         is_valid = np.arange(batch.images.shape[0]) < batch.count
-        rows = open_run.put_rows(extractor.mesh, {"is_valid": is_valid})
-        collector.add(batch.images, rows["is_valid"])
+        rows = open_run.put_rows(extractors[0].mesh, {"is_valid": is_valid})
+        for collector in collectors:
+            collector.add(batch.images, rows["is_valid"])
         done += batch.count
         report(done)
-    return collector.finish()
+    return [collector.finish() for collector in collectors]
 
 
 def batch_sharding(extractor: features.Extractor) -> jax.sharding.NamedSharding:

@@ -151,8 +151,8 @@ class GeneratorEvaluator:
             self._spec.batch_size,
         )
         compared, shown = self._reference, _Shown(self._spec.num_shown)
-        collected = measuring.collect_samples(
-            self._extractor,
+        (collected,) = measuring.collect_samples(
+            [self._extractor],
             shown.watch(interruption.watched(batches)),
             keeps_features=compared.features is not None,
         )

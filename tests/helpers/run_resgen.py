@@ -26,6 +26,7 @@ def main(file):
     jax.config.update("jax_num_cpu_devices", 1)
     weights.load_features = lambda name, directory: (NETWORK, NETWORK.init(jax.random.key(0)))
     weights.fingerprints = lambda name, directory: {}
+    weights.features_at_hand = lambda directory=None: ()
     for line in json.loads(pathlib.Path(file).read_text()):
         code = cli.main(line)
         if code:

@@ -24,6 +24,7 @@ def run(
     *,
     features: str | None = None,
     weights: str | None = None,
+    judge: str | None = None,
 ) -> list[Row]:
     """Trains what is not trained, measures what is not measured, and gives a row for each point.
 
@@ -37,7 +38,9 @@ def run(
         progress.say(f"run {number} of {len(chosen)}, {member.name}")
         if study.status(place, member.config.train.num_steps) != study.DONE:
             train.train(member.config, place)
-        rows += measure(comparison, member, workdir, features=features, weights=weights)
+        rows += measure(
+            comparison, member, workdir, features=features, weights=weights, judge=judge
+        )
     return rows
 
 
@@ -48,6 +51,7 @@ def measure(
     *,
     features: str | None = None,
     weights: str | None = None,
+    judge: str | None = None,
 ) -> list[Row]:
     """A row for each setting and sampling seed of a trained run."""
     place, spec = comparisons.folder(workdir, member), comparison.spec
@@ -61,6 +65,7 @@ def measure(
             seed=seed,
             features=features,
             weights=weights,
+            judge=judge,
         )
         # Without settings of its own a method is measured once, as its config samples.
         grid = comparison.grids[member.method] or {
@@ -109,14 +114,14 @@ def _is_auxiliary(config: Any, part: str) -> bool:
 
 def _measured(line: sweep_results.Line, grid: Mapping[str, Sequence[Any]]) -> Row:
     metrics = line["metrics"]
-    distance = {name: value for name, value in metrics.items() if name.startswith(("FD", "FID"))}
-    agreement = {name: metrics[name] for name in metrics if name.startswith("class_agreement")}
+    kinds = ("FD", "FID", "MIND")
+    distance = {name: value for name, value in metrics.items() if name.startswith(kinds)}
     settings = line["point"]["sampler"]
     return {
         "setting": {name: settings[name] for name in grid},
         **distance,
-        **agreement,
-        "variety": line["variety"],
+        "class_agreement": sweep_results.verdict(line, "class_agreement"),
+        "variety": sweep_results.verdict(line, "variety"),
         "seconds_per_image": line["seconds_per_image"],
         "network_calls": line["network_calls"],
         "hardware": line["hardware"],

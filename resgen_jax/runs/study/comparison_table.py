@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Row = dict[str, Any]
-AVERAGED = ("nats", "variety", "seconds_per_image")
+AVERAGED = ("class_agreement", "variety", "nats", "seconds_per_image")
 
 
 def by_setting(rows: Sequence[Row]) -> list[Row]:
@@ -39,7 +39,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def distances(row: Row) -> list[str]:
     """The names of the distances in a row."""
-    return [name for name in row if name.startswith(("FD", "FID")) and "range" not in name]
+    return [name for name in row if name.startswith(("FD", "FID", "MIND")) and "range" not in name]
 
 
 def _joined(group: Sequence[Row]) -> Row:
@@ -56,10 +56,9 @@ def _joined(group: Sequence[Row]) -> Row:
         made[name] = statistics.fmean(values)
         if len(values) > 1:
             made[f"{name} range"] = f"{min(values):.4g} to {max(values):.4g}"
-    for name in one:
-        if name.startswith("class_agreement") or name in AVERAGED:
-            values = [row[name] for row in group if row[name] is not None]
-            made[name] = statistics.fmean(values) if values else None
+    for name in AVERAGED:
+        values = [row[name] for row in group if row[name] is not None]
+        made[name] = statistics.fmean(values) if values else None
     made["nats_are"] = one["nats_are"]
     made["calls"] = one["network_calls"]
     return made

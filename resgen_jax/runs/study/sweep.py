@@ -15,10 +15,8 @@ from resgen_jax.evaluation import environment, protocol
 from resgen_jax.generators import interface as generators
 from resgen_jax.io import paths
 from resgen_jax.runs import (
-    evaluate_files,
     evaluation_request,
     generated_samples,
-    measuring,
     open_run,
     progress,
     sampling,
@@ -56,9 +54,8 @@ def run(
         left.sort(key=lambda spec: str(programs[spec]))  # those of one program together
         compared = generated_samples.compare(request, models)
         facts = {
-            "distance": models.extractor.network.distance_name,
-            "reference": compared.described,
-            "features": evaluate_files.describe(models.extractor),
+            "distance": compared.extractors[0].network.distance_name,
+            **compared.facts,
             "hardware": environment.describe(),
             "version": protocol.version(),
         }
@@ -142,7 +139,8 @@ def _point(
         "batch_size": request.batch_size,
         "step": models.generator.step,
         "tokenizer_step": models.tokenizer.step,
-        "network": models.extractor.network.name,
+        "features": request.features or "all",
+        "judge": request.judge,
         "compared": request.reference or request.images or "training images",
         "num_images": request.num_images,
     }
@@ -153,7 +151,8 @@ def _first_batch(
 ) -> float:
     """Seconds of a batch that is thrown away: compilation and all that is done once."""
     started = time.perf_counter()
-    jax.block_until_ready(next(generated_samples.stream(drawer, request, models)).images)
+    batches = generated_samples.stream(drawer, request, models, request.seed)
+    jax.block_until_ready(next(batches).images)
     return time.perf_counter() - started
 
 
@@ -166,16 +165,13 @@ def _measure(
 ) -> dict[str, Any]:
     """The figures of one point; codes and decoded images are timed, features are not."""
     seconds: list[float] = []
-    batches = _timed(generated_samples.stream(drawer, request, models), seconds)
-    with progress.phase("sample", request.num_samples) as report:
-        collected = measuring.collect_samples(
-            models.extractor, batches, keeps_features=True, report=report
-        )
+    stream = generated_samples.stream(drawer, request, models, request.seed)
+    collected = generated_samples.collect(compared, _timed(stream, seconds), request.num_samples)
+    labels = generated_samples.labels_of(request, models, request.seed)
     typical = statistics.median(seconds)
     size = open_run.batch_for(models.generator.mesh, request.batch_size, request.num_samples)
     return {
-        "metrics": generated_samples.metrics(request, models, compared, collected),
-        "variety": generated_samples.variety(request, models, compared, collected),
+        "metrics": generated_samples.figures(request, compared, collected, labels),
         "seconds_per_image": typical / size,
         # Of the first point of a program alone; the others find it compiled.
         "compile_seconds": first_seconds and max(first_seconds - typical, 0.0),

@@ -46,6 +46,13 @@ def distance_of(line: Line) -> float:
     return float("inf") if value is None else value
 
 
+def verdict(line: Line, name: str) -> float | None:
+    """A figure such as class agreement by the judge that was trained, or the first regression."""
+    metrics = line["metrics"]
+    found = [value for key, value in metrics.items() if key.startswith(name)]
+    return metrics.get(f"{name}-judge", found[0] if found else None)
+
+
 def by_distance(lines: Sequence[Line]) -> list[Line]:
     """The nearest to the real images first."""
     return sorted(lines, key=lambda line: (distance_of(line), line["seconds_per_image"]))

@@ -13,7 +13,7 @@ def row(method, seed, scale, distance, **more):
         "nats_are": "bound",
         "setting": {"guidance_scale": scale},
         "FD-x": distance,
-        "class_agreement-x": 0.5,
+        "class_agreement": 0.5,
         "variety": None,
         "seconds_per_image": 0.1,
         "network_calls": 4,
