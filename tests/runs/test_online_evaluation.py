@@ -52,7 +52,8 @@ def test_a_generator_logs_the_distance_of_its_samples(runs, place):
         f"--output={output}",
     )
     found = json.loads(output.read_text())["metrics"]
-    logged = {"FD-mobilenet", "IS-mobilenet", "precision-mobilenet", "recall-mobilenet"}
+    words = ("FD", "MIND", "IS", "precision", "recall")
+    logged = {f"{word}-mobilenet" for word in words}
     # Of the classes, the verb alone judges.
     assert set(found) - logged == {"class_agreement-mobilenet", "judge_accuracy-mobilenet"}
     for name in logged:
