@@ -55,7 +55,8 @@ def test_a_generator_logs_the_distance_of_its_samples(runs, place):
     words = ("FD", "MIND", "IS", "precision", "recall")
     logged = {f"{word}-mobilenet" for word in words}
     # Of the classes, the verb alone judges.
-    assert set(found) - logged == {"class_agreement-mobilenet", "judge_accuracy-mobilenet"}
+    judged = ("class_agreement", "judge_accuracy", "variety")
+    assert set(found) - logged == {f"{word}-mobilenet" for word in judged}
     for name in logged:
         np.testing.assert_allclose(line[name], found[name], rtol=1e-4)
 
