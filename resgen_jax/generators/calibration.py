@@ -75,7 +75,7 @@ def draw(nothing: Nothing) -> Int[Array, "n l q"]:
         ),
         known.codes,
         known.is_masked,
-        PLAIN,
+        jax.tree.map(jnp.asarray, PLAIN),
         confidence.codes_alone(space.codes.num_beams),
     )
     return found.codes
