@@ -12,6 +12,7 @@ FEATURE_NETWORKS = ("efficientnet", "inception", "lpips", "mobilenet")
 WEIGHTS_VARIABLE = "RESGEN_WEIGHTS"
 VAR_CHOICES = ("distance", "direction")
 LAWS = ("joint", "compute")
+HEADS = ("mixture", "codes", "levels", "flow")
 PROGRAMS = ("train", "sample", "encode", "decode", "evaluate")
 RECORDS_PER_SHARD = 2**16
 
@@ -25,6 +26,7 @@ ORIGINS = {
     "WEIGHTS_VARIABLE": "convert.weights.VARIABLE",
     "VAR_CHOICES": "quantizers.multi_scale.CHOICES",
     "LAWS": "scaling.laws.report.LAWS",
+    "HEADS": "scaling.sampler_bench.HEADS",
     "PROGRAMS": "runs.study.compile_jobs.PROGRAMS",
     "RECORDS_PER_SHARD": "data.codes_writer.RECORDS_PER_SHARD",
 }

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from resgen_jax.cli import flags, scale_data
-from resgen_jax.core import trees
+from resgen_jax.core import build, errors, trees
 from resgen_jax.evaluation import environment
 from resgen_jax.runs import experiments, synthetic
 from resgen_jax.runs.configs import configuration
@@ -86,8 +86,12 @@ def encoder(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str,
 def sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
     """What sampling costs beside its network calls, and how it grows with depth."""
     del overrides
-    overhead = sampler_bench.measure_overhead(num_repeats=values.num_steps)
-    by_depth = sampler_bench.measure_depth_ratio(num_repeats=values.num_steps)
+    if values.head not in sampler_bench.HEADS:
+        hint = build.nearest(values.head, sampler_bench.HEADS)
+        raise errors.UserError(f"--head is {values.head!r}; {hint}")
+    how = {"num_repeats": values.num_steps, "head": values.head}
+    overhead = sampler_bench.measure_overhead(**how)
+    by_depth = sampler_bench.measure_depth_ratio(**how)
     return overhead | {"depths": by_depth["depths"], "depth_ratio": by_depth["ratio"]}
 
 

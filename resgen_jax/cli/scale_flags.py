@@ -67,6 +67,12 @@ def _data_flags(parser: flags.Parser) -> None:
     )
 
 
+def _sampler_flags(parser: flags.Parser) -> None:
+    _timed(parser)
+    named = ", ".join(known.HEADS)
+    parser.add_argument("--head", default="mixture", help=f"one of {named} (%(default)s)")
+
+
 def _encoder_flags(parser: flags.Parser) -> None:
     _timed(parser)
     parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
@@ -157,9 +163,9 @@ ACTIONS: Mapping[str, Action] = {
         "resgen scale encoder --batch_size=16",
     ),
     "sampler": Action(
-        _timed,
+        _sampler_flags,
         "measure what sampling costs beside its network calls, and how it grows with depth",
-        "resgen scale sampler --num_steps=3",
+        "resgen scale sampler --num_steps=3 --head=levels",
     ),
     "compile": Action(
         _compile_flags,

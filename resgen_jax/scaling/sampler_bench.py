@@ -1,5 +1,7 @@
 """What sampling costs beside its network calls, and whether it stays flat in depth."""
 
+import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -7,9 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from resgen_jax.core import keys, spaces
-from resgen_jax.generators import resgen, resgen_sampler
+from resgen_jax.generators import proposals, resgen, resgen_sampler
 from resgen_jax.nn import functional, transformer
 from resgen_jax.samplers import guidance
 
@@ -23,24 +26,32 @@ SPEC = resgen.Spec(
 )
 GUIDANCE_SCALE = 2.0
 SAMPLER = resgen_sampler.Spec(num_steps=8, guidance_scale=GUIDANCE_SCALE)
+# What says how sure a head's codes are, without asking another head.
+CONFIDENCES = {"mixture": "component", "codes": "drawn", "levels": "drawn", "flow": "random"}
 
 
 def measure_overhead(
-    num_repeats: int = 5, depth: int = 8, batch_size: int = 16, spec: resgen.Spec = SPEC
+    num_repeats: int = 5,
+    depth: int = 8,
+    batch_size: int = 16,
+    spec: resgen.Spec = SPEC,
+    head: str = "mixture",
 ) -> dict[str, Any]:
     """Time of the whole jitted loop over steps x the time of one guided network call.
 
-    The network call is trunk and mixture head on the doubled batch; the loop adds the draw from
-    the mixture, conditional RVQ, the confidence and the choice of positions. Both are timed in
-    turn, `num_repeats` times; medians.
+    The network call is the trunk on the doubled batch and all matmuls of the head: the level head
+    takes the likeliest codes, the flow starts from zeros. The loop adds random draws, conditional
+    RVQ, the confidence and the choice of positions. Both are timed in turn, `num_repeats` times;
+    medians.
     """
-    run, network_call = _programs(spec, depth, batch_size)
+    run, network_call = _programs(with_head(spec, head), depth, batch_size)
     loop_seconds, call_seconds = _alternate(num_repeats, run, network_call)
     return {
         "loop_seconds": loop_seconds,
         "network_call_seconds": call_seconds,
         "num_steps": SAMPLER.num_steps,
         "overhead": loop_seconds / (SAMPLER.num_steps * call_seconds),
+        "head": head,
         "batch_size": batch_size,
         "depth": depth,
         "num_repeats": num_repeats,
@@ -48,12 +59,18 @@ def measure_overhead(
 
 
 def measure_depth_ratio(
-    num_repeats: int = 5, depths: tuple[int, int] = (4, 16), batch_size: int = 16
+    num_repeats: int = 5,
+    depths: tuple[int, int] = (4, 16),
+    batch_size: int = 16,
+    spec: resgen.Spec = SPEC,
+    head: str = "mixture",
 ) -> dict[str, Any]:
     """Sampling time at the second depth over that at the first, same network and steps."""
-    first, second = (_programs(SPEC, depth, batch_size)[0] for depth in depths)
+    spec = with_head(spec, head)
+    first, second = (_programs(spec, depth, batch_size)[0] for depth in depths)
     first_seconds, second_seconds = _alternate(num_repeats, first, second)
     return {
+        "head": head,
         "depths": depths,
         "loop_seconds": (first_seconds, second_seconds),
         "ratio": second_seconds / first_seconds,
@@ -61,6 +78,11 @@ def measure_depth_ratio(
         "batch_size": batch_size,
         "num_repeats": num_repeats,
     }
+
+
+def with_head(spec: resgen.Spec, head: str) -> resgen.Spec:
+    """The same trunk with another head."""
+    return dataclasses.replace(spec, head=head, has_code_head=head == "codes")
 
 
 def _programs(
@@ -75,33 +97,19 @@ def _programs(
     codebooks = jax.random.normal(use["codebooks"], shape) / depth**0.5
     row_keys = keys.example_keys(use["samples"], jnp.arange(batch_size))
     labels = jnp.arange(batch_size) % space.num_classes
-    sampler = resgen_sampler.Sampler(network, space, SAMPLER.choices)
-    plan = resgen_sampler.plan(SAMPLER, space.num_tokens)
-    call = jax.jit(lambda *inputs: _guided_call(network, space, *inputs))
+    how = dataclasses.replace(SAMPLER, proposal=spec.head, confidence=CONFIDENCES[spec.head])
+    sampler = resgen_sampler.Sampler(network, space, how.choices)
+    plan = resgen_sampler.plan(how, space.num_tokens)
+    call = jax.jit(functools.partial(_guided_call, network, space, HEADS[spec.head]))
     revealed = jnp.zeros((batch_size, space.max_length, space.codes.code_dim))
     is_masked = jnp.ones((batch_size, space.max_length, space.codes.depth), bool)
     programs = (
         lambda: sampler.sample(params, codebooks, row_keys, labels, plan),
-        lambda: call(params, revealed, is_masked, labels),
+        lambda: call(params, codebooks, revealed, is_masked, labels),
     )
     for program in programs:
         jax.block_until_ready(program())  # compile
     return programs
-
-
-def _guided_call(
-    network: functional.Network, space: spaces.Space, params, revealed, is_masked, labels
-):
-    hidden = network.apply(
-        params,
-        jnp.concatenate([revealed, revealed]),
-        jnp.concatenate([is_masked, is_masked]),
-        jnp.concatenate([labels, jnp.full_like(labels, space.num_classes)]),
-        method="hidden",
-    )
-    conditional, unconditional = jnp.split(hidden, 2)
-    guided = guidance.guide(conditional, unconditional, GUIDANCE_SCALE)
-    return network.apply(params, guided, method="mixture")
 
 
 def _alternate(num_repeats: int, *programs: Callable[[], Any]) -> list[float]:
@@ -113,3 +121,57 @@ def _alternate(num_repeats: int, *programs: Callable[[], Any]) -> list[float]:
             jax.block_until_ready(program())
             times.append(time.perf_counter() - started)
     return [statistics.median(times) for times in seconds]
+
+
+def _guided_call(
+    network: functional.Network,
+    space: spaces.Space,
+    head: Callable[[proposals.Outputs, Array], Any],
+    params,
+    codebooks,
+    revealed,
+    is_masked,
+    labels,
+):
+    hidden = network.apply(
+        params,
+        jnp.concatenate([revealed, revealed]),
+        jnp.concatenate([is_masked, is_masked]),
+        jnp.concatenate([labels, jnp.full_like(labels, space.num_classes)]),
+        method="hidden",
+    )
+    conditional, unconditional = jnp.split(hidden, 2)
+    scale = jnp.float32(GUIDANCE_SCALE)
+    branches = proposals.Branches(conditional, unconditional, scale)
+    states = guidance.guide(conditional, unconditional, scale)
+    return head(proposals.Outputs(network, params, states, codebooks, branches), is_masked)
+
+
+def _walk(outputs: proposals.Outputs, is_masked: Array) -> Any:
+    """All levels, each with both sides of guidance, the likeliest code taken."""
+    branches = outputs.sides()
+    states = guidance.interleave(branches.conditional, branches.unconditional)
+
+    def choose(logits, level):
+        guided = guidance.guide(*guidance.separate(logits), branches.guidance_scale)
+        codes = jnp.argmax(guided, axis=-1).astype(jnp.int32)
+        return guidance.interleave(codes, codes), level
+
+    levels = jnp.arange(is_masked.shape[-1])
+    told = states, outputs.codebooks, choose, levels
+    return outputs.network.apply(outputs.params, *told, method="walk")
+
+
+def _integrate(outputs: proposals.Outputs, is_masked: Array) -> Any:
+    noise = jnp.zeros((*is_masked.shape[:2], outputs.codebooks.shape[-1]))
+    told = noise, outputs.sides().guide
+    return outputs.network.apply(outputs.params, *told, method="integrate")
+
+
+# The matmuls of each head in a guided call.
+HEADS: dict[str, Callable[[proposals.Outputs, Array], Any]] = {
+    "mixture": lambda outputs, is_masked: outputs.mixture(),
+    "codes": lambda outputs, is_masked: outputs.code_logits(),
+    "levels": _walk,
+    "flow": _integrate,
+}

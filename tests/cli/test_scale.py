@@ -100,11 +100,12 @@ def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
         "data": {"config", "num_steps", "step_seconds"},
         "rvq": {"num_steps"},
         "encoder": {"num_steps", "batch_size"},
-        "sampler": {"num_steps"},
+        "sampler": {"num_steps", "head"},
         "compile": {"config", "topology", "program", "table"},
         "plan": {"config", "workdir", "chip", "mfu", "flops_per_second"},
         "run": {"config", "workdir", "only"},
         "fit": {"workdir", "law", "title"},
+        "compare": {"config", "workdir", "only", "features", "weights", "judge"},
     }
 
 
