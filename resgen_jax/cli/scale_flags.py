@@ -190,7 +190,6 @@ ACTIONS: Mapping[str, Action] = {
     "compare": Action(
         _of_a_study(_compare_flags),
         "train methods alike on the same codes, measure their samples, and put them in one table",
-        "resgen scale compare --config=comparisons/cifar10.py --config.codes=DIR "
-        "--workdir=runs/comparison",
+        "resgen scale compare --config=comparisons/cifar10.py --config.codes=CODES --workdir=DIR",
     ),
 }

@@ -138,6 +138,7 @@ RECIPE = interface.Recipe(
         "adversarial.loss": adversarial.KINDS,
         "adversarial.weighting": adversary.WEIGHTINGS,
         "adversarial.optimizer.decay": optimizer.DECAYS,
+        "adversarial.optimizer.matrices": optimizer.MATRICES,
         **shared.CHOICES,
     },
     model=model,

@@ -112,7 +112,13 @@ def _layer_kernels(params: PyTree) -> PyTree:
         is_kernel = "blocks" in names and names[-1] == "kernel" and leaf.ndim == 3
         return matrices if is_kernel else None
 
-    return jax.tree_util.tree_map_with_path(of, params)
+    found = jax.tree_util.tree_map_with_path(of, params)
+    if not jax.tree.leaves(found):  # None is no leaf
+        raise errors.UserError(
+            "optimizer.matrices is 'muon', but the network has no stacked layers whose kernels it "
+            "could move; set it to 'adamw'"
+        )
+    return found
 
 
 def is_decayed(params: PyTree) -> PyTree:

@@ -164,3 +164,9 @@ def test_muon_moves_the_matrices_of_layers_evenly_in_all_directions_and_the_rest
 def test_another_mover_of_matrices_is_refused():
     with pytest.raises(errors.UserError, match="optimizer.matrices is 'sgd'"):
         optimizer.Spec(matrices="sgd")
+
+
+def test_muon_for_a_network_without_layers_is_refused():
+    transform = optimizer.make(optimizer.Spec(matrices="muon"), 5)
+    with pytest.raises(errors.UserError, match="'muon', but the network has no stacked layers"):
+        optimizer.initial_state({"conv": {"kernel": jnp.zeros((3, 3, 2, 2))}}, transform)
