@@ -13,7 +13,7 @@ from resgen_jax.generators.choices import HEADS
 from resgen_jax.nn import functional
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
     """Which head a network has, and its sizes."""
 
