@@ -127,7 +127,7 @@ class Generator:
 
         A label is a class's number or name, `key` may be a seed; `knobs` are fields of its
         sampler's spec, in place of the run's own. Raises UserError for labels of no class, and
-        where the network's outputs are not numbers.
+        where the network's outputs are not numbers; within `jax.jit` such rows are codes below 0.
         """
         labels, key = names_of_classes.labels_of(labels, self.class_names), keys.of(key)
         fields = [field.name for field in dataclasses.fields(self.spec)]
@@ -149,7 +149,8 @@ class Generator:
             jnp.asarray(labels),
             plan,
         )
-        generators.check_lost(np.asarray(generators.first_lost(codes)), np.asarray(index))
+        if not isinstance(codes, jax.core.Tracer):  # within a jit nothing is known yet
+            generators.check_lost(np.asarray(generators.first_lost(codes)), np.asarray(index))
         return codes
 
 
