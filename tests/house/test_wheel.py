@@ -93,11 +93,12 @@ def test_installed_wheel_runs_from_another_folder(wheel, tmp_path):
 SITE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
 LOAD_CONFIGS = """
 from resgen_jax.runs.configs import config_files, configuration
-from resgen_jax.runs.configs import studies
+from resgen_jax.runs.configs import comparisons, studies
 folder = config_files.shipped_folder()
 print(folder)
 for name in config_files.shipped():
-    load = studies.load if name.startswith("scaling") else configuration.load
+    others = {"scaling": studies.load, "comparisons": comparisons.load}
+    load = others.get(name.partition("/")[0], configuration.load)
     load(name + ":tiny")
     print(name)
 """
