@@ -96,8 +96,9 @@ class ArResGenTask(codes_task.CodesTask):
         "code_nll/level_j" are nats of the true code of level j given the class and all levels of
         the positions before; the head "levels" is told the coarser levels of its own position, too.
         They are exact for "codes" and "levels" and add up to the likelihood of an example, so they
-        compare with RQ-Transformer's. The mixture has those of level 0, of draws that go through
-        the quantizer; the flow none. "code_head_nll/level_j" are those of the auxiliary head.
+        compare with RQ-Transformer's; "code_exact" is their mean. The mixture has those of level 0,
+        of draws that go through the quantizer; the flow none. "code_head_nll/level_j" are those of
+        the auxiliary head.
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll")
@@ -120,6 +121,8 @@ class ArResGenTask(codes_task.CodesTask):
             metrics |= {f"{name}/level_{i}": by_level[i] for i in range(len(by_level))}
             if len(by_level) == self.space.codes.depth:
                 metrics[f"{name}/mean"] = jnp.mean(by_level)
+        if self.model.head in EXACT:
+            metrics["code_exact"] = metrics["code_nll/mean"]
         loss = resgen_loss.per_token(sums, counts, self.loss)
         return {"loss": loss, **metrics, "num_examples": num_examples}
 

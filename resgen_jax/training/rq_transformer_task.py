@@ -82,6 +82,7 @@ class RqTransformerTask(codes_task.CodesTask):
         levels of the positions before and the coarser levels of its own. They add up to the
         likelihood of an example. Those of ResGen under these names are given the coarser levels of
         all positions, and not the finer ones of any: they are not to be compared level by level.
+        "code_exact", their mean, is what compares with ResGen's "code_bound".
         """
         del key  # nothing is drawn
         params, codebooks = state.average_params, state.statistics["codebooks"]
@@ -94,7 +95,8 @@ class RqTransformerTask(codes_task.CodesTask):
         by_level = jnp.sum(nll, axis=0, where=is_valid[:, None]) / num_examples
         metrics = {f"code_nll/level_{i}": by_level[i] for i in range(self.space.codes.depth)}
         mean = jnp.mean(by_level)
-        return {"loss": mean, **metrics, "code_nll/mean": mean, "num_examples": num_examples}
+        metrics |= {"code_nll/mean": mean, "code_exact": mean}
+        return {"loss": mean, **metrics, "num_examples": num_examples}
 
     def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """None: all that its figures tell is told of every generator."""

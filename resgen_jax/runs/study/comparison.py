@@ -14,7 +14,8 @@ from resgen_jax.scaling.laws import study
 
 Row = dict[str, Any]
 # The nats of a code of a whole example: exact ones of autoregressive methods, bounds of the others.
-NATS = {"example_nll": "exact", "code_bound": "bound", "code_head_bound": "bound, code head"}
+# "code_nll/mean" is none of them: a masked model's is told the coarser levels of all positions.
+NATS = {"code_exact": "exact", "code_bound": "bound", "code_head_bound": "bound, code head"}
 
 
 def run(
@@ -84,16 +85,22 @@ def trained(member: comparisons.Member, workdir: str | os.PathLike) -> Row:
     auxiliary = {name for name in found.recipe.auxiliary if _is_auxiliary(config, name)}
     model = {part: tree for part, tree in params.items() if part not in auxiliary}
     held_out = study.held_out(place, config.train.num_steps)
-    nats = next(((held_out[name], kind) for name, kind in NATS.items() if name in held_out), None)
+    nats, nats_are = nats_of(held_out)
     return {
         "method": member.method,
         "seed": member.seed,
         "num_parameters": trees.num_parameters(model),
         "num_steps": config.train.num_steps,
         "held_out_loss": held_out.get("loss"),
-        "nats": nats and nats[0],
-        "nats_are": nats and nats[1],
+        "nats": nats,
+        "nats_are": nats_are,
     }
+
+
+def nats_of(held_out: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    """The nats of a code of a whole example, and which kind they are; None where there are none."""
+    known = ((held_out[name], kind) for name, kind in NATS.items() if name in held_out)
+    return next(known, (None, None))
 
 
 def check_same(place: Any, config: Any) -> None:
