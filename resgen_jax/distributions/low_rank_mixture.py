@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import keys as random_keys
-from resgen_jax.distributions import filters
+from resgen_jax.distributions import categorical, filters
 
 # Distances are differences of large numbers. At 256 components of rank 64 and 256 channels, means
 # of unit spread, the log density is off by 28, 0.16 and 0.01 nats for log_scale -3 with one
@@ -230,7 +230,7 @@ def _draw(
 ) -> Sample:
     """A component from the kept logits, and a vector around its mean."""
     use = jax.vmap(lambda key: random_keys.named_keys(key, "component", "noise"))(keys)
-    component = jax.vmap(jax.random.categorical)(use["component"], kept)
+    component = jax.vmap(categorical.sample)(use["component"], kept)
     log_prior = jax.nn.log_softmax(jnp.where(kept > -jnp.inf, logits, -jnp.inf), axis=-1)
     log_prior = jnp.take_along_axis(log_prior, component[..., None], axis=-1)[..., 0]
     mean = mean_of(component)

@@ -21,6 +21,8 @@ from resgen_jax.quantizers import codebook, rvq
 
 # From logits of a level and what else belongs to it to its codes, and what is to be kept of it.
 Choose = Callable[[Float[Array, "b l v"], Any], tuple[Int[Array, "b l"], Any]]
+# From the last features of all rows to those that logits are read of.
+Combine = Callable[[Float[Array, "b l d"]], Float[Array, "g l d"]]
 TINY = 1e-12
 NEVER = -1e9  # the logit of what only fills a codebook up; finite, so that it can be guided
 
@@ -74,11 +76,13 @@ class LevelHead(nnx.Module):
         choose: Choose,
         inputs: Any,
         noise: Float[Array, "q b l c"] | None = None,
+        combine: Combine = lambda features: features,
     ) -> tuple[Int[Array, "b l q"], Any]:
         """Codes of all levels, and what `choose` keeps, its leading axis the level.
 
         `inputs` has a leading axis of levels; `choose` gets its slices. `noise`, of deviation 1, is
-        added to what a level is told of those above it as `sum_noise` says.
+        added to what a level is told of those above it as `sum_noise` says. `combine` may make one
+        row of several, as guidance does: logits are read of what it gives.
         """
         if noise is not None:
             noise = self.spec.sum_noise * noise if self.spec.sum_noise else None
@@ -98,7 +102,8 @@ class LevelHead(nnx.Module):
             own, table, is_none, scale, scale_above, blur, more = each
             moved = jnp.zeros(()) if blur is None else scale_above * blur
             told = jnp.concatenate([total + moved, (last + moved) / scale_above], axis=-1)
-            logits = self._logits(own, state, told, table / scale)
+            features = combine(self._features(own, state, told))
+            logits = self._read(own, features, table / scale)
             codes, kept = choose(jnp.where(is_none[None, None], NEVER, logits), more)
             vector = codebook.lookup(codes, table)
             return (total + vector, vector), (codes, kept)
@@ -123,20 +128,23 @@ class LevelHead(nnx.Module):
         _, found = self.walk(hidden, codebooks, keep, jnp.moveaxis(codes, -1, 0), noise)
         return jnp.moveaxis(found, 0, -1)
 
-    def _logits(self, own, state: Array, told: Array, table: Array) -> Array:
+    def _features(self, own, state: Array, told: Array) -> Array:
         dtype = self.dtype
-
-        def product(values: Array, kernel: Array, out_dtype=None) -> Array:
-            return linear.matmul(values.astype(dtype), kernel.astype(dtype), out_dtype)
-
-        values = state + product(told, own["told"]) + own["start"].astype(dtype)[None, None]
+        values = state + _product(told, own["told"], dtype) + own["start"].astype(dtype)[None, None]
         for up, down in zip(own["up"], own["down"], strict=True):
-            inner = jax.nn.gelu(product(modulation.layer_norm(values), up))
-            values = values + product(inner, down)
-        values = modulation.layer_norm(values)
-        free = product(values, own["out"], jnp.float32) + own["bias"][None, None]
-        aim = product(values, own["aim"], jnp.float32)
-        return free + jnp.einsum("blc,vc->blv", aim, table)
+            inner = jax.nn.gelu(_product(modulation.layer_norm(values), up, dtype))
+            values = values + _product(inner, down, dtype)
+        return modulation.layer_norm(values)
+
+    def _read(self, own, features: Array, table: Array) -> Array:
+        """Logits in float32; the two kernels are added first, which makes one product of two."""
+        toward = jnp.einsum("dc,vc->dv", own["aim"], table)
+        kernel = own["out"] + toward
+        return _product(features, kernel, self.dtype, jnp.float32) + own["bias"][None, None]
+
+
+def _product(values: Array, kernel: Array, dtype, out_dtype=None) -> Array:
+    return linear.matmul(values.astype(dtype), kernel.astype(dtype), out_dtype)
 
 
 def _deviation(tables: Float[Array, "q v c"], is_padding: Any) -> Float[Array, "q"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from resgen_jax.core import keys as random_keys
-from resgen_jax.distributions import filters
+from resgen_jax.distributions import categorical, filters
 from resgen_jax.distributions import low_rank_mixture as mixture
 from resgen_jax.generators import flow_head
 from resgen_jax.nn import functional
@@ -153,7 +153,8 @@ def from_levels(
 ) -> Draw:
     """Level by level from the level head, each code given the coarser ones, known or just drawn.
 
-    Guidance acts on the logits of a level, both sides being told the same coarser codes.
+    Guidance acts on the last features of a level, in which its logits are affine, both sides being
+    told the same coarser codes.
     """
     del quantize
     branches = outputs.sides()
@@ -161,7 +162,6 @@ def from_levels(
     def draw(states, combine, repeat):
         def choose(logits, level):
             known, is_hidden, number = level
-            logits = combine(logits)
             use = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
             drawn = jnp.where(is_hidden, _draw_codes(use, logits, knobs), known)
             chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)
@@ -169,17 +169,17 @@ def from_levels(
 
         by_level = jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_masked, -1, 0)
         inputs = *by_level, jnp.arange(codes.shape[-1])
-        told = states, outputs.codebooks, choose, inputs
+        told = states, outputs.codebooks, choose, inputs, None, combine
         _, found = outputs.network.apply(outputs.params, *told, method="walk")
         return tuple(jnp.moveaxis(each, 0, -1) for each in found)
 
     def alone():
-        return draw(branches.conditional, lambda logits: logits, lambda drawn: drawn)
+        return draw(branches.conditional, lambda features: features, lambda drawn: drawn)
 
     def guided_by_both():
         return draw(
             guidance.interleave(branches.conditional, branches.unconditional),
-            lambda logits: guidance.guide(*guidance.separate(logits), branches.guidance_scale),
+            lambda both: guidance.guide(*guidance.separate(both), branches.guidance_scale),
             lambda drawn: guidance.interleave(drawn, drawn),
         )
 
@@ -261,7 +261,7 @@ def _draw_knobs(knobs: Knobs) -> dict[str, Any]:
 def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
     """A code for each row of logits; -1 where these are not numbers."""
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
-    drawn = jax.vmap(jax.random.categorical)(keys, kept)
+    drawn = jax.vmap(categorical.sample)(keys, kept)
     return jnp.where(jnp.isnan(logits).any(axis=-1), -1, drawn)
 
 

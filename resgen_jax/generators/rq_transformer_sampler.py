@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import errors, spaces
 from resgen_jax.core import keys as random_keys
-from resgen_jax.distributions import filters
+from resgen_jax.distributions import categorical, filters
 from resgen_jax.generators import interface, rq_transformer
 from resgen_jax.generators.interface import Known
 from resgen_jax.generators.rq_transformer_sampler_spec import Spec
@@ -211,7 +211,7 @@ def _draw(
     """
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
     code_keys = jax.vmap(random_keys.step_key, in_axes=(0, None))(keys, number)
-    drawn = jax.vmap(jax.random.categorical)(code_keys, kept).astype(jnp.int32)
+    drawn = jax.vmap(categorical.sample)(code_keys, kept)
     return jnp.where(jnp.isnan(logits).any(axis=-1), -1 - number, drawn)
 
 

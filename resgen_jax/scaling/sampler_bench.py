@@ -153,12 +153,14 @@ def _walk(outputs: proposals.Outputs, is_masked: Array) -> Any:
     states = guidance.interleave(branches.conditional, branches.unconditional)
 
     def choose(logits, level):
-        guided = guidance.guide(*guidance.separate(logits), branches.guidance_scale)
-        codes = jnp.argmax(guided, axis=-1).astype(jnp.int32)
+        codes = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         return guidance.interleave(codes, codes), level
 
+    def combine(features):
+        return guidance.guide(*guidance.separate(features), branches.guidance_scale)
+
     levels = jnp.arange(is_masked.shape[-1])
-    told = states, outputs.codebooks, choose, levels
+    told = states, outputs.codebooks, choose, levels, None, combine
     return outputs.network.apply(outputs.params, *told, method="walk")
 
 
