@@ -33,6 +33,6 @@ def sample(key: Key[Array, ""], logits: Float[Array, "... v"]) -> Int[Array, "..
 
 
 def _first_above(until: Array, aim: Array, weight: Array) -> Array:
-    """The first place whose cumulative weight is above `aim`; the heaviest if rounding left none."""
+    """The first place whose cumulative weight is above `aim`; the heaviest if there is none."""
     found = jnp.sum(until <= aim[..., None], axis=-1)
     return jnp.where(found < until.shape[-1], found, jnp.argmax(weight, axis=-1))

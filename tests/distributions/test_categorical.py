@@ -21,7 +21,8 @@ def test_entries_come_as_often_as_their_probability_says(size):
     logits = np.random.default_rng(size).normal(0, 1.5, size).astype(np.float32)
     rows = jnp.broadcast_to(jnp.asarray(logits), (NUM_DRAWS, size))
     drawn = jax.jit(categorical.sample)(jax.random.key(0), rows)
-    assert drawn.shape == (NUM_DRAWS,) and drawn.dtype == jnp.int32
+    assert drawn.shape == (NUM_DRAWS,)
+    assert drawn.dtype == jnp.int32
     expected = NUM_DRAWS * np.exp(logits) / np.exp(logits).sum()
     found = np.bincount(drawn, minlength=size)
     if size > 1:
