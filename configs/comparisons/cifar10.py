@@ -28,18 +28,18 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         config.fields = dict(
             loss=dict(average_decay=0.995),
             optimizer=dict(learning_rate=2e-3, warmup_steps=100),
-            train=dict(num_steps=2000, evaluate_every=1000, num_held_out_batches=64),
+            train=dict(num_steps=2000, evaluate_every=500, num_held_out_batches=64),
         )
-    make = comparison.Methods("cifar10", [1.0, 1.5, 2.5], "tiny" in words)
+    make = comparison.Methods("cifar10", [1.0, 2.0], "tiny" in words)
     config.methods = {
         "mixture": make.resgen(4),
         "codes": make.resgen(5, "codes"),
-        "levels": make.resgen(4, "levels", levels=dict(width=72)),
-        "rq_transformer": make.of("rq_transformer", "guided"),
+        "levels": make.resgen(4, "levels", levels=dict(width=64)),
+        "rq_transformer": make.of("rq_transformer", "guided", model=dict(num_body_layers=5)),
         "level_by_level": make.of("level_by_level"),
         # Its sampling does not ask the code head, which therefore does not count.
-        "ar_resgen": make.of("ar_resgen", model=dict(num_layers=7, num_components=72)),
+        "ar_resgen": make.of("ar_resgen", model=dict(num_layers=6, num_components=72)),
         "flow": make.resgen(4, "flow", flow=dict(width=96)),
-        "paper": make.resgen(7, "paper"),
+        "paper": make.resgen(5, "paper", num_components=96),
     }
     return config

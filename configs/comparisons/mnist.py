@@ -5,7 +5,7 @@
     resgen scale compare --config=comparisons/mnist.py --config.codes=runs/mnist_codes \\
         --workdir=runs/mnist_comparison
 
-Every method trains for 1,000 steps of 64 on six views of 4,500 digits, so it sees each view 2.4
+Every method trains for 600 steps of 64 on six views of 4,500 digits, so it sees each view 1.4
 times. An auxiliary code head counts in its size where sampling asks it.
 `:seeds` trains three seeds of each, `:tiny` takes a few steps of small networks.
 """
@@ -24,9 +24,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         config.num_samples = 1000
         config.fields = dict(
             optimizer=dict(learning_rate=3e-3, warmup_steps=100),
-            train=dict(num_steps=1000, evaluate_every=500, num_held_out_batches=7),
+            train=dict(num_steps=600, evaluate_every=200, num_held_out_batches=7),
         )
-    make = comparison.Methods("mnist", [1.0, 1.5, 2.5], "tiny" in words)
+    make = comparison.Methods("mnist", [1.0, 2.0], "tiny" in words)
     config.methods = {
         "mixture": make.resgen(4),
         "codes": make.resgen(5, "codes"),
