@@ -15,7 +15,7 @@ from resgen_jax.core import build, errors
 from resgen_jax.data import codes
 from resgen_jax.recipes import on_codes
 from resgen_jax.runs import experiments
-from resgen_jax.runs.configs import comparisons, config_files, configuration, studies
+from resgen_jax.runs.configs import comparisons, config_files, configuration, sections, studies
 from resgen_jax.runtime import mesh as meshes
 
 FILES = config_files.shipped()
@@ -24,14 +24,21 @@ COMPARISONS = [name for name in FILES if name.startswith("comparisons/")]
 CONFIGS = [name for name in FILES if name not in (*STUDIES, *COMPARISONS)]
 TOKENIZERS = [name for name in CONFIGS if name.startswith("tokenizers/")]
 IMAGENET = "generators/resgen_imagenet256.py"
-# As `:tiny` the same network as the one for MNIST, which is trained.
-TWINS = ["generators/rq_transformer_cifar10.py", "generators/ar_resgen_cifar10.py"]
 # Of each method the config that has all its parts.
 FULLEST = [
     "tokenizers/rq_vae_imagenet256.py",
     IMAGENET,
     "generators/rq_transformer_imagenet256.py",
     "generators/ar_resgen_cifar10.py",
+]
+# With other masks or another space, and the tokenizer behind the codes of all generators. The other
+# configs differ from these in numbers alone, once they are tiny.
+TRAINED = [
+    *FULLEST,
+    "tokenizers/rq_vae_digits.py",
+    "generators/resgen_cifar10.py",
+    "generators/level_by_level_mnist.py",
+    "generators/maskgit_cifar10.py",
 ]
 
 
@@ -101,8 +108,32 @@ def test_there_are_configs_of_every_kind():
     assert set(CONFIGS) - set(TOKENIZERS)
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in TWINS])
-def test_every_tiny_config_trains_and_saves(name, train):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_has_a_step_of_training(name):
+    """The full config's step as well as the tiny one's, traced and not compiled."""
+    for word in ("", ":tiny"):
+        fields = configuration.load_fields(f"{name}{word}")
+        if name not in TOKENIZERS and "space" not in fields:
+            depth = 1 if "maskgit" in name else 4
+            fields.space = dict(
+                grid=(4, 4), depth=depth, codebook_size=512, code_dim=32, num_classes=10
+            )
+        config = sections.freeze(fields)
+        found = experiments.assumed(config)
+        state = jax.eval_shape(found.task.init, jax.random.key(0))
+        batch = {
+            part: jax.ShapeDtypeStruct((config.data.batch_size, *one.shape), one.dtype)
+            for part, one in found.recipe.role.example(found.model).items()
+        }
+        stepped, metrics = jax.eval_shape(found.task.step, state, batch, jax.random.key(0))
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), stepped) == jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype), state
+        )
+        assert metrics["loss"].shape == ()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_tiny_config_trains_and_saves(name, train):
     workdir, _ = train(name)
     steps = [line["step"] for line in lines(workdir) if line["split"] == "train"]
     assert steps == [1, 2, 3, 4]
