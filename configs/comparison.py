@@ -1,5 +1,7 @@
 """What comparisons of heads and counterparts have in common; no config itself."""
 
+from typing import Any
+
 import ml_collections
 
 TRUNK = dict(width=128, num_heads=4, mlp_width=512, modulation_width=128)
@@ -12,12 +14,12 @@ class Methods:
         self.data, self.is_tiny = data, is_tiny
         self.sweep = dict(guidance_scale=[1.0] if is_tiny else guidance_scale)
 
-    def resgen(self, num_layers: int, head: str = "", **model: dict) -> dict:
+    def resgen(self, num_layers: int, head: str = "", **model: Any) -> dict:
         """ResGen with a head, on a trunk of the study's width."""
         trunk = dict(TRUNK, num_layers=num_layers)
         return self.of("resgen", head, model=dict(trunk=trunk, **model))
 
-    def of(self, name: str, word: str = "", **fields: dict) -> dict:
+    def of(self, name: str, word: str = "", **fields: Any) -> dict:
         """A method by its own config, with fields of its own."""
         words = ",".join(filter(None, (word, "tiny" if self.is_tiny else "")))
         return dict(
