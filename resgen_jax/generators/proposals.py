@@ -137,9 +137,7 @@ def from_codes(
 ) -> Draw:
     """Every masked level from the code head alone, each by itself: the direct model."""
     del quantize
-    logits = outputs.code_logits()
-    drawn = _draw_codes(keys, logits, knobs)
-    log_prob = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)[..., 0]
+    drawn, log_prob = _draw_codes(keys, outputs.code_logits(), knobs)
     return Draw(jnp.where(is_masked, drawn, codes), log_prob=log_prob)
 
 
@@ -163,9 +161,9 @@ def from_levels(
         def choose(logits, level):
             known, is_hidden, number = level
             use = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-            drawn = jnp.where(is_hidden, _draw_codes(use, logits, knobs), known)
-            chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[..., None], axis=-1)
-            return repeat(drawn), (drawn, chosen[..., 0])
+            drawn, log_prob = _draw_codes(use, logits, knobs)
+            chosen = jnp.where(is_hidden, drawn, known)
+            return repeat(chosen), (chosen, log_prob)
 
         by_level = jnp.moveaxis(codes, -1, 0), jnp.moveaxis(is_masked, -1, 0)
         inputs = *by_level, jnp.arange(codes.shape[-1])
@@ -229,7 +227,7 @@ def guided(
     is_first = is_masked & (jnp.cumsum(is_masked, axis=-1) == 1)
     is_rest = is_masked & ~is_first
     logits = jnp.take_along_axis(outputs.code_logits(), level[..., None, None], axis=2)[:, :, 0]
-    code = _draw_codes(use["code"], logits, knobs)
+    code, log_prob_of_code = _draw_codes(use["code"], logits, knobs)
     codes = jnp.where(is_first, code[..., None], codes)
 
     vector = outputs.codebooks[level, code]
@@ -248,8 +246,7 @@ def guided(
         sample.vector - vector, codes, is_rest, outputs.codebooks, density.log_scale
     )
     if log_prob is not None:
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), code[..., None], axis=-1)
-        log_prob = jnp.where(is_first, chosen, log_prob)
+        log_prob = jnp.where(is_first, log_prob_of_code[..., None], log_prob)
     return Draw(found, density, basis, sample, log_prob)
 
 
@@ -258,11 +255,17 @@ def _draw_knobs(knobs: Knobs) -> dict[str, Any]:
     return {name: getattr(knobs, name) for name in ("temperature", "top_k", "top_p", "noise_scale")}
 
 
-def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> Array:
-    """A code for each row of logits; -1 where these are not numbers."""
+def _draw_codes(keys: Array, logits: Array, knobs: Knobs) -> tuple[Array, Array]:
+    """A code for each row of logits, and its log probability before temperature and filters.
+
+    -1 where the logits are not numbers. Entries are many: nothing of their size is made that the
+    draw does not need.
+    """
     kept = filters.keep(logits, knobs.temperature, knobs.top_k, knobs.top_p)
     drawn = jax.vmap(categorical.sample)(keys, kept)
-    return jnp.where(jnp.isnan(logits).any(axis=-1), -1, drawn)
+    total = jax.nn.logsumexp(logits, axis=-1)
+    log_prob = jnp.take_along_axis(logits, drawn[..., None], axis=-1)[..., 0] - total
+    return jnp.where(jnp.isnan(total), -1, drawn), log_prob
 
 
 # Named as in `choices.PROPOSALS`, which says what they offer and need.

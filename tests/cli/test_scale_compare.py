@@ -8,6 +8,7 @@ import tiny_features
 from PIL import Image
 
 from resgen_jax.convert import weights
+from resgen_jax.core import errors
 from resgen_jax.runs import measuring, train
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
@@ -76,4 +77,15 @@ def test_mistakes_are_told_in_one_line_before_anything_is_trained(
     code, _, err = runs.resgen(*command, *arguments)
     assert code == 2, err
     assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_weights_are_told_before_anything_is_trained(runs, tmp_path, command, monkeypatch):
+    def load(name, directory):
+        raise errors.UserError(f"the weights of {name} are not here")
+
+    monkeypatch.setattr(weights, "load_features", load)
+    code, _, err = runs.resgen(*command)
+    assert code == 2
+    assert "the weights of mobilenet are not here" in err
     assert not (tmp_path / "runs").exists()

@@ -7,7 +7,14 @@ from typing import Any
 import jax
 
 from resgen_jax.core import trees
-from resgen_jax.runs import evaluation_request, experiments, progress, run_directory, train
+from resgen_jax.runs import (
+    evaluate_files,
+    evaluation_request,
+    experiments,
+    progress,
+    run_directory,
+    train,
+)
 from resgen_jax.runs.configs import comparisons
 from resgen_jax.runs.study import sweep, sweep_results
 from resgen_jax.scaling.laws import study
@@ -29,9 +36,12 @@ def run(
 ) -> list[Row]:
     """Trains what is not trained, measures what is not measured, and gives a row for each point.
 
-    `only` chooses runs by their names. An interrupted comparison goes on where it stopped.
+    `only` chooses runs by their names. An interrupted comparison goes on where it stopped. Raises
+    UserError before any training if the weights of a feature network are not at hand.
     """
     chosen = [member for member in comparison.members if only(member.name)]
+    asked = evaluation_request.Request(features=features, weights=weights)
+    evaluate_files.open_extractors(asked)  # what is missing is told before the hours of training
     rows: list[Row] = []
     for number, member in enumerate(chosen, start=1):
         place = comparisons.folder(workdir, member)
