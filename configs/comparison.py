@@ -37,6 +37,7 @@ def begin(words: frozenset) -> ml_collections.ConfigDict:
     config.seeds = (0, 1, 2) if "seeds" in words else (0,)
     config.sampling_seeds = (0,)
     config.num_samples = 8 if is_tiny else 2000
+    config.num_reference = 8 if is_tiny else 10_000
     config.batch_size = 8 if is_tiny else 250
     config.fields = {}
     return config

@@ -17,6 +17,7 @@ class Request:
     images: str | None = None  # a folder; of a run in place of its own
     image_size: int | None = None  # side that `images` are cropped to; None = as they are
     num_images: int = 0  # at most, evenly spread; 0 = all
+    statistics: str | None = None  # the folder that keeps those of a run's images; None = the run's
     depths: tuple[int, ...] = ()  # of a tokenizer; () = all
     num_samples: int = 50_000  # of a generator
     seed: int = 0  # of its samples

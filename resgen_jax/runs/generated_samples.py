@@ -176,7 +176,12 @@ def _with_training_images(request: evaluation_request.Request, models: Models) -
     spaces = []
     for extractor in extractors:
         found = measuring.reference_of(
-            cast(str, request.workdir), "train", dataset, extractor, crop=crop, **settings
+            request.statistics or cast(str, request.workdir),
+            "train",
+            dataset,
+            extractor,
+            crop=crop,
+            **settings,
         )
         described = {"what": "the tokenizer's training images", **found.facts}
         is_judge = extractor.network.name == judge_features.NAME

@@ -56,6 +56,8 @@ def test_what_is_done_is_not_done_again_and_all_of_it_stands_in_the_table(
     assert joined["nats"] == found["rows"][0]["nats"] > 0
     assert joined["calls"] == 2
     assert "| codes |" in (tmp_path / "comparison.md").read_text()
+    assert (tmp_path / "reference_mobilenet_train.npz").exists()  # once for all runs
+    assert not list((tmp_path / "runs").glob("*/reference_*"))
     with Image.open(tmp_path / "comparison.png") as picture:
         assert min(picture.size) > 300
 

@@ -22,11 +22,13 @@ class Spec:
     codes: str = ""  # the directory that `resgen encode` wrote
     seeds: tuple[int, ...] = (0,)  # of training
     num_samples: int = 2000  # of each point
+    num_reference: int = 10_000  # training images that they are compared with; 0 = all
     sampling_seeds: tuple[int, ...] = (0,)
     batch_size: int = 250  # samples a time, for all alike
 
     def __post_init__(self):
         build.check_sizes(self, ("num_samples", "batch_size"))
+        build.check_sizes(self, ("num_reference",), least=0)
         for name in ("seeds", "sampling_seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from resgen_jax.core import trees
+from resgen_jax.io import paths
 from resgen_jax.runs import (
     evaluate_files,
     evaluation_request,
@@ -72,6 +73,8 @@ def measure(
         request = evaluation_request.Request(
             workdir=str(place),
             num_samples=spec.num_samples,
+            num_images=spec.num_reference,
+            statistics=str(paths.of(workdir)),  # once for all runs
             batch_size=spec.batch_size,
             seed=seed,
             features=features,
