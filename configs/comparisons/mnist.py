@@ -3,9 +3,9 @@
     resgen train --config=tokenizers/rq_vae_mnist.py --workdir=runs/mnist_tokenizer
     resgen encode --workdir=runs/mnist_tokenizer --output=runs/mnist_codes --num_crops=5
     resgen scale compare --config=comparisons/mnist.py --config.codes=runs/mnist_codes \\
-        --workdir=runs/mnist_comparison
+        --workdir=runs/mnist_comparison --features=mobilenet --judge=runs/mnist_judge
 
-Every method trains for 600 steps of 64 on six views of 4,500 digits, so it sees each view 1.4
+Every method trains for 1,200 steps of 64 on six views of 4,500 digits, so it sees each view 2.8
 times. An auxiliary code head counts in its size where sampling asks it.
 `:seeds` trains three seeds of each, `:tiny` takes a few steps of small networks.
 """
@@ -21,10 +21,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     words = build.words(arg, {"seeds", "tiny"})
     config = comparison.begin(words)
     if "tiny" not in words:
-        config.num_samples = 1000
+        config.num_samples = 500
         config.fields = dict(
             optimizer=dict(learning_rate=3e-3, warmup_steps=100),
-            train=dict(num_steps=600, evaluate_every=200, num_held_out_batches=7),
+            train=dict(num_steps=1200, evaluate_every=300, num_held_out_batches=7),
         )
     make = comparison.Methods("mnist", [1.0, 2.0], "tiny" in words)
     config.methods = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from resgen_jax.cli import sweep_flags, tables
 from resgen_jax.core import errors, shell
-from resgen_jax.evaluation import pareto
+from resgen_jax.evaluation import pareto, single_plot
 from resgen_jax.io import paths
 from resgen_jax.runs import evaluation_request, progress, run_directory
 from resgen_jax.runs.study import sweep, sweep_results
@@ -21,7 +21,8 @@ def run(values: argparse.Namespace, request: evaluation_request.Request) -> None
     if fixed:
         raise errors.UserError(f"--{fixed[0]} is fixed, but --sweep names it, too; leave out one")
     folder = paths.of(values.output or values.workdir)
-    run_directory.check_writable(folder, sweep_results.FILE, sweep_results.PICTURE)
+    files = sweep_results.FILE, sweep_results.PICTURE, sweep_results.BY_STEPS
+    run_directory.check_writable(folder, *files)
     lines = sweep.run(request, grid, folder)
     for text in table(lines, grid):
         progress.result(text)
@@ -29,6 +30,9 @@ def run(values: argparse.Namespace, request: evaluation_request.Request) -> None
     run_directory.save_picture(folder / sweep_results.PICTURE, picture)
     progress.result(f"points:  {folder / sweep_results.FILE}")
     progress.result(f"picture: {folder / sweep_results.PICTURE}")
+    if by_steps := draw_by_steps(lines, grid):
+        run_directory.save_picture(folder / sweep_results.BY_STEPS, by_steps)
+        progress.result(f"picture: {folder / sweep_results.BY_STEPS}")
     if values.budget is not None:
         best = sweep_results.best_within(lines, values.budget)
         fixed = [name for name, value in request.knobs.items() if value is not None]
@@ -75,6 +79,23 @@ def draw(lines: Sequence[Mapping[str, Any]], grid: sweep.Grid) -> Any:
         )
         for line in lines
     ]
-    num_samples = lines[0]["point"]["num_samples"]
-    title = f"{len(points)} settings, {num_samples:,} samples each"
-    return pareto.draw(points, lines[0]["distance"], title=title)
+    return pareto.draw(points, lines[0]["distance"], title=_title(lines))
+
+
+def draw_by_steps(lines: Sequence[Mapping[str, Any]], grid: sweep.Grid) -> Any:
+    """Distance against steps, a line for each of the other settings; None where steps are alike."""
+    steps = {line["point"]["sampler"].get("num_steps") for line in lines}
+    if len(steps) < 2:
+        return None
+    others = [name for name in names_of(lines, grid) if name != "num_steps"]
+    found: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        name = sweep.told(line["point"], others).replace("--", "") or "all settings"
+        pair = line["point"]["sampler"]["num_steps"], sweep_results.distance_of(line)
+        found.setdefault(name, []).append(pair)
+    told = {"title": _title(lines), "below": "steps", "beside": lines[0]["distance"]}
+    return single_plot.lines(found, **told)
+
+
+def _title(lines: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(lines)} settings, {lines[0]['point']['num_samples']:,} samples each"

@@ -1,14 +1,13 @@
 """Distance against time of many settings of a sampler, and those that none other beats in both."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib import figure, ticker
-from matplotlib.backends import backend_agg
+from matplotlib import ticker
 from PIL import Image
 
-from resgen_jax.evaluation import curves, grid
+from resgen_jax.evaluation import curves, grid, single_plot
 
 MAX_NAMED = 12  # points of the front that bear their settings
 
@@ -27,22 +26,13 @@ def draw(points: Sequence[Point], distance_name: str, *, title: str = "") -> Ima
 
     `distance_name` is of that axis; of more than 12 best points some are named.
     """
-    sheet = figure.Figure(figsize=(10.4, 4.9), dpi=110, layout="constrained")
-    canvas = backend_agg.FigureCanvasAgg(sheet)
-    axes: Any = sheet.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e8eb", linewidth=0.8)
-    axes.set_axisbelow(True)
+    title = title or "Sampling"
+    plot = single_plot.Plot(title, "seconds an image, compilation apart", distance_name)
+    axes = plot.axes
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.tick_params(labelsize=10, colors=grid.FAINT)
-    axes.set_title(
-        title or "Sampling", fontsize=12.5, fontweight="bold", color=grid.INK, loc="left"
-    )
-    axes.set_xlabel("seconds an image, compilation apart", fontsize=11, color=grid.FAINT)
-    axes.set_ylabel(distance_name, fontsize=11, color=grid.FAINT)
     shown = [point for point in points if np.isfinite(point.distance)]
     axes.plot(
         [point.seconds for point in shown if not point.is_best],
@@ -66,8 +56,6 @@ def draw(points: Sequence[Point], distance_name: str, *, title: str = "") -> Ima
         )
         axes.plot([], [], " ", label=f"{number}  {point.name}")
     if best:
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "handlelength": 0}
-        axes.legend(**beside, frameon=False, fontsize=9, labelcolor=grid.INK)
+        axes.legend(**single_plot.BESIDE, handlelength=0, labelcolor=grid.INK)
     axes.margins(x=0.15, y=0.12)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return plot.image()

@@ -68,8 +68,9 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(runs, tmp_path, comman
     flags = f"--num_steps={chosen['num_steps']} --guidance_scale={chosen['guidance_scale']}"
     assert flags in out
     assert out.index("FD-mobilenet") < out.index("best within")
-    with Image.open(tmp_path / sweep_results.PICTURE) as picture:
-        assert min(picture.size) > 300
+    for name in (sweep_results.PICTURE, sweep_results.BY_STEPS):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
     for line in points(tmp_path):
         assert line["network_calls"] == line["point"]["sampler"]["num_steps"]
         assert line["seconds_per_image"] > 0

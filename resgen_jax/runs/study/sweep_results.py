@@ -9,6 +9,7 @@ from resgen_jax.io import json_files, paths
 from resgen_jax.runs import evaluation_record, run_directory
 
 FILE, PICTURE = "sweep.jsonl", "sweep.png"
+BY_STEPS = "sweep_steps.png"
 Line = Mapping[str, Any]
 
 
