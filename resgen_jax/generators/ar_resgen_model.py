@@ -16,4 +16,11 @@ def make(model: ar_resgen.Spec, space: spaces.Space) -> interface.Generator:
         del spec  # all of it is in the plan
         return ar_resgen_sampler.ArResGenSampler(network, model, space)
 
-    return interface.of_network(network, space, check=lambda spec: None, plan=plan, sampler=sampler)
+    return interface.of_network(
+        network,
+        space,
+        check=lambda spec: None,
+        plan=plan,
+        sampler=sampler,
+        num_calls=lambda spec: space.max_length,
+    )

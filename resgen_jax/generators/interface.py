@@ -93,6 +93,7 @@ class Generator(NamedTuple):
     check: Callable[[Any], None]  # raises UserError for a sampler's spec that it cannot follow
     plan: Callable[[Any, int], Any]  # that spec, and how many codes to draw -> arrays
     sampler: Callable[[Any], Any]  # that spec -> a sampler
+    num_calls: Callable[[Any], int]  # that spec -> calls of the network for a batch
     # That spec -> a sampler that gives the codes, and codes and masks after each step.
     watched_sampler: Callable[[Any], Any] | None = None
     # A weaker generator of the same codes -> this one, guided away from it, whose samplers take the
@@ -103,7 +104,7 @@ class Generator(NamedTuple):
 def of_network(network: functional.Network, space: spaces.Space, **functions: Any) -> Generator:
     """A generator of a network's parameters, and codebooks that stay as they are.
 
-    `functions` are the rest of its fields: `check`, `plan`, `sampler`, `watched_sampler`.
+    `functions` are the rest of its fields: `check`, `plan`, `sampler`, `num_calls` and others.
     """
     shape = space.codes.codebooks_shape
 

@@ -69,11 +69,13 @@ def make(
         check_guide(network, other.network)
         return generator._replace(**samplers(other.network))
 
+    plan = functools.partial(resgen_sampler.plan, depth=space.codes.depth)
     generator = interface.of_network(
         network,
         space,
         check=check,
-        plan=functools.partial(resgen_sampler.plan, depth=space.codes.depth),
+        plan=plan,
+        num_calls=lambda spec: len(plan(spec, space.num_tokens).num_masked),
         guided_by=guided_by,
         **samplers(),
     )

@@ -25,4 +25,5 @@ def make(model: rq_transformer.Spec, space: spaces.Space) -> interface.Generator
         check=check,
         plan=plan,
         sampler=sampler,
+        num_calls=lambda spec: space.num_tokens,
     )

@@ -67,7 +67,7 @@ def run(
             drawer, program = drawer.under(spec), programs[spec]
             first = _first_batch(drawer, request, models) if is_new else None
             line = _measure(drawer, request, models, compared, first)
-            line["network_calls"] = num_calls(model, spec)
+            line["network_calls"] = model.num_calls(spec)
             whole = sweep_results.as_read({"point": points[spec], **line, **facts})
             sweep_results.append(folder, whole)
             lines.append(whole)
@@ -104,12 +104,6 @@ def told(point: Mapping[str, Any], names: Iterable[str]) -> str:
     """Settings of a point as flags of `resgen sample`."""
     settings = point["sampler"]
     return " ".join(f"--{name}={_written(settings[name])}" for name in names if name in settings)
-
-
-def num_calls(model: generators.Generator, spec: Any) -> int:
-    """Calls of the network: its steps, or a code each where they are drawn one after the other."""
-    plan = model.plan(spec, model.space.num_tokens)
-    return len(plan.num_masked) if hasattr(plan, "num_masked") else model.space.num_tokens
 
 
 class Program(NamedTuple):

@@ -3,10 +3,13 @@
 import types
 
 import pytest
+import tiny_ar_resgen
 import tiny_rq_transformer
 
 from resgen_jax.core import errors, spaces
 from resgen_jax.generators import (
+    ar_resgen_model,
+    ar_resgen_sampler_spec,
     resgen,
     resgen_model,
     resgen_sampler_spec,
@@ -70,15 +73,21 @@ def test_only_steps_and_functions_ask_for_another_program():
     programs = [sweep._program(model, each) for each in found]
     assert len(found) == 32
     assert len({str(program) for program in programs}) == 4
-    assert {sweep.num_calls(model, each) for each in found} == {2, 4}
+    assert {model.num_calls(each) for each in found} == {2, 4}
 
 
 def test_of_one_code_after_the_other_each_is_a_call():
     model = rq_transformer_model.make(tiny_rq_transformer.SPEC, tiny_rq_transformer.SPACE)
     spec = rq_transformer_sampler_spec.Spec()
-    assert sweep.num_calls(model, spec) == tiny_rq_transformer.SPACE.num_tokens
+    assert model.num_calls(spec) == tiny_rq_transformer.SPACE.num_tokens
     with pytest.raises(errors.UserError, match="no null class"):
         sweep._program(model, rq_transformer_sampler_spec.Spec(guidance_scale=2.0))
+
+
+def test_ar_resgen_calls_its_network_once_for_each_position():
+    model = ar_resgen_model.make(tiny_ar_resgen.spec("mixture"), tiny_ar_resgen.SPACE)
+    assert model.num_calls(ar_resgen_sampler_spec.Spec()) == tiny_ar_resgen.SPACE.max_length
+    assert tiny_ar_resgen.SPACE.codes.depth > 1
 
 
 def test_a_point_is_told_as_flags():
