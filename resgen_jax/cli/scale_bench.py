@@ -8,8 +8,9 @@ import jax
 
 from resgen_jax.cli import flags, scale_data
 from resgen_jax.core import build, errors, trees
-from resgen_jax.evaluation import environment
-from resgen_jax.runs import experiments, synthetic
+from resgen_jax.evaluation import environment, single_plot
+from resgen_jax.io import paths
+from resgen_jax.runs import experiments, run_directory, synthetic
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.study import bench as bench_programs
 from resgen_jax.runs.study import step_speed
@@ -45,13 +46,17 @@ def bench(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, A
                 made.append(program)
     seconds = timing.in_turn(made, values.num_steps)
     first = next(iter(configs.values()))
+    table = [
+        label | timing.row(program, times)
+        for label, program, times in zip(rows, made, seconds, strict=True)
+    ]
+    if values.output and len(values.depths) > 1:
+        picture = paths.of(values.output).with_suffix(".png")
+        run_directory.save_picture(picture, _by_depth(table))
     return {
         **_heading(first),
         **(_rates(first, made, seconds) if len(configs) == 1 and not values.depths else {}),
-        "programs": [
-            label | timing.row(program, times)
-            for label, program, times in zip(rows, made, seconds, strict=True)
-        ],
+        "programs": table,
     }
 
 
@@ -93,6 +98,16 @@ def sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str,
     overhead = sampler_bench.measure_overhead(**how)
     by_depth = sampler_bench.measure_depth_ratio(**how)
     return overhead | {"depths": by_depth["depths"], "depth_ratio": by_depth["ratio"]}
+
+
+def _by_depth(table: list[dict[str, Any]]) -> Any:
+    """Seconds against depth, a line for each program of each config."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in table:
+        name = f"{row['config'].removeprefix('generators/')} {row['program']}"
+        found.setdefault(name, []).append((row["depth"], row["seconds"]))
+    told = {"title": "Seconds of a batch", "below": "depth of the codes", "beside": "seconds"}
+    return single_plot.lines(found, **told)
 
 
 def _texts(values: argparse.Namespace) -> list[str]:

@@ -12,7 +12,11 @@ def _with_config(parser: flags.Parser) -> None:
 
 
 def _with_output(parser: flags.Parser) -> None:
-    parser.add_argument("--output", metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="also write the figures as JSON; a picture of them beside it where `bench` has --depths",
+    )
     parser.allow_buckets("output")
 
 

@@ -5,6 +5,7 @@ import re
 import shlex
 
 import pytest
+from PIL import Image
 
 from resgen_jax.cli import actions, scale, scale_flags
 from resgen_jax.runs.configs import config_files
@@ -65,6 +66,8 @@ def test_bench_takes_several_generators_at_several_depths(place):
     names = ["generators/rq_transformer_mnist.py:tiny", "generators/ar_resgen_mnist.py:tiny"]
     expected = [(name, depth, "sample") for name in names for depth in (1, 2)]
     assert [(row["config"], row["depth"], row["program"]) for row in rows] == expected
+    with Image.open(output.with_suffix(".png")) as picture:
+        assert min(picture.size) > 300
 
 
 def test_parameters_are_counted_for_codes_that_a_config_does_not_name(place):
