@@ -15,7 +15,7 @@ def _with_output(parser: flags.Parser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="also write the figures as JSON; a picture of them beside it where `bench` has --depths",
+        help="also write the figures as JSON; of `bench` with --depths a picture beside it, too",
     )
     parser.allow_buckets("output")
 
