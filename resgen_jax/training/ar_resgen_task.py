@@ -6,18 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from resgen_jax.core import errors, keys, spaces
+from resgen_jax.core import keys, spaces
 from resgen_jax.generators import ar_resgen, proposals
 from resgen_jax.losses import masked
 from resgen_jax.quantizers import rvq
 from resgen_jax.training import (
     ar_resgen_loss,
-    codes_task,
-    head_losses,
-    microbatches,
+    heads_task,
     optimizer,
     padding,
-    resgen_loss,
 )
 from resgen_jax.training.ar_resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
@@ -34,7 +31,7 @@ EXACT: Mapping[str, Callable[[proposals.Outputs, Int[Array, "b l q"]], Float[Arr
 }
 
 
-class ArResGenTask(codes_task.CodesTask):
+class ArResGenTask(heads_task.HeadsTask):
     """AR-ResGen as a `Task`; batches hold "codes" Int "b l q" and "labels" Int "b".
 
     Those of different lengths hold "lengths" Int "b", too; a position sees none of what follows it,
@@ -52,43 +49,7 @@ class ArResGenTask(codes_task.CodesTask):
         space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
-        if loss.code_loss_weight and not model.has_code_head:
-            raise errors.UserError(
-                f"loss.code_loss_weight is {loss.code_loss_weight} but model.has_code_head is "
-                "False; set one of them to match the other"
-            )
-        if model.head == "codes" and not loss.code_loss_weight:
-            raise errors.UserError(
-                "model.head is 'codes' but loss.code_loss_weight is 0, so nothing would be "
-                "trained; set it to 1"
-            )
-        super().__init__(ar_resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
-        self.model, self.loss = model, loss
-        self._head = head_losses.LOSSES[model.head]
-
-    def step(
-        self, state: TrainState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[TrainState, Metrics]:
-        """One optimizer step on all positions at once, each given those before it."""
-        codebooks = state.statistics["codebooks"]
-        drawn = ar_resgen_loss.draw(batch, key, self.loss, self.space)
-        counts = resgen_loss.counts(drawn)
-
-        def loss_fn(params, rows):
-            sums = self._sums(params, codebooks, rows)
-            return resgen_loss.per_token(sums, counts, self.loss), (sums, ())
-
-        (loss, (sums, _)), gradients = microbatches.value_and_grad(
-            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
-        )
-        state, more = optimizer.apply_gradients(
-            state,
-            gradients,
-            self.optimizer,
-            rate=self._rate,
-            average_decay=self.loss.average_decay,
-        )
-        return state, {"loss": loss, **self._metrics(sums, counts), **more}
+        super().__init__(ar_resgen, model, loss, optimizer_spec, num_steps, space, codebooks)
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Held-out losses of a code, and the likelihood of the codes of every level.
@@ -102,11 +63,8 @@ class ArResGenTask(codes_task.CodesTask):
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll")
-        drawn = ar_resgen_loss.draw(batch, use["loss"], self.loss, self.space, is_training=False)
-        counts, sums = resgen_loss.counts(drawn), self._sums(params, codebooks, drawn)
-        metrics = self._metrics(sums, counts)
-        outputs, codes = self._outputs(params, codebooks, drawn), batch["codes"]
-        nll = {}
+        outputs, metrics = self._losses(params, codebooks, batch, use["loss"], is_training=False)
+        codes, nll = batch["codes"], {}
         if self.model.head in EXACT:
             nll["code_nll"] = EXACT[self.model.head](outputs, codes)
         elif self._head.level_nll is not None:
@@ -123,45 +81,19 @@ class ArResGenTask(codes_task.CodesTask):
                 metrics[f"{name}/mean"] = jnp.mean(by_level)
         if self.model.head in EXACT:
             metrics["code_exact"] = metrics["code_nll/mean"]
-        loss = resgen_loss.per_token(sums, counts, self.loss)
-        return {"loss": loss, **metrics, "num_examples": num_examples}
+        return {**metrics, "num_examples": num_examples}
 
-    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
-        """A warning where many components of the mixture are dead."""
-        return resgen_loss.remarks(metrics, self.model.num_components)
+    def _draw(self, batch: Batch, key: PRNGKeyArray, is_training: bool = True) -> Batch:
+        """All positions at once, each to be predicted from those before it."""
+        return ar_resgen_loss.draw(batch, key, self.loss, self.space, is_training)
 
-    def flops_per_example(self) -> float:
-        """Forward, and twice as much for the backward pass."""
-        with_code_head = self.loss.code_loss_weight > 0
-        return 3 * ar_resgen.forward_flops(self.model, self.space, with_code_head=with_code_head)
-
-    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
-        """A forward pass and its abstract arguments, parameters first: to count by module."""
-        with_code_head = self.loss.code_loss_weight > 0
-        return ar_resgen.forward_program(
-            self.model, self.space, batch_size, with_code_head=with_code_head
-        )
-
-    def _sums(
-        self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
-    ) -> resgen_loss.Sums:
-        outputs = self._outputs(params, codebooks, drawn)
-        code_nll = jnp.zeros(())
-        if self.loss.code_loss_weight:
-            logits = self.network.apply(params, outputs.states, method="code_logits")
-            code_nll = resgen_loss.code_nll(drawn, logits)
-        return resgen_loss.Sums(self._head.sums(outputs, drawn, self.loss), code_nll)
-
-    def _outputs(
+    def _states(
         self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
     ) -> proposals.Outputs:
         quantized = rvq.decode(drawn["codes"], codebooks)
         told = quantized, drawn["labels"], drawn.get("dropout")
         states = self.network.apply(params, *told, method="hidden")
         return proposals.Outputs(self.network, params, states, codebooks)
-
-    def _metrics(self, sums: resgen_loss.Sums, counts: resgen_loss.Counts) -> Metrics:
-        return head_losses.metrics(self._head, sums, counts, self.loss)
 
     def _mean(
         self, nll: Float[Array, "b l p"], batch: Batch, num_examples: Float[Array, ""]

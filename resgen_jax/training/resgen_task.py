@@ -1,6 +1,5 @@
 """Training ResGen on cached codes: masks, losses of its heads, and what is measured held out."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,10 +13,8 @@ from resgen_jax.losses import masked
 from resgen_jax.processes import rvq_masking
 from resgen_jax.training import (
     code_bound,
-    codes_task,
     guidance_free,
-    head_losses,
-    microbatches,
+    heads_task,
     optimizer,
     padding,
     resgen_loss,
@@ -26,7 +23,7 @@ from resgen_jax.training.resgen_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
-class ResGenTask(codes_task.CodesTask):
+class ResGenTask(heads_task.HeadsTask):
     """ResGen as a `Task`; batches hold "codes" Int "b l q", "labels" Int "b" and "index".
 
     Those of different lengths hold "lengths" Int "b", too; see `padding`.
@@ -43,16 +40,6 @@ class ResGenTask(codes_task.CodesTask):
         space: spaces.Space,
         codebooks: Float[np.ndarray, "q v c"],
     ):
-        if loss.code_loss_weight and not model.has_code_head:
-            raise errors.UserError(
-                f"loss.code_loss_weight is {loss.code_loss_weight} but model.has_code_head is "
-                "False; set one of them to match the other"
-            )
-        if model.head == "codes" and not loss.code_loss_weight:
-            raise errors.UserError(
-                "model.head is 'codes' but loss.code_loss_weight is 0, so nothing would be "
-                "trained; set it to 1"
-            )
         guidance_free.check(model, loss.condition_drop_rate)
         if loss.masks == "level_by_level" and model.head not in ("codes", "levels"):
             raise errors.UserError(
@@ -60,33 +47,7 @@ class ResGenTask(codes_task.CodesTask):
                 f"model.head {model.head!r} predicts the sum of all hidden levels; set model.head "
                 "to codes or levels"
             )
-        super().__init__(resgen.make(model, space), optimizer_spec, num_steps, space, codebooks)
-        self.model, self.loss = model, loss
-        self._head = head_losses.LOSSES[model.head]
-
-    def step(
-        self, state: TrainState, batch: Batch, key: PRNGKeyArray
-    ) -> tuple[TrainState, Metrics]:
-        """One optimizer step on codes masked anew."""
-        codebooks = state.statistics["codebooks"]
-        drawn = resgen_loss.draw(batch, key, self.loss, self.space)
-        counts = resgen_loss.counts(drawn)
-
-        def loss_fn(params, rows):
-            sums = self._sums(params, codebooks, rows)
-            return resgen_loss.per_token(sums, counts, self.loss), (sums, ())
-
-        (loss, (sums, _)), gradients = microbatches.value_and_grad(
-            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
-        )
-        state, more = optimizer.apply_gradients(
-            state,
-            gradients,
-            self.optimizer,
-            rate=self._rate,
-            average_decay=self.loss.average_decay,
-        )
-        return state, {"loss": loss, **self._metrics(sums, counts), **more}
+        super().__init__(resgen, model, loss, optimizer_spec, num_steps, space, codebooks)
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """Held-out losses, and the likelihood of the codes of every level given those above.
@@ -103,7 +64,7 @@ class ResGenTask(codes_task.CodesTask):
         """
         params, codebooks = state.average_params, state.statistics["codebooks"]
         use = keys.named_keys(key, "loss", "nll", "bound")
-        loss, metrics = self._loss(params, codebooks, batch, use["loss"], is_training=False)
+        _, metrics = self._losses(params, codebooks, batch, use["loss"], is_training=False)
         is_valid, is_real = batch["is_valid"], padding.is_real(batch)
         num_examples = jnp.sum(is_valid).astype(jnp.float32)
 
@@ -124,53 +85,21 @@ class ResGenTask(codes_task.CodesTask):
             for name, values in bounds.items():
                 word = name.replace("_nll", "_bound")
                 metrics[word] = jnp.sum(values, where=is_valid) / num_examples
-        return {"loss": loss, **metrics, "num_examples": num_examples}
-
-    def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
-        """A warning where many components of the mixture are dead."""
-        return resgen_loss.remarks(metrics, self.model.num_components)
+        return {**metrics, "num_examples": num_examples}
 
     def flops_per_example(self) -> float:
         """Forward, and twice as much for the backward pass; guidance-free forward once more."""
-        with_code_head = self.loss.code_loss_weight > 0
-        return (3 + self.model.is_told_guidance) * resgen.forward_flops(
-            self.model, self.space, with_code_head=with_code_head
-        )
+        return (3 + self.model.is_told_guidance) * self._forward_flops()
 
-    def forward_program(self, batch_size: int) -> tuple[Callable, tuple]:
-        """A forward pass and its abstract arguments, parameters first: to count by module."""
-        with_code_head = self.loss.code_loss_weight > 0
-        return resgen.forward_program(
-            self.model, self.space, batch_size, with_code_head=with_code_head
-        )
+    def _draw(self, batch: Batch, key: PRNGKeyArray, is_training: bool = True) -> Batch:
+        """Codes masked anew; labels are dropped in training alone."""
+        return resgen_loss.draw(batch, key, self.loss, self.space, is_training)
 
-    def _loss(
-        self,
-        params: PyTree,
-        codebooks: Float[Array, "q v c"],
-        batch: Batch,
-        key: PRNGKeyArray,
-        is_training: bool = True,
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """Loss per masked token of one draw of masks; without labels dropped when held out."""
-        drawn = resgen_loss.draw(batch, key, self.loss, self.space, is_training)
-        counts, sums = resgen_loss.counts(drawn), self._sums(params, codebooks, drawn)
-        loss = resgen_loss.per_token(sums, counts, self.loss)
-        return loss, self._metrics(sums, counts)
-
-    def _metrics(self, sums: resgen_loss.Sums, counts: resgen_loss.Counts) -> Metrics:
-        """What a batch tells of its loss."""
-        return head_losses.metrics(self._head, sums, counts, self.loss)
-
-    def _sums(
+    def _states(
         self, params: PyTree, codebooks: Float[Array, "q v c"], drawn: Batch
-    ) -> resgen_loss.Sums:
-        outputs = self._outputs(params, codebooks, drawn, drawn["is_masked"], drawn.get("dropout"))
-        code_nll = jnp.zeros(())
-        if self.loss.code_loss_weight:
-            logits = self.network.apply(params, outputs.states, method="code_logits")
-            code_nll = resgen_loss.code_nll(drawn, logits)
-        return resgen_loss.Sums(self._head.sums(outputs, drawn, self.loss), code_nll)
+    ) -> proposals.Outputs:
+        is_masked, row_keys = drawn["is_masked"], drawn.get("dropout")
+        return self._outputs(params, codebooks, drawn, is_masked, row_keys)
 
     def _outputs(
         self,

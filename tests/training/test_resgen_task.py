@@ -117,7 +117,8 @@ def kept_labels(**fields):
 
 def loss_of(task, params, state, batch):
     """Loss and metrics with key 5: the loss of a step before anything is averaged."""
-    return task._loss(params, state.statistics["codebooks"], batch, jax.random.key(5))
+    _, metrics = task._losses(params, state.statistics["codebooks"], batch, jax.random.key(5))
+    return metrics["loss"], metrics
 
 
 def without_code_head(params):
@@ -216,7 +217,7 @@ def test_the_loss_hides_by_the_masks_of_the_spec(batch, key, masks):
     network = task.network
     task.network = network._replace(apply=apply)
     state = task.init(key)
-    task._loss(state.params, state.statistics["codebooks"], batch, key)
+    task._losses(state.params, state.statistics["codebooks"], batch, key)
     use = keys.example_keys(keys.named_keys(key, "mask")["mask"], jnp.arange(8))
     expected = rvq_masking.sample_mask(
         use, mask_schedules.cosine, 4, 3, hide=rvq_masking.MASKS[masks]
