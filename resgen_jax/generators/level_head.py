@@ -24,6 +24,9 @@ Choose = Callable[[Float[Array, "b l v"], Any], tuple[Int[Array, "b l"], Any]]
 # From the last features of all rows to those that logits are read of.
 Combine = Callable[[Float[Array, "b l d"]], Float[Array, "g l d"]]
 TINY = 1e-12
+BY_LEVEL = ("told", "start", "up", "down", "out", "aim", "direct", "bias", "sharpness")
+# Of the Gaussian, by channels in deviations of a level: of 32 channels a hit is 1.6 nats ahead.
+FIRST_SHARPNESS = 0.1
 NEVER = -1e9  # the logit of what only fills a codebook up; finite, so that it can be guided
 
 
@@ -46,8 +49,12 @@ class Spec:
 class LevelHead(nnx.Module):
     """Weights of their own for every level, scanned over depth.
 
-    Logits are affine in the last features and in their product with the codebook's own vectors:
-    near vectors get near logits before anything was learned of single codes.
+    It begins as a Gaussian around one estimate of the whole stack's vector, which all levels share:
+    what the coarser levels leave of it says how likely each vector of a level is. Affine logits of
+    the trunk's state, as in the code head, and a residual network that knows the coarser vectors
+    are added, from zero. Without the estimate every level had to learn where its vectors lie by
+    itself: after 1,200 steps on MNIST's codes the first level cost 3.51 nats, and the code head's
+    2.94 (docs/comparison.md).
     """
 
     def __init__(self, spec: Spec, width: int, item: spaces.Codes, dtype, rngs: nnx.Rngs):
@@ -55,9 +62,11 @@ class LevelHead(nnx.Module):
         depth, size, channels = item.codebooks_shape
         inside, blocks = spec.width, spec.num_blocks
 
-        def kernels(*shape: int, axes: tuple[str | None, str | None]) -> nnx.Param:
+        def kernels(
+            *shape: int, axes: tuple[str | None, str | None], is_zero: bool = False
+        ) -> nnx.Param:
             names = (None,) * (len(shape) - 1) + axes
-            init = linear.normal(1 / math.sqrt(shape[-2]))
+            init = linear.zeros if is_zero else linear.normal(1 / math.sqrt(shape[-2]))
             return linear.table((depth, *shape), names, init, rngs)
 
         self.enter = linear.dense(width, inside, ("embed", None), dtype, rngs)
@@ -65,9 +74,12 @@ class LevelHead(nnx.Module):
         self.start = linear.table((depth, inside), (None, None), linear.zeros, rngs)
         self.up = kernels(blocks, inside, 2 * inside, axes=(None, "mlp"))
         self.down = kernels(blocks, 2 * inside, inside, axes=("mlp", None))
-        self.out = kernels(inside, size, axes=(None, "vocab"))
+        self.out = kernels(inside, size, axes=(None, "vocab"), is_zero=True)
+        self.aim = kernels(inside, channels, axes=(None, None), is_zero=True)
+        self.direct = kernels(width, size, axes=("embed", "vocab"), is_zero=True)
         self.bias = linear.table((depth, size), (None, "vocab"), linear.zeros, rngs)
-        self.aim = kernels(inside, channels, axes=(None, None))
+        self.estimate = linear.dense_to_float32(width, channels, ("embed", None), dtype, rngs)
+        self.sharpness = linear.table((depth,), (None,), _first_sharpness, rngs)
 
     def walk(
         self,
@@ -91,19 +103,18 @@ class LevelHead(nnx.Module):
         deviation = _deviation(tables, is_padding)
         # What a level is told last is of the level above it; the first is told of none.
         above = jnp.concatenate([jnp.ones(1), deviation[:-1]])
-        state = self.enter(hidden)
-        weights = {
-            name: getattr(self, name)[...]
-            for name in ("told", "start", "up", "down", "out", "bias", "aim")
-        }
+        state, estimate = self.enter(hidden), self.estimate(hidden)
+        weights = {name: getattr(self, name)[...] for name in BY_LEVEL}
 
         def level(carry, each):
             total, last = carry
             own, table, is_none, scale, scale_above, blur, more = each
             moved = jnp.zeros(()) if blur is None else scale_above * blur
             told = jnp.concatenate([total + moved, (last + moved) / scale_above], axis=-1)
-            features = combine(self._features(own, state, told))
-            logits = self._read(own, features, table / scale)
+            left = (estimate - total - moved) / scale
+            parts = self._features(own, state, told), hidden, left
+            features = jnp.concatenate([part.astype(self.dtype) for part in parts], axis=-1)
+            logits = self._read(own, combine(features), table / scale)
             codes, kept = choose(jnp.where(is_none[None, None], NEVER, logits), more)
             vector = codebook.lookup(codes, table)
             return (total + vector, vector), (codes, kept)
@@ -137,10 +148,20 @@ class LevelHead(nnx.Module):
         return modulation.layer_norm(values)
 
     def _read(self, own, features: Array, table: Array) -> Array:
-        """Logits in float32; the two kernels are added first, which makes one product of two."""
-        toward = jnp.einsum("dc,vc->dv", own["aim"], table)
-        kernel = own["out"] + toward
-        return _product(features, kernel, self.dtype, jnp.float32) + own["bias"][None, None]
+        """Logits in float32; all kernels stand below each other, which makes one product of four.
+
+        The Gaussian's are sharpness * (left . vector - |vector|^2 / 2).
+        """
+        free = own["out"] + jnp.einsum("dc,vc->dv", own["aim"], table)
+        gaussian = own["sharpness"] * table
+        bias = own["bias"] - jnp.sum(gaussian * table, axis=-1) / 2
+        kernel = jnp.concatenate([free, own["direct"], gaussian.T])
+        return _product(features, kernel, self.dtype, jnp.float32) + bias[None, None]
+
+
+def _first_sharpness(key, shape, dtype=jnp.float32):
+    del key
+    return jnp.full(shape, FIRST_SHARPNESS, dtype)
 
 
 def _product(values: Array, kernel: Array, dtype, out_dtype=None) -> Array:
