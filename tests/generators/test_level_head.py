@@ -56,6 +56,26 @@ def test_the_probabilities_of_all_stacks_add_up_to_one(nll):
     np.testing.assert_allclose(total, [1, 1], rtol=1e-5)
 
 
+def test_it_begins_as_a_gaussian_around_what_coarser_codes_leave_of_one_estimate(small):
+    network, _, codebooks, states, _ = small
+    params = network.init(jax.random.key(3))
+    codes = jnp.asarray([[[0, 1], [2, 0]]], jnp.int32)
+    found = network.apply(params, states, codes, codebooks, method="level_nll")
+    estimate = params["levels"]["estimate"]
+    books = np.asarray(codebooks, np.float64)
+    kernel = np.asarray(estimate["kernel"], np.float64)
+    left = np.asarray(states, np.float64) @ kernel + np.asarray(estimate["bias"], np.float64)
+    for level in range(2):
+        scale = np.sqrt(np.mean(books[level] ** 2))
+        gaps = (left[..., None, :] - books[level]) / scale
+        logits = -0.5 * level_head.FIRST_SHARPNESS * (gaps**2).sum(-1)
+        log_prob = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        chosen = np.asarray(codes[..., level])
+        expected = -np.take_along_axis(log_prob, chosen[..., None], -1)[..., 0]
+        np.testing.assert_allclose(found[..., level], expected, rtol=1e-4)
+        left = left - books[level][chosen]
+
+
 def test_a_level_sees_the_coarser_codes_of_its_own_position_alone(nll):
     base = nll([[[0, 1], [2, 0]]])
     finer = nll([[[0, 2], [2, 0]]])
