@@ -2,5 +2,5 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["adversarial", "masked", "quantization", "reconstruction"]
+__all__ = ["adversarial", "masked", "quantization", "reconstruction", "regression"]
 __getattr__ = lazy.modules(__name__, __all__)

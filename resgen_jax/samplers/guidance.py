@@ -3,11 +3,13 @@
 import functools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from resgen_jax.core import build, errors
+from resgen_jax.processes import interpolants
 
 # From (num_steps, guidance_scale) to the scale of every step.
 Schedule = Callable[[int, float], Float[np.ndarray, "s"]]
@@ -87,6 +89,28 @@ def is_within(num_steps: int, low: float, high: float) -> Bool[np.ndarray, "s"]:
     """The steps whose middle lies in [low, high] of the way."""
     middle = (np.arange(num_steps) + 0.5) / num_steps
     return (middle >= low) & (middle <= high)
+
+
+def guided_in_time(
+    pair: Callable[[Array, Array], tuple[Array, Array]],
+    guidance_scale: float | Float[Array, ""],
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Callable[[Array, Array], Array]:
+    """The guided velocity of latents, of a function that gives the conditional and the other.
+
+    Both get states and times. Guidance acts where low <= time <= high, and is off elsewhere; it may
+    as well lead any other prediction, as noise. Raises UserError for what is no part of [0, 1].
+    """
+    check_interval("guidance interval of times", low, high)
+
+    def velocity(states: Float[Array, "b *n"], times: Float[Array, "b"]) -> Float[Array, "b *n"]:
+        wide = interpolants.at_least_float32(times)
+        is_on = (times >= low) & (times <= high)
+        scales = jnp.where(is_on, jnp.asarray(guidance_scale, wide), 1)
+        return jax.vmap(guide)(*pair(states, times), scales)
+
+    return velocity
 
 
 def check_interval(name: str, low: float, high: float) -> None:

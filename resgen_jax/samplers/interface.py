@@ -50,3 +50,36 @@ class Pick(Protocol):
     ) -> Bool[Array, "b l q"]:
         """From the masked cells of the highest scores to the masked cells that are revealed."""
         ...
+
+
+@runtime_checkable
+class Velocity(Protocol):
+    """The velocity of noisy latents, d states / d time, at each example's time: 0 data, 1 noise."""
+
+    def __call__(
+        self, states: Float[Array, "b *n"], times: Float[Array, "b"]
+    ) -> Float[Array, "b *n"]:
+        """The velocity, of any float type."""
+        ...
+
+
+@runtime_checkable
+class Denoise(Protocol):
+    """The mean of the data, given noisy latents at each example's time or step of a schedule."""
+
+    def __call__(
+        self, states: Float[Array, "b *n"], times: Float[Array, "b"]
+    ) -> Float[Array, "b *n"]:
+        """The data, of any float type."""
+        ...
+
+
+@runtime_checkable
+class DenoiseWithShare(Protocol):
+    """The same, and where the log variance of a step lies between its least (0) and most (1)."""
+
+    def __call__(
+        self, states: Float[Array, "b *n"], times: Float[Array, "b"]
+    ) -> tuple[Float[Array, "b *n"], Float[Array, "b *n"]]:
+        """The data and the share, of any float type."""
+        ...

@@ -99,3 +99,24 @@ def test_an_interval_of_mask_ratios_counts_what_is_masked_before_a_step():
     )
     with pytest.raises(errors.UserError, match="mask ratios"):
         guidance.mask_interval(scales, before, 0.5, 0.5)
+
+
+def test_guidance_in_time_acts_within_its_interval_alone(pair):
+    guided = guidance.guided_in_time(lambda states, times: tuple(pair), 3.0, 0.25, 0.75)
+    for time in (0.0, 0.25, 0.5, 0.75, 1.0):
+        expected = guidance.guide(*pair, 3.0) if 0.25 <= time <= 0.75 else pair[0]
+        np.testing.assert_array_equal(guided(pair[0], jnp.full(3, time)), expected)
+
+
+def test_guidance_in_time_takes_another_scale_without_compiling_again(pair):
+    def solve(scale):
+        guided = guidance.guided_in_time(lambda states, times: (states, -states), scale, 0.0, 0.5)
+        return guided(pair[0], jnp.array([0.2, 0.4, 0.6]))
+
+    solve = jax.jit(solve)
+    found = solve(jnp.float32(2.0))
+    np.testing.assert_allclose(found, pair[0] * np.float32([3, 3, 1])[:, None], rtol=1e-6)
+    np.testing.assert_array_equal(solve(jnp.float32(1.0)), pair[0])
+    assert solve._cache_size() == 1
+    with pytest.raises(errors.UserError, match="interval of times"):
+        guidance.guided_in_time(lambda states, times: (states, states), 2.0, 0.5, 1.5)
