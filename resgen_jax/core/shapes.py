@@ -8,6 +8,7 @@ DIMENSIONS = MappingProxyType(
         "l": "positions of the latent grid, flattened row by row",
         "q": "depth: RVQ levels, 0 = coarse",
         "p": "a prefix of the RVQ levels, p <= q; in images, the side of a patch",
+        "g": "codebooks side by side, each for its segment of positions or part of channels",
         "v": "entries of a codebook",
         "c": "channels of a code vector; of an image, its colours",
         "d": "width of the transformer",

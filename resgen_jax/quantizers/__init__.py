@@ -20,8 +20,12 @@ __all__ = [
     "resizing",
     "rvq",
     "scalar",
+    "segments",
     "sim_vq",
     "sim_vq_learning",
+    "soft_vq",
+    "soft_vq_compositions",
+    "soft_vq_forms",
     "stochastic",
     "vq",
 ]
