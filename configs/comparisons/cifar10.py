@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.methods = {
         "mixture": make.resgen(4),
         "codes": make.resgen(5, "codes"),
-        "levels": make.resgen(4, "levels", levels=dict(width=32)),
+        "levels": make.resgen(4, "levels", levels=dict(width=64)),
         "rq_transformer": make.of("rq_transformer", "guided", model=dict(num_body_layers=5)),
         "level_by_level": make.of("level_by_level"),
         # Its sampling does not ask the code head, which therefore does not count.

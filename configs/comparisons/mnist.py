@@ -30,7 +30,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.methods = {
         "mixture": make.resgen(4),
         "codes": make.resgen(5, "codes"),
-        "levels": make.resgen(4, "levels", levels=dict(width=40)),
+        "levels": make.resgen(4, "levels", levels=dict(width=56)),
         "rq_transformer": make.of("rq_transformer", "guided"),
         "level_by_level": make.of("level_by_level"),
         "ar_resgen": make.of("ar_resgen", model=dict(num_layers=6, num_components=48)),

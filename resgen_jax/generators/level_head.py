@@ -24,7 +24,7 @@ Choose = Callable[[Float[Array, "b l v"], Any], tuple[Int[Array, "b l"], Any]]
 # From the last features of all rows to those that logits are read of.
 Combine = Callable[[Float[Array, "b l d"]], Float[Array, "g l d"]]
 TINY = 1e-12
-BY_LEVEL = ("told", "start", "up", "down", "out", "aim", "direct", "bias", "sharpness")
+BY_LEVEL = ("told", "start", "up", "down", "out", "aim", "bias", "sharpness")
 # Of the Gaussian, by channels in deviations of a level: of 32 channels a hit is 1.6 nats ahead.
 FIRST_SHARPNESS = 0.1
 NEVER = -1e9  # the logit of what only fills a codebook up; finite, so that it can be guided
@@ -50,11 +50,9 @@ class LevelHead(nnx.Module):
     """Weights of their own for every level, scanned over depth.
 
     It begins as a Gaussian around one estimate of the whole stack's vector, which all levels share:
-    what the coarser levels leave of it says how likely each vector of a level is. Affine logits of
-    the trunk's state, as in the code head, and a residual network that knows the coarser vectors
-    are added, from zero. Without the estimate every level had to learn where its vectors lie by
-    itself: after 1,200 steps on MNIST's codes the first level cost 3.51 nats, and the code head's
-    2.94 (docs/comparison.md).
+    what the coarser levels leave of it says how likely each vector of a level is. The logits of a
+    residual network that knows the coarser vectors are added, from zero. Without the estimate every
+    level had to learn where its vectors lie by itself, which took far longer (docs/comparison.md).
     """
 
     def __init__(self, spec: Spec, width: int, item: spaces.Codes, dtype, rngs: nnx.Rngs):
@@ -76,7 +74,6 @@ class LevelHead(nnx.Module):
         self.down = kernels(blocks, 2 * inside, inside, axes=("mlp", None))
         self.out = kernels(inside, size, axes=(None, "vocab"), is_zero=True)
         self.aim = kernels(inside, channels, axes=(None, None), is_zero=True)
-        self.direct = kernels(width, size, axes=("embed", "vocab"), is_zero=True)
         self.bias = linear.table((depth, size), (None, "vocab"), linear.zeros, rngs)
         self.estimate = linear.dense_to_float32(width, channels, ("embed", None), dtype, rngs)
         self.sharpness = linear.table((depth,), (None,), _first_sharpness, rngs)
@@ -112,7 +109,7 @@ class LevelHead(nnx.Module):
             moved = jnp.zeros(()) if blur is None else scale_above * blur
             told = jnp.concatenate([total + moved, (last + moved) / scale_above], axis=-1)
             left = (estimate - total - moved) / scale
-            parts = self._features(own, state, told), hidden, left
+            parts = self._features(own, state, told), left
             features = jnp.concatenate([part.astype(self.dtype) for part in parts], axis=-1)
             logits = self._read(own, combine(features), table / scale)
             codes, kept = choose(jnp.where(is_none[None, None], NEVER, logits), more)
@@ -148,14 +145,14 @@ class LevelHead(nnx.Module):
         return modulation.layer_norm(values)
 
     def _read(self, own, features: Array, table: Array) -> Array:
-        """Logits in float32; all kernels stand below each other, which makes one product of four.
+        """Logits in float32; all kernels stand below each other, which makes one product of three.
 
         The Gaussian's are sharpness * (left . vector - |vector|^2 / 2).
         """
         free = own["out"] + jnp.einsum("dc,vc->dv", own["aim"], table)
         gaussian = own["sharpness"] * table
         bias = own["bias"] - jnp.sum(gaussian * table, axis=-1) / 2
-        kernel = jnp.concatenate([free, own["direct"], gaussian.T])
+        kernel = jnp.concatenate([free, gaussian.T])
         return _product(features, kernel, self.dtype, jnp.float32) + bias[None, None]
 
 
