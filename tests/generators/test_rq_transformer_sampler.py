@@ -10,7 +10,7 @@ import pytest
 import tiny_rq_transformer as tiny
 
 from resgen_jax.core import errors, keys, spaces
-from resgen_jax.distributions import filters
+from resgen_jax.distributions import categorical, filters
 from resgen_jax.generators import interface, rq_transformer, rq_transformer_sampler
 from resgen_jax.nn import functional
 from resgen_jax.quantizers import rvq
@@ -118,7 +118,7 @@ def redraw(params, forward, row_keys):
 
     def one(key, number, logits, temperature, top_k, top_p):
         kept = filters.keep(logits, temperature, top_k, top_p)
-        return jax.random.categorical(keys.step_key(key, number), kept)
+        return categorical.sample(keys.step_key(key, number), kept)
 
     levels = jax.vmap(one, in_axes=(None, 0, 0, 0, 0, 0))
     places = jax.vmap(levels, in_axes=(None, 0, 0, None, None, None))
