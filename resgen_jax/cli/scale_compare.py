@@ -52,5 +52,6 @@ def picture(table: list[dict[str, Any]], num_samples: int) -> Any:
     points = [
         pareto.Point(row["seconds_per_image"], row[distance], row["method"], row in best)
         for row in table
+        if row["seconds_per_image"] is not None  # images that are known cost nothing
     ]
     return pareto.draw(points, distance, title=f"{num_samples:,} samples of each")

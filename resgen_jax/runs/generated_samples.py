@@ -130,6 +130,12 @@ def compare(request: evaluation_request.Request, models: Models) -> Compared:
     return Compared([Space(one, *found) for one, found in zip(extractors, read, strict=True)])
 
 
+def images_of(request: evaluation_request.Request, models: Models) -> sources.Dataset:
+    """The images that the tokenizer was trained on, or `--images`, cropped to be measured."""
+    crop = request.crop or models.tokenizer.config.data.crop
+    return reconstruct.measured_images(models.tokenizer, request.images, crop)
+
+
 def figures(
     request: evaluation_request.Request,
     compared: Compared,
@@ -158,8 +164,7 @@ def figures(
 def _with_training_images(request: evaluation_request.Request, models: Models) -> Compared:
     """Spaces with statistics of the tokenizer's training images, and the judge of these."""
     data = models.tokenizer.config.data
-    crop = request.crop or data.crop
-    dataset = reconstruct.measured_images(models.tokenizer, request.images, crop)
+    dataset = images_of(request, models)
     extractors = evaluate_files.open_extractors(request)
     kept = None
     if request.judge:
@@ -180,7 +185,7 @@ def _with_training_images(request: evaluation_request.Request, models: Models) -
             "train",
             dataset,
             extractor,
-            crop=crop,
+            crop=request.crop or data.crop,
             **settings,
         )
         described = {"what": "the tokenizer's training images", **found.facts}

@@ -9,7 +9,8 @@ from PIL import Image
 
 from resgen_jax.convert import weights
 from resgen_jax.core import errors
-from resgen_jax.runs import measuring, train
+from resgen_jax.runs import train
+from resgen_jax.runs.study import sweep
 
 NETWORK = tiny_features.network(name="mobilenet", distance_name="FD-mobilenet")
 PARAMS = NETWORK.init(jax.random.key(0))
@@ -34,9 +35,9 @@ def command(runs, tmp_path):
 def test_what_is_done_is_not_done_again_and_all_of_it_stands_in_the_table(
     runs, tmp_path, command, monkeypatch
 ):
-    done, collect, teach = [], measuring.collect_samples, train.train
+    done, measure, teach = [], sweep._measure, train.train
     monkeypatch.setattr(
-        measuring, "collect_samples", lambda *a, **k: done.append("measured") or collect(*a, **k)
+        sweep, "_measure", lambda *a, **k: done.append("measured") or measure(*a, **k)
     )
     monkeypatch.setattr(train, "train", lambda *a, **k: done.append("trained") or teach(*a, **k))
     out = runs.succeed(*command)
@@ -48,13 +49,19 @@ def test_what_is_done_is_not_done_again_and_all_of_it_stands_in_the_table(
     assert done == ["trained", "measured", "measured"]
 
     found = json.loads((tmp_path / "comparison.json").read_text())
-    assert [row["sampling_seed"] for row in found["rows"]] == [0, 1]
-    (joined,) = found["by_setting"]
-    values = [row["FD-mobilenet"] for row in found["rows"]]
+    drawn = [row for row in found["rows"] if row["method"] == "codes"]
+    assert [row["sampling_seed"] for row in drawn] == [0, 1]
+    joined, *known = found["by_setting"]
+    values = [row["FD-mobilenet"] for row in drawn]
     assert joined["FD-mobilenet"] == pytest.approx(sum(values) / 2)
     assert joined["nats_are"] == "bound"
-    assert joined["nats"] == found["rows"][0]["nats"] > 0
+    assert joined["nats"] == drawn[0]["nats"] > 0
     assert joined["calls"] == 2
+    real, rebuilt, mean = known
+    assert real["FD-mobilenet"] < mean["FD-mobilenet"]
+    assert real["FD-mobilenet"] < rebuilt["FD-mobilenet"]
+    assert mean["class_agreement"] <= real["class_agreement"]
+    assert real["calls"] is None
     assert "| codes |" in (tmp_path / "comparison.md").read_text()
     assert (tmp_path / "reference_mobilenet_train.npz").exists()  # once for all runs
     assert not list((tmp_path / "runs").glob("*/reference_*"))

@@ -1,5 +1,6 @@
 """Methods held against one another: trained alike on the same codes, and measured alike."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from resgen_jax.runs import (
     train,
 )
 from resgen_jax.runs.configs import comparisons
-from resgen_jax.runs.study import sweep, sweep_results
+from resgen_jax.runs.study import known_images, sweep, sweep_results
 from resgen_jax.scaling.laws import study
 
 Row = dict[str, Any]
@@ -37,11 +38,14 @@ def run(
 ) -> list[Row]:
     """Trains what is not trained, measures what is not measured, and gives a row for each point.
 
+    Below them stand rows of images that are known (`known_images`): what the figures can be at all.
     `only` chooses runs by their names. An interrupted comparison goes on where it stopped. Raises
     UserError before any training if the weights of a feature network are not at hand.
     """
+    asked = evaluation_request.Request(
+        features=features, weights=weights, judge=judge, statistics=str(paths.of(workdir))
+    )
     chosen = [member for member in comparison.members if only(member.name)]
-    asked = evaluation_request.Request(features=features, weights=weights)
     evaluate_files.open_extractors(asked)  # what is missing is told before the hours of training
     rows: list[Row] = []
     for number, member in enumerate(chosen, start=1):
@@ -50,44 +54,45 @@ def run(
         progress.say(f"run {number} of {len(chosen)}, {member.name}")
         if study.status(place, member.config.train.num_steps) != study.DONE:
             train.train(member.config, place)
-        rows += measure(
-            comparison, member, workdir, features=features, weights=weights, judge=judge
-        )
-    return rows
+        rows += measure(comparison, member, workdir, asked)
+    return rows + known(_request(comparison, chosen[0], workdir, asked))
 
 
 def measure(
     comparison: comparisons.Comparison,
     member: comparisons.Member,
     workdir: str | os.PathLike,
-    *,
-    features: str | None = None,
-    weights: str | None = None,
-    judge: str | None = None,
+    asked: evaluation_request.Request,
 ) -> list[Row]:
-    """A row for each setting and sampling seed of a trained run."""
+    """A row for each setting and sampling seed of a trained run; `asked` names the networks."""
     place, spec = comparisons.folder(workdir, member), comparison.spec
     told = trained(member, workdir)
     rows = []
     for seed in spec.sampling_seeds:
-        request = evaluation_request.Request(
-            workdir=str(place),
-            num_samples=spec.num_samples,
-            num_images=spec.num_reference,
-            statistics=str(paths.of(workdir)),  # once for all runs
-            batch_size=spec.batch_size,
-            seed=seed,
-            features=features,
-            weights=weights,
-            judge=judge,
-        )
+        request = dataclasses.replace(_request(comparison, member, workdir, asked), seed=seed)
         # Without settings of its own a method is measured once, as its config samples.
         grid = comparison.grids[member.method] or {
             "temperature": [member.config.sampler.temperature]
         }
         lines = sweep.run(request, grid, place)
-        rows += [{**told, **_measured(line, grid), "sampling_seed": seed} for line in lines]
+        rows += [
+            {**told, **_sampled(line, grid), **_measured(line), "sampling_seed": seed}
+            for line in lines
+        ]
     return rows
+
+
+def known(request: evaluation_request.Request) -> list[Row]:
+    """Rows of images whose quality is known, with nothing in the columns of a training."""
+    nothing = ("num_parameters", "num_steps", "nats", "nats_are", "seconds_per_image")
+    return [
+        {
+            **dict.fromkeys((*nothing, "network_calls")),
+            **{"method": name, "seed": 0, "setting": {}},
+            **_measured(line),
+        }
+        for name, line in known_images.measure(request).items()
+    ]
 
 
 def trained(member: comparisons.Member, workdir: str | os.PathLike) -> Row:
@@ -132,17 +137,39 @@ def _is_auxiliary(config: Any, part: str) -> bool:
     )
 
 
-def _measured(line: sweep_results.Line, grid: Mapping[str, Sequence[Any]]) -> Row:
+def _request(
+    comparison: comparisons.Comparison,
+    member: comparisons.Member,
+    workdir: str | os.PathLike,
+    asked: evaluation_request.Request,
+) -> evaluation_request.Request:
+    """What is measured of a run; statistics of the real images are kept once for all."""
+    spec = comparison.spec
+    return dataclasses.replace(
+        asked,
+        workdir=str(comparisons.folder(workdir, member)),
+        num_samples=spec.num_samples,
+        num_images=spec.num_reference,
+        batch_size=spec.batch_size,
+    )
+
+
+def _measured(line: Mapping[str, Any]) -> Row:
     metrics = line["metrics"]
     kinds = ("FD", "FID", "MIND")
     distance = {name: value for name, value in metrics.items() if name.startswith(kinds)}
-    settings = line["point"]["sampler"]
     return {
-        "setting": {name: settings[name] for name in grid},
         **distance,
         "class_agreement": sweep_results.verdict(line, "class_agreement"),
         "variety": sweep_results.verdict(line, "variety"),
+        "hardware": line["hardware"],
+    }
+
+
+def _sampled(line: sweep_results.Line, grid: Mapping[str, Sequence[Any]]) -> Row:
+    settings = line["point"]["sampler"]
+    return {
+        "setting": {name: settings[name] for name in grid},
         "seconds_per_image": line["seconds_per_image"],
         "network_calls": line["network_calls"],
-        "hardware": line["hardware"],
     }
