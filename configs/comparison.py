@@ -41,3 +41,12 @@ def begin(words: frozenset) -> ml_collections.ConfigDict:
     config.batch_size = 8 if is_tiny else 250
     config.fields = {}
     return config
+
+
+def train_on_digits(config: ml_collections.ConfigDict) -> None:
+    """The training that all methods share on the codes of 5,000 digits."""
+    config.num_samples = 500
+    config.fields = dict(
+        optimizer=dict(learning_rate=3e-3, warmup_steps=100),
+        train=dict(num_steps=1200, evaluate_every=300, num_held_out_batches=7),
+    )

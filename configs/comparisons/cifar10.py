@@ -32,7 +32,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         )
     make = comparison.Methods("cifar10", [1.0, 2.0], "tiny" in words)
     config.methods = {
-        "mixture": make.resgen(4),
+        "mixture": make.resgen(4, "mixture"),
         "codes": make.resgen(5, "codes"),
         "levels": make.resgen(4, "levels", levels=dict(width=64)),
         "rq_transformer": make.of("rq_transformer", "guided", model=dict(num_body_layers=5)),

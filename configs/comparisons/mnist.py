@@ -21,16 +21,12 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     words = build.words(arg, {"seeds", "tiny"})
     config = comparison.begin(words)
     if "tiny" not in words:
-        config.num_samples = 500
-        config.fields = dict(
-            optimizer=dict(learning_rate=3e-3, warmup_steps=100),
-            train=dict(num_steps=1200, evaluate_every=300, num_held_out_batches=7),
-        )
+        comparison.train_on_digits(config)
     make = comparison.Methods("mnist", [1.0, 2.0], "tiny" in words)
     config.methods = {
-        "mixture": make.resgen(4),
+        "mixture": make.resgen(4, "mixture"),
         "codes": make.resgen(5, "codes"),
-        "levels": make.resgen(4, "levels", levels=dict(width=56)),
+        "levels": make.resgen(4, "levels"),
         "rq_transformer": make.of("rq_transformer", "guided"),
         "level_by_level": make.of("level_by_level"),
         "ar_resgen": make.of("ar_resgen", model=dict(num_layers=6, num_components=48)),

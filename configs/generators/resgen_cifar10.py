@@ -3,7 +3,7 @@
     resgen train --config=configs/tokenizers/rq_vae_cifar10.py --config.data.path=CIFAR10 \\
         --workdir=runs/cifar10
     resgen encode --workdir=runs/cifar10 --output=runs/cifar10_codes --flip
-    resgen train --config=configs/generators/resgen_cifar10.py \\
+    resgen train --config=configs/generators/resgen_cifar10.py:mixture \\
         --config.data.codes=runs/cifar10_codes --workdir=runs/cifar10_generator
 
 Sized for two CPU cores: 12,000 steps took 127 minutes of CPU time, 93 by the clock, on two shared
@@ -14,7 +14,7 @@ are above 2.3). The files at hand were JPEG, not the original pixels.
 
 `:paper` trains the paper's two-part bound alone, `:tiny` a few steps of a small network.
 
-`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
+The head is `:levels`; `:mixture`, `:codes` and `:flow` train another (docs/choices.md).
 """
 
 import ml_collections
@@ -37,6 +37,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         modulation_width=192,
         dropout_rate=0.0,
     )
+    config.model.levels.width = 128
     config.loss.average_decay = 0.999
     config.optimizer.update(learning_rate=1.5e-3, warmup_steps=500)
     config.train = dict(

@@ -6,7 +6,7 @@
 
 `:paper` trains the paper's two-part bound alone, `:tiny` takes a few steps of a small network.
 
-`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
+The head is `:levels`; `:mixture`, `:codes` and `:flow` train another (docs/choices.md).
 """
 
 import ml_collections

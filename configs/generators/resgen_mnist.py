@@ -14,7 +14,7 @@ the few batches of nearly whole images, with the largest gradients, do not set t
 
 `:paper` trains the paper's two-part bound alone, `:tiny` takes a few steps of a small network.
 
-`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
+The head is `:levels`; `:mixture`, `:codes` and `:flow` train another (docs/choices.md).
 """
 
 import ml_collections
@@ -29,6 +29,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config = resgen.base()
     config.data.batch_size = 64
     config.optimizer.update(learning_rate=3e-3, warmup_steps=100)
-    config.train = dict(num_steps=2500, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.sampler.guidance_scale = 2.0
     resgen.apply(config, words, tiny_batch=16)
     return config

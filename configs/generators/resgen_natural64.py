@@ -1,7 +1,7 @@
 """ResGen on the codes of 64x64 photographs, as `rq_vae_natural64.py` makes them: 8x8, depth 8.
 
     resgen encode --workdir=runs/natural64 --output=runs/natural64_codes --flip
-    resgen train --config=configs/generators/resgen_natural64.py \\
+    resgen train --config=configs/generators/resgen_natural64.py:mixture \\
         --config.data.codes=runs/natural64_codes --workdir=runs/natural64_generator
 
 Expect of seed 0 on Imagenette, after 1,768 of the 2,000 steps (11 minutes on two shared cores of an
@@ -13,7 +13,7 @@ Sized for two CPU cores; `:wide` is for an accelerator, and was not trained. `:p
 paper's two-part bound alone, `:tiny` a few steps of a small network. To measure a distance while it
 trains, add --config.evaluation.features=mobilenet --config.evaluation.weights=WEIGHTS.
 
-`:codes`, `:levels` and `:flow` train another head in place of the mixture (docs/choices.md).
+The head is `:levels`; `:mixture`, `:codes` and `:flow` train another (docs/choices.md).
 """
 
 import ml_collections
@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     )
     if "wide" in words:
         config.data.batch_size = 256
-        config.model.update(num_components=256, rank=32)
+        config.model.update(num_components=256, rank=32, levels=dict(width=256))
         config.model.trunk.update(
             num_layers=12, width=512, num_heads=8, mlp_width=2048, compute_dtype="bfloat16"
         )

@@ -22,7 +22,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """The study; `arg` is empty or `tiny`."""
     words = build.words(arg, {"tiny"})
     config = ml_collections.ConfigDict()
-    config.base = "generators/resgen_digits.py"
+    config.base = "generators/resgen_digits.py:mixture"
     config.fields = dict(
         data=dict(batch_size=32),  # small, so that the cheapest runs still take many steps
         model=dict(trunk=dict(num_layers=2, dropout_rate=0.0)),
@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.metric = "mixture_loss"
     config.meaning = "held-out mixture loss (nats per masked token)"
     if "tiny" in words:
-        config.base += ":tiny"
+        config.base += ",tiny"
         config.fields.data.batch_size = 16
         config.fields.optimizer.warmup_steps = 1
         config.fields.train.log_every = 1

@@ -8,7 +8,7 @@ from resgen_jax.core import shell
 from resgen_jax.evaluation import judge
 from resgen_jax.runs import consensus, progress, run_directory
 from resgen_jax.runs.configs import configuration
-from resgen_jax.runs.demo import comparison, demo, minutes, plans, report
+from resgen_jax.runs.demo import demo, minutes, plans, report
 from resgen_jax.training import loop
 
 STOPPED = 3
@@ -23,10 +23,6 @@ def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
         with consensus.alone(plan.workdir, progress.say):
             plan = plan if values.fast else minutes.fitted(plan, values.minutes)
             page = demo.demo(plan)
-            if values.compare:
-                comparison.compare(plan)
-            if values.samplers:
-                comparison.samplers(plan)
     except loop.Stopped as stopped:
         progress.say(f"resgen demo: stopped after step {stopped.step}, and saved")
         progress.say(f"go on with: {values.command}")

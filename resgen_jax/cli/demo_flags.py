@@ -4,7 +4,7 @@ from resgen_jax.cli import flags
 
 
 def add_flags(parser: flags.Parser) -> None:
-    """--images, --workdir, --image_size, --num_samples, how long, --compare, --samplers."""
+    """--images, --workdir, --image_size, --num_samples, how long."""
     flags.add_images(parser, "your images in place of the handwritten digits")
     flags.add_workdir(parser, "run directory (%(default)s); run again to go on", "runs/demo")
     parser.add_argument("--image_size", type=int, help="side in pixels, with --images (64)")
@@ -16,12 +16,4 @@ def add_flags(parser: flags.Parser) -> None:
     )
     parser.add_argument(
         "--fast", action="store_true", help="a few steps of small networks, to try the machinery"
-    )
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="then train the generator once for each training choice, and compare their samples",
-    )
-    parser.add_argument(
-        "--samplers", action="store_true", help="then draw in several ways, and compare the samples"
     )
