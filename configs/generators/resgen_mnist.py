@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config = resgen.base()
     config.data.batch_size = 64
     config.optimizer.update(learning_rate=3e-3, warmup_steps=100)
-    config.train = dict(num_steps=1500, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.train = dict(num_steps=1300, log_every=25, evaluate_every=500, checkpoint_every=500)
     config.sampler.guidance_scale = 2.0
     resgen.apply(config, words, tiny_batch=16)
     return config
