@@ -20,8 +20,8 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-# What several test files share; they have no package of their own.
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))
+# What several test files share, and the commands beside PyTorch; they have no package of their own.
+sys.path[:0] = [str(pathlib.Path(__file__).parent / name) for name in ("helpers", "benchmarks")]
 
 CACHE = pathlib.Path(__file__).parents[1] / ".jax_cache"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)  # of the processes that tests start, too

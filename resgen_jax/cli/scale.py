@@ -24,8 +24,6 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "count": scale_bench.count,
     "bench": scale_bench.bench,
     "data": scale_bench.data,
-    "rvq": scale_bench.rvq,
-    "encoder": scale_bench.encoder,
     "sampler": scale_bench.sampler,
     "compile": scale_compile.run,
     "plan": scale_study.plan,
@@ -37,9 +35,8 @@ ACTIONS: Mapping[str, Callable[..., dict[str, Any]]] = {
 
 def run(values: argparse.Namespace, overrides: flags.Overrides) -> int:
     """Prints the figures of one action, a line each; 3 if a study was stopped, after saving."""
-    for name in ("num_steps", "batch_size"):
-        if name in values:
-            shell.at_least(name, getattr(values, name), 1)
+    if "num_steps" in values:
+        shell.at_least("num_steps", values.num_steps, 1)
     if values.output:
         output = paths.of(values.output)
         run_directory.check_writable(output.parent, output.name)

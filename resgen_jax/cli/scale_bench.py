@@ -14,7 +14,7 @@ from resgen_jax.runs import experiments, run_directory, synthetic
 from resgen_jax.runs.configs import configuration
 from resgen_jax.runs.study import bench as bench_programs
 from resgen_jax.runs.study import step_speed
-from resgen_jax.scaling import counts, encoder_bench, rvq_bench, sampler_bench, timing
+from resgen_jax.scaling import counts, sampler_bench, timing
 from resgen_jax.training.telemetry import flops
 
 
@@ -74,18 +74,6 @@ def data(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, An
         return found["step_seconds"]
 
     return scale_data.measure(config, values.num_steps, step_seconds)
-
-
-def rvq(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
-    """RVQ encoding beside vector-quantize-pytorch on the same cores."""
-    del overrides
-    return rvq_bench.compare(num_runs=values.num_steps)
-
-
-def encoder(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:
-    """Images to codes, beside the same RQ-VAE in PyTorch on the same cores."""
-    del overrides
-    return encoder_bench.compare(batch_size=values.batch_size, num_runs=values.num_steps)
 
 
 def sampler(values: argparse.Namespace, overrides: flags.Overrides) -> dict[str, Any]:

@@ -24,11 +24,6 @@ def _with_steps(parser: flags.Parser) -> None:
     parser.add_argument("--num_steps", type=int, default=20, help="timed steps (%(default)s)")
 
 
-def _timed(parser: flags.Parser) -> None:
-    _with_steps(parser)
-    _with_output(parser)
-
-
 def _count_flags(parser: flags.Parser) -> None:
     _with_config(parser)
     _add_space(parser)
@@ -72,14 +67,10 @@ def _data_flags(parser: flags.Parser) -> None:
 
 
 def _sampler_flags(parser: flags.Parser) -> None:
-    _timed(parser)
+    _with_steps(parser)
+    _with_output(parser)
     named = ", ".join(known.HEADS)
     parser.add_argument("--head", default="mixture", help=f"one of {named} (%(default)s)")
-
-
-def _encoder_flags(parser: flags.Parser) -> None:
-    _timed(parser)
-    parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
 
 
 def _compile_flags(parser: flags.Parser) -> None:
@@ -155,16 +146,6 @@ ACTIONS: Mapping[str, Action] = {
         _data_flags,
         "hold a config's data pipeline against its training step",
         "resgen scale data --config=tokenizers/rq_vae_digits.py --step_seconds=0.3",
-    ),
-    "rvq": Action(
-        _timed,
-        "time RVQ encoding beside vector-quantize-pytorch (extra peers)",
-        "resgen scale rvq --num_steps=7",
-    ),
-    "encoder": Action(
-        _encoder_flags,
-        "time images to codes beside the same RQ-VAE in PyTorch (extra peers)",
-        "resgen scale encoder --batch_size=16",
     ),
     "sampler": Action(
         _sampler_flags,

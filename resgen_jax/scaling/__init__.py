@@ -2,5 +2,5 @@
 
 from resgen_jax.core import lazy
 
-__all__ = ["counts", "encoder_bench", "rvq_bench", "sampler_bench"]
+__all__ = ["counts", "sampler_bench"]
 __getattr__ = lazy.modules(__name__, __all__)

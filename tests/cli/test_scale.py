@@ -101,8 +101,6 @@ def test_help_is_one_page_an_action_with_its_own_flags_alone(place):
         "count": {"config", "space"},
         "bench": {"config", "num_steps", "beside", "programs", "depths", "space"},
         "data": {"config", "num_steps", "step_seconds"},
-        "rvq": {"num_steps"},
-        "encoder": {"num_steps", "batch_size"},
         "sampler": {"num_steps", "head"},
         "compile": {"config", "topology", "program", "table"},
         "plan": {"config", "workdir", "chip", "mfu", "flops_per_second"},
@@ -142,7 +140,6 @@ def test_examples_of_the_actions_are_valid_commands():
         (("count", "--table=x"), "unknown flag --table"),
         (("fit", "--config.base.seed=1"), "this verb reads the config of the run directory"),
         (("bench", "--num_steps=0"), "--num_steps is 0"),
-        (("encoder", "--batch_size=0"), "--batch_size is 0"),
     ],
 )
 def test_mistakes_are_told(place, arguments, message):

@@ -59,7 +59,7 @@ def test_links_and_scripts_in_the_documents_exist():
             target = folder / link if link else ROOT / where
             assert target.exists(), f"{link} in {where}"
             assert not anchor or anchor in anchors(target), f"{link}#{anchor} in {where}"
-        for script in re.findall(r"\bbash ([\w./]+)", text):
+        for script in re.findall(r"\b(?:bash|python) ([\w./]+/[\w.]+)", text):
             assert (ROOT / script).exists(), f"{script} in {where}"
 
 

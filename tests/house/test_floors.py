@@ -19,8 +19,8 @@ def test_imports_only_go_down():
     assert done.returncode == 0, done.stdout
 
 
-def test_an_upward_import_is_found(tmp_path):
-    # The same contract over a package that breaks it: core reaches up into cli.
+def test_an_upward_import_and_one_of_a_peer_are_found(tmp_path):
+    # The same contracts over a package that breaks them: core reaches up into cli, or to PyTorch.
     (tmp_path / "setup.cfg").write_text((ROOT / "setup.cfg").read_text())
     for folder in ["", *(path.parent.name for path in (ROOT / "resgen_jax").glob("*/__init__.py"))]:
         package = tmp_path / "resgen_jax" / folder
@@ -41,3 +41,7 @@ def test_an_upward_import_is_found(tmp_path):
     done = run()
     assert done.returncode == 1
     assert "resgen_jax.core is not allowed to import resgen_jax.cli" in done.stdout
+    (tmp_path / "resgen_jax" / "core" / "trees.py").write_text("import torch\n")
+    done = run()
+    assert done.returncode == 1
+    assert "resgen_jax is not allowed to import torch" in done.stdout

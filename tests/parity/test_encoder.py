@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import time_encoder
 
-from resgen_jax.scaling import encoder_bench
 from resgen_jax.tokenizers import rq_vae
 
 torch = pytest.importorskip("torch")
@@ -27,19 +27,19 @@ SPEC = rq_vae.Spec(
     [{}, {"attention": "fused", "bridge_size": 3}, {"patch_size": 2, "attention_sizes": ()}],
 )
 def test_latents_and_codes_are_those_of_torch(changes):
-    from resgen_jax.scaling import torch_encoder
+    import torch_encoder
 
     spec = dataclasses.replace(SPEC, **changes)
-    params, codebooks, images = encoder_bench.random_problem(spec, 3, 2, 16, seed=0)
+    params, codebooks, images = time_encoder.random_problem(spec, 3, 2, 16, seed=0)
     latents = jax.jit(
         lambda params, images: rq_vae.make(spec).apply(params, images, method="encode")
     )(params, images)
     encoder = torch_encoder.Encoder(spec, params, torch.contiguous_format)
     found = encoder(torch.from_numpy(images.copy()).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_allclose(latents, found, rtol=1e-4, atol=1e-4)
-    ours = encoder_bench.jax_runner(spec, params, codebooks, images)()
+    ours = time_encoder.jax_runner(spec, params, codebooks, images)()
     for channels_last in (False, True):
-        theirs = encoder_bench.torch_runner(
+        theirs = time_encoder.torch_runner(
             spec, params, codebooks, images, channels_last=channels_last
         )()
         assert np.mean(ours == theirs) > 0.99

@@ -7,13 +7,14 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("vector_quantize_pytorch")
 
+import time_rvq
+
 from resgen_jax.quantizers import rvq
-from resgen_jax.scaling import rvq_bench
 
 
 def test_codes_and_vectors_equal_the_peers():
-    latents, codebooks = rvq_bench.random_problem(0, 512, 16, 64, 4)
-    peer_codes = rvq_bench.torch_runner(latents, codebooks)()
+    latents, codebooks = time_rvq.random_problem(0, 512, 16, 64, 4)
+    peer_codes = time_rvq.torch_runner(latents, codebooks)()
     tables = jnp.asarray(codebooks)
     codes, _ = rvq.encode(jnp.asarray(latents), tables)
     assert np.mean(np.asarray(codes) == peer_codes) >= 0.999
@@ -25,6 +26,6 @@ def test_codes_and_vectors_equal_the_peers():
 
 
 def test_the_comparison_reports_both_sides():
-    report = rvq_bench.compare(num_vectors=256, code_dim=8, codebook_size=32, depth=2, num_runs=2)
+    report = time_rvq.compare(num_vectors=256, code_dim=8, codebook_size=32, depth=2, num_runs=2)
     assert report["share_equal_codes"] >= 0.999
     assert report["ratio"] == pytest.approx(report["torch_seconds"] / report["jax_seconds"])

@@ -1,19 +1,35 @@
-"""How long RVQ encoding takes, beside vector-quantize-pytorch on the same cores."""
+"""How long RVQ encoding takes, beside vector-quantize-pytorch on the same cores.
+
+python tests/benchmarks/time_rvq.py --num_steps=7
+"""
 
 import functools
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import peer_command
 from jaxtyping import Float, Int
 
 from resgen_jax.core import errors, keys
 from resgen_jax.quantizers import chunks, codebook_averages, rvq
 
 Runner = Callable[[], Int[np.ndarray, "n q"]]
+PACKAGES = ("torch", "vector_quantize_pytorch")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: its exit code."""
+    parser = peer_command.Parser(
+        "time_rvq", "Time RVQ encoding beside vector-quantize-pytorch (extra peers)."
+    )
+    return peer_command.run(
+        parser, arguments, PACKAGES, lambda values: compare(num_runs=values.num_steps)
+    )
 
 
 def compare(
@@ -29,7 +45,7 @@ def compare(
     """Median seconds of both encoders in alternating runs, their ratio, the share of equal codes.
 
     `ratio` is PyTorch's seconds over ours. Both start from the same arrays in host memory and end
-    with codes there; compilation and the first run are apart. Raises UserError without the peer.
+    with codes there; compilation and the first run are apart.
     """
     if num_runs < 1:
         raise errors.UserError(f"num_runs is {num_runs}; expected 1 or more")
@@ -93,14 +109,9 @@ def torch_runner(
     latents: Float[np.ndarray, "n c"], codebooks: Float[np.ndarray, "q v c"]
 ) -> Runner:
     """ResidualVQ of vector-quantize-pytorch in evaluation mode, given these codebooks."""
-    try:
-        import torch
-        import vector_quantize_pytorch
-    except ImportError as failure:
-        raise errors.UserError(
-            f"the comparison needs {failure.name}, which is not installed; "
-            "install the extra: pip install 'resgen-jax[peers]'"
-        ) from failure
+    import torch
+    import vector_quantize_pytorch
+
     depth, codebook_size, code_dim = codebooks.shape
     model = vector_quantize_pytorch.ResidualVQ(
         dim=code_dim, num_quantizers=depth, codebook_size=codebook_size, kmeans_init=False
@@ -115,3 +126,7 @@ def torch_runner(
             return model(rows)[1][0].numpy()
 
     return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,12 +1,18 @@
-"""How long images take to codes, beside the same RQ-VAE in PyTorch on the same cores."""
+"""How long images take to codes, beside the same RQ-VAE in PyTorch on the same cores.
 
+python tests/benchmarks/time_encoder.py --num_steps=11 --batch_size=16
+"""
+
+import argparse
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import peer_command
 from jaxtyping import Float, Int
 
 from resgen_jax.core import errors, keys
@@ -15,6 +21,7 @@ from resgen_jax.tokenizers import rq_vae
 
 Runner = Callable[[], Int[np.ndarray, "b l q"]]
 PyTree = Any
+PACKAGES = ("torch",)
 # The blocks of RQ-VAE at 64 pixels: three halvings, attention at 8x8.
 SPEC = rq_vae.Spec(
     image_size=64,
@@ -26,6 +33,19 @@ SPEC = rq_vae.Spec(
     latent_channels=256,
     code_dim=64,
 )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: its exit code."""
+    parser = peer_command.Parser(
+        "time_encoder", "Time images to codes beside the same RQ-VAE in PyTorch (extra peers)."
+    )
+    parser.add_argument("--batch_size", type=int, default=64, help="images a time (%(default)s)")
+
+    def measure(values: argparse.Namespace) -> dict[str, Any]:
+        return compare(batch_size=values.batch_size, num_runs=values.num_steps)
+
+    return peer_command.run(parser, arguments, PACKAGES, measure)
 
 
 def compare(
@@ -40,7 +60,7 @@ def compare(
     """Median seconds of both in alternating runs, images a second, the share of equal codes.
 
     PyTorch runs as it comes and with its faster memory layout for convolutions; `ratio` is its
-    faster median over ours. Raises UserError without PyTorch.
+    faster median over ours.
     """
     if num_runs < 1:
         raise errors.UserError(f"num_runs is {num_runs}; expected 1 or more")
@@ -117,14 +137,8 @@ def torch_runner(
     channels_last: bool = False,
 ) -> Runner:
     """The same blocks of `torch.nn.functional`, and a lean nearest-code search."""
-    try:
-        import torch
-    except ImportError as failure:
-        raise errors.UserError(
-            "the comparison needs torch, which is not installed; "
-            "install the extra: pip install 'resgen-jax[peers]'"
-        ) from failure
-    from resgen_jax.scaling import torch_encoder
+    import torch
+    import torch_encoder
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     encoder = torch_encoder.Encoder(spec, params, layout)
@@ -142,3 +156,7 @@ def torch_runner(
             return torch.stack(codes, -1).numpy().astype(np.int32)
 
     return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())
