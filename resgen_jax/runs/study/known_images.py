@@ -19,7 +19,7 @@ from resgen_jax.runs import (
     sampling,
 )
 
-REAL, REBUILT, MEAN = "held-out images", "their reconstructions", "their mean, again and again"
+REAL, REBUILT, MEAN = "held-out images", "their reconstructions", "their mean image"
 
 
 def measure(request: evaluation_request.Request) -> dict[str, dict[str, Any]]:
