@@ -236,6 +236,13 @@ def test_remat_changes_no_gradient(params, inputs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), again, plain)
 
 
+@pytest.mark.parametrize(("remat", "is_there"), [("none", False), ("full", True)])
+def test_a_layer_is_computed_again_where_that_is_asked_for(params, inputs, remat, is_there):
+    network = diffusion_transformer.make(dataclasses.replace(SPEC, remat=remat), SPACE)
+    program = str(jax.make_jaxpr(network.apply)(params, *inputs))
+    assert ("checkpoint" in program) == is_there
+
+
 def test_bfloat16_is_close_and_comes_out_in_float32(inputs):
     params = random_params(deviation=0.2)
     exact = np.asarray(applied(SPEC)(params, *inputs))
