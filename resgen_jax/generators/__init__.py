@@ -8,6 +8,7 @@ __all__ = [
     "choices",
     "conditioning",
     "confidence",
+    "diffusion_predict",
     "diffusion_transformer",
     "interface",
     "mixture_head",

@@ -82,6 +82,15 @@ def test_a_published_size_has_its_parameters(size, learns_variance, expected):
     assert trees.num_parameters(shapes_of(spec, imagenet(64))) == expected
 
 
+def test_heads_are_as_wide_as_published():
+    """Attention costs and weighs the same however many heads share a width."""
+    widths = {}
+    for size in diffusion_transformer.SIZES:
+        spec = diffusion_transformer.preset(size)
+        widths[size] = spec.width / spec.num_heads
+    assert widths == {"s": 64, "b": 64, "sl": 64, "l": 64, "xl": 72}
+
+
 @pytest.mark.parametrize(
     ("length", "billions"), [(32, 14.565), (64, 29.034), (128, 58.370), (256, 118.626)]
 )

@@ -146,7 +146,7 @@ def learned():
         return jax.lax.scan(step, task.init(jax.random.key(0)), jnp.arange(num_steps))
 
     state, metrics = train()
-    return task, state, metrics["loss"]
+    return task, state, np.asarray(metrics["loss"])
 
 
 def test_the_loss_falls_to_what_cannot_be_known(learned):
