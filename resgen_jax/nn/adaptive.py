@@ -13,11 +13,11 @@ from resgen_jax.nn import attention, linear, modulation
 
 
 class Modulation(nnx.Module):
-    """SiLU and Linear: so many vectors of a condition, all zeros at the start, in float32."""
+    """SiLU and Linear: so many vectors of a condition, all zeros at the start."""
 
     def __init__(self, width: int, num_vectors: int, dtype, rngs: nnx.Rngs):
         self.num_vectors = num_vectors
-        self.out = linear.dense_to_float32(
+        self.out = linear.dense(
             width, num_vectors * width, ("embed", "mlp"), dtype, rngs, init=linear.zeros
         )
 
@@ -73,9 +73,7 @@ class Block(nnx.Module):
         is_valid: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b l d"]:
         """What comes out where not `is_valid` has no meaning."""
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (
-            vector.astype(values.dtype) for vector in self.modulation(condition)
-        )
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition)
         normed = modulation.modulate(values, shift_a, scale_a)
         values = values + gate_a * self.attention(normed, is_valid)
         normed = modulation.modulate(values, shift_f, scale_f)
@@ -83,7 +81,7 @@ class Block(nnx.Module):
 
 
 class Final(nnx.Module):
-    """A modulated norm and a layer that starts at zero, in float32."""
+    """A modulated norm, and a layer that starts at zero; what comes out is float32."""
 
     def __init__(self, width: int, out_dim: int, dtype, rngs: nnx.Rngs):
         self.modulation = Modulation(width, 2, dtype, rngs)
@@ -94,4 +92,4 @@ class Final(nnx.Module):
         self, values: Float[Array, "b l d"], condition: Float[Array, "b d"]
     ) -> Float[Array, "b l e"]:
         shift, scale = self.modulation(condition)
-        return self.out(modulation.modulate(values.astype(jnp.float32), shift, scale))
+        return self.out(modulation.modulate(values, shift, scale))
