@@ -16,10 +16,11 @@ from resgen_jax.samplers import ode, time_grids
 from resgen_jax.training import diffusion_loss, diffusion_task, optimizer, variance_bound
 from resgen_jax.training.state import Task
 
+LENGTHS = jnp.array([4, 2, 3, 1, 4, 4, 2, 1], jnp.int32)
 VARIANCE = dataclasses.replace(tiny.SPEC, learns_variance=True)
 KINDS = {
-    "velocity": (tiny.SPEC, diffusion_loss.LossSpec()),
-    "variance": (VARIANCE, tiny.STEPS),
+    "velocity": (tiny.SPEC, diffusion_loss.LossSpec(condition_drop_rate=0.5)),
+    "variance": (VARIANCE, dataclasses.replace(tiny.STEPS, condition_drop_rate=0.5)),
 }
 
 
@@ -40,10 +41,6 @@ def random_state(task):
     return state.replace(params=params, average_params=jax.tree.map(normal, state.params))
 
 
-def valid(batch):
-    return batch | {"is_valid": jnp.ones(len(batch["labels"]), bool)}
-
-
 def test_the_loop_knows_it_as_a_task(task):
     assert isinstance(task, Task)
     state = jax.eval_shape(task.init, jax.random.key(0))
@@ -59,16 +56,17 @@ def test_the_loop_knows_it_as_a_task(task):
 
 
 def test_the_held_out_loss_is_that_of_averaged_parameters_told_all_labels(task):
-    state, batch, key = random_state(task), valid(tiny.batch()), jax.random.key(5)
-    batch["is_valid"] = batch["is_valid"].at[3].set(False)
+    state, key = random_state(task), jax.random.key(5)
+    batch = tiny.batch() | {"lengths": LENGTHS, "is_valid": jnp.arange(8) != 4}
     found = jax.jit(task.evaluate)(state, batch, key)
     drawn = diffusion_loss.draw(batch, key, task.loss, tiny.SPACE, is_training=False)
-    rows = np.arange(8) != 3
+    is_real = jnp.arange(tiny.LENGTH)[None] < LENGTHS[:, None]
+    cells = np.asarray(is_real) & (np.arange(8) != 4)[:, None]
     outputs = task.network.apply(
-        state.average_params, drawn["states"], drawn["times"], batch["labels"]
+        state.average_params, drawn["states"], drawn["times"], batch["labels"], is_real
     )
     predicted = np.asarray(outputs)[..., : tiny.CHANNELS]
-    error = np.mean((predicted - np.asarray(drawn["target"]))[rows] ** 2)
+    error = np.mean((predicted - np.asarray(drawn["target"]))[cells] ** 2)
     np.testing.assert_allclose(found["squared_error"], error, rtol=1e-4)
     assert found["num_examples"] == 7
     if not task.model.learns_variance:
@@ -83,7 +81,7 @@ def test_the_held_out_loss_is_that_of_averaged_parameters_told_all_labels(task):
         share,
         variance_bound.steps_of(1000),
     )
-    np.testing.assert_allclose(found["bound"], np.mean(np.asarray(bits)[rows]), rtol=1e-4)
+    np.testing.assert_allclose(found["bound"], np.mean(np.asarray(bits)[cells]), rtol=1e-4)
     np.testing.assert_allclose(found["loss"], found["squared_error"] + found["bound"], rtol=1e-5)
 
 
@@ -91,8 +89,7 @@ def test_a_step_in_parts_is_a_step():
     model, loss = KINDS["variance"]
     whole = tiny.task(model, loss)
     parts = tiny.task(model, loss, dataclasses.replace(tiny.OPTIMIZER, num_microbatches=4))
-    lengths = {"lengths": jnp.array([4, 2, 3, 1, 4, 4, 2, 1], jnp.int32)}
-    batch, state, key = tiny.batch() | lengths, random_state(whole), jax.random.key(1)
+    batch, state, key = tiny.batch() | {"lengths": LENGTHS}, random_state(whole), jax.random.key(1)
     _, wanted = jax.jit(whole.step)(state, batch, key)
     _, found = jax.jit(parts.step)(state, batch, key)
     assert set(found) >= {"loss", "squared_error", "bound", "grad_norm", "learning_rate"}
