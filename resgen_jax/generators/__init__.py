@@ -1,4 +1,4 @@
-"""Floor 3: networks that generate codes from codes and codebook vectors, never from images."""
+"""Floor 3: networks that generate codes of codes, or latents of noisy ones, never from images."""
 
 from resgen_jax.core import lazy
 
@@ -8,6 +8,8 @@ __all__ = [
     "choices",
     "conditioning",
     "confidence",
+    "diffusion_predict",
+    "diffusion_transformer",
     "interface",
     "mixture_head",
     "proposals",

@@ -1,13 +1,14 @@
-"""What the generator is told beside the revealed codes: the class, and which levels are hidden."""
+"""What a generator is told beside codes or latents: class, time, and which levels are hidden."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from resgen_jax.nn import linear
+from resgen_jax.nn import linear, positions
 
 NUM_COSINES = 16  # of a share in [0, 1]
+NUM_WAVES = 256  # of a time
 
 
 class ClassEmbedding(nnx.Module):
@@ -53,6 +54,19 @@ class ShareEmbedding(nnx.Module):
     def __call__(self, share: Float[Array, "b"]) -> Float[Array, "b d"]:
         number = jnp.arange(NUM_COSINES, dtype=jnp.float32)
         return self.out(jnp.cos(jnp.pi * share[:, None] * number[None]))
+
+
+class TimeEmbedding(nnx.Module):
+    """The time of diffusion as a vector: waves, Linear, SiLU, Linear (as published for DiT)."""
+
+    def __init__(self, width: int, dtype, rngs: nnx.Rngs):
+        init = linear.normal(0.02)
+        self.up = linear.dense(NUM_WAVES, width, (None, "mlp"), dtype, rngs, init=init)
+        self.down = linear.dense(width, width, ("mlp", "embed"), dtype, rngs, init=init)
+
+    def __call__(self, times: Float[Array, "b"]) -> Float[Array, "b d"]:
+        waves = positions.waves(times.astype(jnp.float32), NUM_WAVES)
+        return self.down(jax.nn.silu(self.up(waves)))
 
 
 def drop_labels(

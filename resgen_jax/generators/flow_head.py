@@ -14,12 +14,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from resgen_jax.core import build
-from resgen_jax.nn import linear, modulation
+from resgen_jax.nn import linear, modulation, positions
 from resgen_jax.quantizers import rvq
 
 TIME_DIM = 64  # sines and cosines of the time
 TIME_SCALE = 1000.0  # the range that those of DiT and MAR are made for
-SLOWEST = 10_000.0
 SMALLEST = 1e-6
 
 
@@ -62,7 +61,7 @@ class FlowHead(nnx.Module):
         time: Float[Array, "b l"],
     ) -> Float[Array, "b l c"]:
         """d vectors / d time in float32; time 0 is data, 1 noise."""
-        told = self.state(hidden) + self.time(_waves(time))
+        told = self.state(hidden) + self.time(positions.waves(TIME_SCALE * time, TIME_DIM))
         knobs = self.modulation(jax.nn.silu(told))
         *triples, shift, scale = jnp.split(knobs, knobs.shape[-1] // told.shape[-1], axis=-1)
         values = self.enter(vectors)
@@ -104,10 +103,3 @@ def moments(
     share = is_masked.astype(jnp.float32)
     deviation = jnp.sqrt(jnp.maximum(jnp.einsum("blq,q->bl", share, variance), SMALLEST))
     return jnp.einsum("blq,qc->blc", share, mean), deviation
-
-
-def _waves(time: Float[Array, "b l"]) -> Float[Array, "b l e"]:
-    half = TIME_DIM // 2
-    speed = jnp.exp(-math.log(SLOWEST) * jnp.arange(half, dtype=jnp.float32) / half)
-    angle = TIME_SCALE * time[..., None] * speed[None, None]
-    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)

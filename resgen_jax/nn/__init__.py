@@ -3,6 +3,7 @@
 from resgen_jax.core import lazy
 
 __all__ = [
+    "adaptive",
     "attention",
     "causal",
     "conv2d",

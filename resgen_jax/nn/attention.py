@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from resgen_jax.core import errors
 from resgen_jax.nn import dropout, linear, modulation, positions
 
 
@@ -29,6 +30,15 @@ def attend(
     where = None if may_attend is None else may_attend[:, None]
     share = drop(jax.nn.softmax(logits / math.sqrt(query.shape[-1]), axis=-1, where=where))
     return jnp.einsum("balm,bmak->blak", share.astype(value.dtype), value)
+
+
+def check_heads(width: int, num_heads: int) -> None:
+    """Raises UserError unless the heads share the width evenly."""
+    if width % num_heads:
+        raise errors.UserError(
+            f"width {width} is not a multiple of num_heads {num_heads}; "
+            f"use {width // num_heads * num_heads or num_heads}"
+        )
 
 
 def to_earlier(length: int) -> Bool[Array, "one l l"]:

@@ -11,6 +11,9 @@ from jaxtyping import Array, Float
 
 zeros = nnx.initializers.zeros
 lecun = nnx.initializers.lecun_normal()
+xavier = nnx.initializers.xavier_uniform()
+# As one third of the outputs of a layer that makes queries, keys and values together would start.
+xavier_of_three = nnx.initializers.variance_scaling(0.5, "fan_avg", "uniform")
 
 
 def normal(deviation: float) -> Callable:

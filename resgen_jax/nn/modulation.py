@@ -31,11 +31,11 @@ NORMS: dict[str, Callable] = {"layer": layer_norm, "rms": rms_norm}
 
 def modulate(
     values: Float[Array, "b l d"],
-    shift: Float[Array, "b l d"],
-    scale: Float[Array, "b l d"],
+    shift: Float[Array, "b #l d"],
+    scale: Float[Array, "b #l d"],
     norm: Callable = layer_norm,
 ) -> Float[Array, "b l d"]:
-    """`norm(values) * (1 + scale) + shift`."""
+    """`norm(values) * (1 + scale) + shift`; both may be the same at all positions."""
     return norm(values) * (1 + scale) + shift
 
 

@@ -56,11 +56,7 @@ class Spec:
         build.check_sizes(
             self, ("num_layers", "width", "num_heads", "mlp_width", "modulation_width")
         )
-        if self.width % self.num_heads:
-            raise errors.UserError(
-                f"width {self.width} is not a multiple of num_heads {self.num_heads}; "
-                f"use {self.width // self.num_heads * self.num_heads or self.num_heads}"
-            )
+        attention.check_heads(self.width, self.num_heads)
         for name in ("dropout_rate", "attention_dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise errors.UserError(f"{name} {getattr(self, name)} is outside [0, 1)")

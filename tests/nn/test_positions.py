@@ -1,8 +1,9 @@
-"""Laws of rotary positions, against complex numbers."""
+"""Laws of positions: rotary ones against complex numbers, fixed ones against loops."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy_diffusion_transformer
 import numpy_networks
 import pytest
 
@@ -75,3 +76,17 @@ def test_a_head_too_narrow_is_refused():
     with pytest.raises(errors.UserError, match="head width 6 .* multiple of 4, or rotary_base=0"):
         positions.rotary_angles((2, 3), 6, 100.0)
     assert positions.rotary_angles((1, 3), 6, 100.0).shape == (3, 3)
+
+
+def test_a_line_has_sines_on_even_channels_and_cosines_on_odd_ones():
+    wanted = numpy_diffusion_transformer.positions(9, 6)
+    np.testing.assert_allclose(positions.line(9, 6), wanted, atol=1e-6)
+    np.testing.assert_allclose(positions.line(2, 4)[1], [np.sin(1), np.cos(1), 0.01, 1], atol=1e-4)
+
+
+def test_waves_are_cosines_and_then_sines_of_any_places():
+    places = jnp.array([[0.0, 0.3], [700.0, 2.0]])
+    found = positions.waves(places, 256)
+    for index in np.ndindex(2, 2):
+        wanted = numpy_diffusion_transformer.waves(float(places[index]))
+        np.testing.assert_allclose(found[index], wanted, atol=1e-4)
