@@ -4,7 +4,9 @@ from typing import Any
 
 import ml_collections
 
-TRUNK = dict(width=128, num_heads=4, mlp_width=512, modulation_width=128)
+# Without the options that a config may have, which the counterparts' networks do not all have.
+PLAIN = dict(norm="layer", has_gated_mlp=False, activation="gelu", normalises_queries=False)
+TRUNK = dict(width=128, num_heads=4, mlp_width=512, modulation_width=128, **PLAIN)
 
 
 class Methods:
@@ -47,6 +49,6 @@ def train_on_digits(config: ml_collections.ConfigDict) -> None:
     """The training that all methods share on the codes of 5,000 digits."""
     config.num_samples = 500
     config.fields = dict(
-        optimizer=dict(learning_rate=3e-3, warmup_steps=100),
+        optimizer=dict(learning_rate=3e-3, warmup_steps=100, matrices="adamw"),
         train=dict(num_steps=1200, evaluate_every=300, num_held_out_batches=7),
     )
