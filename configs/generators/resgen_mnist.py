@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         norm="rms", has_gated_mlp=True, activation="silu", mlp_width=344, normalises_queries=True
     )
     config.optimizer.update(learning_rate=3e-3, warmup_steps=100, matrices="muon")
-    config.train = dict(num_steps=1000, log_every=25, evaluate_every=500, checkpoint_every=500)
-    config.sampler.guidance_scale = 1.75
+    config.train = dict(num_steps=1200, log_every=25, evaluate_every=500, checkpoint_every=500)
+    config.sampler.guidance_scale = 2.0
     resgen.apply(config, words, tiny_batch=16)
     return config
