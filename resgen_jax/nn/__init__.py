@@ -12,7 +12,9 @@ __all__ = [
     "functional",
     "linear",
     "modulation",
+    "patches",
     "positions",
     "transformer",
+    "vit",
 ]
 __getattr__ = lazy.modules(__name__, __all__)
