@@ -72,13 +72,8 @@ def preset(encoder: str, decoder: str, length: int = 64, image_size: int = 256) 
             f"length is {length}; expected one that divides {NUM_LATENT_CHANNELS}, as the "
             "published 64 and 32: give a Spec its own code_dim for another"
         )
-    return Spec(
-        image_size,
-        length=length,
-        code_dim=NUM_LATENT_CHANNELS // length,
-        encoder=vit.preset(encoder),
-        decoder=vit.preset(decoder),
-    )
+    code_dim, networks = NUM_LATENT_CHANNELS // length, (vit.preset(encoder), vit.preset(decoder))
+    return Spec(image_size, 3, 16, length, code_dim, *networks)
 
 
 def _dense(in_dim: int, out_dim: int, axes: tuple, spec: vit.Spec, rngs: nnx.Rngs) -> nnx.Linear:
@@ -142,7 +137,7 @@ class VitAutoencoder(nnx.Module):
         if images.shape[1:] != self.spec.images_shape:
             raise errors.UserError(
                 f"images are {images.shape[1:]}; this tokenizer was made for "
-                f"{self.spec.images_shape}: resize them, or its position tables"
+                f"{self.spec.images_shape}: resize them, or see `at_image_size`"
             )
         return self.encoder(images)
 
@@ -169,6 +164,20 @@ class VitAutoencoder(nnx.Module):
 def make(spec: Spec) -> functional.Network:
     """`init` and `apply` of the two networks; methods `encode`, `decode`, `features`, `finish`."""
     return functional.from_module(lambda rngs: VitAutoencoder(spec, rngs))
+
+
+def at_image_size(params: dict, spec: Spec, image_size: int) -> tuple[dict, Spec]:
+    """The same networks for images of another size: their position tables are interpolated.
+
+    Raises UserError for a size that is not a multiple of the patches'.
+    """
+    new = dataclasses.replace(spec, image_size=image_size)
+
+    def resized(part: dict) -> dict:
+        table = patches.resize_positions(part["vit"]["positions"], spec.grid, new.grid)
+        return part | {"vit": part["vit"] | {"positions": table}}
+
+    return {name: resized(part) for name, part in params.items()}, new
 
 
 def forward_program(spec: Spec, batch_size: int) -> tuple[Callable, tuple]:

@@ -10,7 +10,7 @@ import numpy_vit
 import pytest
 
 from resgen_jax.core import build, errors, trees
-from resgen_jax.nn import vit
+from resgen_jax.nn import patches, vit
 from resgen_jax.quantizers import soft_vq
 from resgen_jax.tokenizers import vit_autoencoder
 
@@ -189,6 +189,21 @@ def test_every_large_array_has_an_axis_to_be_spread_over():
 
     jax.tree.map(see, jax.eval_shape(network.init, jax.random.key(0)), network.axes)
     assert whole == 32 + 16 * 16 * 3  # the biases of latents and pixels
+
+
+def test_at_another_image_size_only_positions_change(params):
+    larger, spec = vit_autoencoder.at_image_size(params, SPEC, 10)
+    wanted = shapes_of(dataclasses.replace(SPEC, image_size=10))
+    assert jax.tree.map(jnp.shape, larger) == jax.tree.map(jnp.shape, wanted)
+    assert applied(spec, "encode")(larger, draw(1, 10, 10, 2)).shape == (1, 4, 3)
+    old, new = trees.named_leaves(params), trees.named_leaves(larger)
+    moved = {name for name, leaf in old.items() if new[name].shape != leaf.shape}
+    assert moved == {"encoder/vit/positions", "decoder/vit/positions"}
+    for name in moved:
+        wanted = patches.resize_positions(old[name], (3, 3), (5, 5))
+        np.testing.assert_array_equal(new[name], wanted)
+    for name in old.keys() - moved:
+        np.testing.assert_array_equal(new[name], old[name])
 
 
 @pytest.mark.parametrize(
