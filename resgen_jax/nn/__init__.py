@@ -11,6 +11,7 @@ __all__ = [
     "flops",
     "functional",
     "linear",
+    "lora",
     "modulation",
     "patches",
     "positions",
