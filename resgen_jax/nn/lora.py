@@ -69,8 +69,9 @@ def merged(params: PyTree, adapters: Adapters, scale: float = 1.0) -> PyTree:
 
 def axes(network_axes: PyTree, adapters: Adapters) -> dict[str, dict[str, tuple]]:
     """Logical axes of adapters, after those of their kernels; the rank has none."""
-    is_names = {"is_leaf": lambda node: isinstance(node, tuple)}
-    flat, _ = jax.tree_util.tree_flatten_with_path(network_axes, **is_names)
+    flat, _ = jax.tree_util.tree_flatten_with_path(
+        network_axes, is_leaf=lambda node: isinstance(node, tuple)
+    )
     names = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
     return {
         name: {
