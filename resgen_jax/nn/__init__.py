@@ -11,8 +11,11 @@ __all__ = [
     "flops",
     "functional",
     "linear",
+    "lora",
     "modulation",
+    "patches",
     "positions",
     "transformer",
+    "vit",
 ]
 __getattr__ = lazy.modules(__name__, __all__)

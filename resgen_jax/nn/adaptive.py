@@ -4,6 +4,8 @@ DiT (arXiv 2212.09748, section 3.2): each block has a modulation of its own, and
 the start. `transformer` shares one modulation among all blocks, told at every position.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -29,16 +31,23 @@ class Modulation(nnx.Module):
 class Attention(nnx.Module):
     """Every position attends to every valid one; all four layers have biases, nothing turns."""
 
-    def __init__(self, width: int, num_heads: int, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        dtype,
+        rngs: nnx.Rngs,
+        init: Callable = linear.xavier_of_three,
+        out_init: Callable = linear.xavier,
+    ):
         self.num_heads = num_heads
 
         def project():
-            init = linear.xavier_of_three
             return linear.dense(width, width, ("embed", "heads"), dtype, rngs, init=init)
 
         self.query, self.key, self.value = project(), project(), project()
         axes = ("heads", "embed")
-        self.out = linear.dense(width, width, axes, dtype, rngs, init=linear.xavier)
+        self.out = linear.dense(width, width, axes, dtype, rngs, init=out_init)
 
     def __call__(
         self, values: Float[Array, "b l d"], is_valid: Bool[Array, "b l"] | None = None

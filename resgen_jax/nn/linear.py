@@ -21,6 +21,16 @@ def normal(deviation: float) -> Callable:
     return nnx.initializers.normal(deviation)
 
 
+def even(bound: float) -> Callable:
+    """Initialiser U(-bound, bound)."""
+
+    def draw(key, shape, dtype=jnp.float32, out_sharding=None):
+        del out_sharding  # eager sharding is off: `functional`
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
 def dense(
     in_dim: int,
     out_dim: int,
@@ -30,6 +40,7 @@ def dense(
     *,
     use_bias: bool = True,
     init: Callable = lecun,
+    bias_init: Callable = zeros,
 ) -> nnx.Linear:
     """A dense layer whose kernel has the logical `axes`; parameters float32, matmul in `dtype`."""
     # A bfloat16 matmul's kernel gradient is summed over the chips in bfloat16, and in float32 from
@@ -43,7 +54,7 @@ def dense(
         dtype=dtype,
         dot_general=_dot_general,
         kernel_init=nnx.with_partitioning(init, axes),
-        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        bias_init=nnx.with_partitioning(bias_init, axes[-1:]),
         rngs=rngs,
     )
 
@@ -107,6 +118,7 @@ def dense_to_float32(
     rngs: nnx.Rngs,
     *,
     init: Callable = lecun,
+    bias_init: Callable = zeros,
 ) -> nnx.Linear:
     """As `dense`, but what comes out is never rounded: multiplied in `dtype`, added in float32."""
 
@@ -123,7 +135,7 @@ def dense_to_float32(
         preferred_element_type=jnp.float32,
         dot_general=_dot_general,
         kernel_init=nnx.with_partitioning(init, axes),
-        bias_init=nnx.with_partitioning(zeros, axes[-1:]),
+        bias_init=nnx.with_partitioning(bias_init, axes[-1:]),
         rngs=rngs,
     )
 

@@ -85,3 +85,20 @@ def test_the_matmul_has_the_gradients_of_a_plain_product(key):
 
     for got, want in zip(gradients(linear.matmul), gradients(lambda a, b: a @ b), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_even_weights_fill_their_bounds_and_biases_may_too(key):
+    bound = 1 / np.sqrt(64)
+    init = {"init": linear.even(bound), "bias_init": linear.even(bound)}
+
+    def make(rngs):
+        return nnx.List(
+            make(64, 500, ("embed", "mlp"), jnp.float32, rngs, **init)
+            for make in (linear.dense, linear.dense_to_float32)
+        )
+
+    for params in functional.from_module(make).init(key).values():
+        for leaf in params.values():
+            assert 0.98 * bound < np.max(leaf) <= bound
+            assert -0.98 * bound > np.min(leaf) >= -bound
+            np.testing.assert_allclose(np.std(leaf), bound / np.sqrt(3), rtol=0.05)
