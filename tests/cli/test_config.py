@@ -98,7 +98,7 @@ def test_the_verb_prints_each_field_as_it_is_set(place):
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert lines[0].startswith(f"{name}: task resgen; ")
     assert any(line.startswith("top_p=0.9 Draws are among the likeliest") for line in lines)
-    assert "trunk.activation=gelu Of the MLPs (gelu, relu, silu)" in lines
+    assert "trunk.activation=silu Of the MLPs (gelu, relu, silu)" in lines
     assert any(line.startswith("has_code_head=false For the auxiliary") for line in lines)
     assert any(line.startswith("space: not in this config. Sizes of") for line in lines)
 
