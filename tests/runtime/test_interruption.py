@@ -19,6 +19,14 @@ from resgen_jax.training import loop
 RUN_TOY = pathlib.Path(toy_task.__file__).with_name("run_toy.py")
 
 
+@pytest.fixture(autouse=True)
+def no_nohup():
+    """Under `nohup` the tests begin with a hangup ignored, which a run leaves alone."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_rest_equals_not_stopping(tmp_path, single, uninterrupted, number):
     before = signal.getsignal(number)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resgen_jax.core import errors
+from resgen_jax.core import errors, spaces
 from resgen_jax.core import keys as random_keys
+from resgen_jax.generators import diffusion_transformer
 from resgen_jax.processes import interpolants
 from resgen_jax.samplers import ode, sde, time_grids
 
@@ -117,10 +118,21 @@ def test_mistakes_are_named(key):
         )
 
 
-def test_the_example_of_the_documents_runs():
+def test_the_examples_of_the_documents_run():
     page = pathlib.Path(__file__).parents[2] / "docs" / "sampling.md"
-    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+    solvers, network = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
     names = {}
-    exec(example, names)
+    exec(solvers, names)
     assert names["latents"].shape == (4, 64, 32)
     assert np.isfinite(names["latents"]).all()
+
+    def predict(params):
+        labels = jnp.zeros(4, jnp.int32)
+        own = dict(mean=0.0, deviation=1.0, labels=labels, params=params)
+        exec(network, own)
+        return own["velocity"](names["noise"], jnp.full(4, 0.5))
+
+    published = diffusion_transformer.preset("xl")
+    space = spaces.Space(spaces.Latents(32, 0.0, 1.0), 64, condition=spaces.Class(1000))
+    params = jax.eval_shape(diffusion_transformer.make(published, space).init, jax.random.key(0))
+    assert jax.eval_shape(predict, params).shape == (4, 64, 32)
