@@ -82,6 +82,14 @@ def check_sizes(spec: Any, names: Iterable[str], least: int = 1, most: int = LAR
             raise errors.UserError(f"{name} is {value}; expected {bound}")
 
 
+def check_known(spec: Any, known: Mapping[str, Iterable[str]], where: str = "") -> None:
+    """Raises UserError for a field whose value is none of its known ones, naming the nearest."""
+    for name, names in known.items():
+        value = getattr(spec, name)
+        if value not in names:
+            raise errors.UserError(f"{where}{name} is {value!r}; {nearest(value, names)}")
+
+
 def numbers(value: Any) -> tuple:
     """The numbers of a field that holds one, or some in a tuple."""
     return value if isinstance(value, tuple) else (value,)

@@ -17,7 +17,16 @@ from jaxtyping import Array, Float, Int, Key
 from resgen_jax.core import build, errors, spaces
 from resgen_jax.core import keys as random_keys
 from resgen_jax.generators import conditioning, heads
-from resgen_jax.nn import causal, dropout, flops, functional, linear, transformer
+from resgen_jax.nn import (
+    attention,
+    causal,
+    dropout,
+    flops,
+    functional,
+    linear,
+    modulation,
+    transformer,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,20 +43,10 @@ class Spec(heads.Spec):
     def __post_init__(self):
         super().__post_init__()
         build.check_sizes(self, ("width", "num_heads", "num_layers"))
-        if self.width % self.num_heads:
-            raise errors.UserError(
-                f"model.width {self.width} is not a multiple of num_heads {self.num_heads}; "
-                f"use {self.width // self.num_heads * self.num_heads or self.num_heads}"
-            )
+        attention.check_heads(self.width, self.num_heads, "model.")
         if not 0 <= self.dropout_rate < 1:
             raise errors.UserError(f"model.dropout_rate {self.dropout_rate} is outside [0, 1)")
-        for name, known in (
-            ("remat", transformer.REMAT),
-            ("compute_dtype", transformer.COMPUTE_DTYPES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"model.{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, transformer.COMPUTE, "model.")
 
     @property
     def stack(self) -> causal.Spec:
@@ -74,7 +73,7 @@ class ArResGen(heads.Heads):
             (space.max_length, width), (None, "embed"), linear.normal(0.02), rngs
         )
         self.trunk = causal.Stack(spec.stack, rngs)
-        self.norm = causal.LayerNorm(width, rngs)
+        self.norm = modulation.LayerNorm(width, causal.EPSILON, rngs)
         self.add_heads(spec, width, space.codes, dtype, rngs)
 
     def hidden(

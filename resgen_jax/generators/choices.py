@@ -66,10 +66,7 @@ KINDS: Mapping[str, Collection[str]] = {
 
 def check(choices: Choices) -> None:
     """Raises UserError for an unknown name, and for a confidence that its proposal cannot give."""
-    for name, known in KINDS.items():
-        value = getattr(choices, name)
-        if value not in known:
-            raise errors.UserError(f"sampler.{name} is {value!r}; {build.nearest(value, known)}")
+    build.check_known(choices, KINDS, "sampler.")
     if not go_together(choices.proposal, choices.confidence):
         fitting = [name for name in CONFIDENCES if go_together(choices.proposal, name)]
         missing = CONFIDENCES[choices.confidence].reads - PROPOSALS[choices.proposal].tells

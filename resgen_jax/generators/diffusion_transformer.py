@@ -47,13 +47,7 @@ class Spec:
             raise errors.UserError(
                 f"time_scale is {self.time_scale}; expected a finite number above 0, 1 for none"
             )
-        for name, known in (
-            ("remat", transformer.REMAT),
-            ("compute_dtype", transformer.COMPUTE_DTYPES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, transformer.COMPUTE)
 
 
 # Layers, width and heads of the published sizes; "sl" stands in SoftVQ-VAE's code alone.

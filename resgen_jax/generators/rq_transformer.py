@@ -12,7 +12,16 @@ from jaxtyping import Array, Float, Int, Key
 
 from resgen_jax.core import build, errors, spaces
 from resgen_jax.core import keys as random_keys
-from resgen_jax.nn import causal, dropout, flops, functional, linear, transformer
+from resgen_jax.nn import (
+    attention,
+    causal,
+    dropout,
+    flops,
+    functional,
+    linear,
+    modulation,
+    transformer,
+)
 from resgen_jax.quantizers import rvq
 
 
@@ -37,20 +46,10 @@ class Spec:
 
     def __post_init__(self):
         build.check_sizes(self, ("width", "num_heads", "num_body_layers", "num_head_layers"))
-        if self.width % self.num_heads:
-            raise errors.UserError(
-                f"width {self.width} is not a multiple of num_heads {self.num_heads}; "
-                f"use {self.width // self.num_heads * self.num_heads or self.num_heads}"
-            )
+        attention.check_heads(self.width, self.num_heads)
         if not 0 <= self.dropout_rate < 1:
             raise errors.UserError(f"dropout_rate {self.dropout_rate} is outside [0, 1)")
-        for name, known in (
-            ("remat", transformer.REMAT),
-            ("compute_dtype", ("float32", "bfloat16")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, transformer.COMPUTE)
 
     def stack(self, num_layers: int) -> causal.Spec:
         """The layers of the body or of the head."""
@@ -84,7 +83,7 @@ class RqTransformer(nnx.Module):
         self.head_in = linear.dense(space.codes.code_dim, width, (None, "embed"), dtype, rngs)
         self.body = causal.Stack(spec.stack(spec.num_body_layers), rngs)
         self.head = causal.Stack(spec.stack(spec.num_head_layers), rngs)
-        self.norm = causal.LayerNorm(width, rngs)
+        self.norm = modulation.LayerNorm(width, causal.EPSILON, rngs)
         self.out = linear.dense_to_float32(
             width, space.codes.codebook_size, ("embed", "vocab"), dtype, rngs
         )

@@ -32,11 +32,11 @@ def attend(
     return jnp.einsum("balm,bmak->blak", share.astype(value.dtype), value)
 
 
-def check_heads(width: int, num_heads: int) -> None:
+def check_heads(width: int, num_heads: int, where: str = "") -> None:
     """Raises UserError unless the heads share the width evenly."""
     if width % num_heads:
         raise errors.UserError(
-            f"width {width} is not a multiple of num_heads {num_heads}; "
+            f"{where}width {width} is not a multiple of num_heads {num_heads}; "
             f"use {width // num_heads * num_heads or num_heads}"
         )
 

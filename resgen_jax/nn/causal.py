@@ -49,20 +49,6 @@ def put(cache: Cache, new: Cache, place: Int[Array, ""]) -> Cache:
     )
 
 
-class LayerNorm(nnx.Module):
-    """Zero mean and unit variance per position, then a scale and a bias; all in float32."""
-
-    def __init__(self, width: int, rngs: nnx.Rngs):
-        self.scale = linear.table((width,), ("embed",), nnx.initializers.ones, rngs)
-        self.bias = linear.table((width,), ("embed",), linear.zeros, rngs)
-
-    def __call__(self, values: Float[Array, "... d"]) -> Float[Array, "... d"]:
-        normed = modulation.layer_norm(values.astype(jnp.float32), EPSILON)
-        shape = (1,) * (values.ndim - 1) + (-1,)
-        normed = normed * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
-        return normed.astype(values.dtype)
-
-
 class Block(nnx.Module):
     """Causal attention and a feed-forward layer, each normalised before and added to its input."""
 
@@ -70,7 +56,10 @@ class Block(nnx.Module):
         self.spec = spec
         width, hidden = spec.width, MLP_RATIO * spec.width
         dtype = jnp.dtype(spec.compute_dtype)
-        self.norm_attention, self.norm_mlp = LayerNorm(width, rngs), LayerNorm(width, rngs)
+        self.norm_attention, self.norm_mlp = (
+            modulation.LayerNorm(width, EPSILON, rngs),
+            modulation.LayerNorm(width, EPSILON, rngs),
+        )
         self.query, self.key, self.value = (
             linear.dense(width, width, ("embed", "heads"), dtype, rngs) for _ in range(3)
         )

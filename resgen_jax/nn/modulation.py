@@ -25,6 +25,21 @@ def rms_norm(values: Float[Array, "... d"], epsilon: float = 1e-6) -> Float[Arra
     return (wide * jax.lax.rsqrt(square + epsilon)).astype(values.dtype)
 
 
+class LayerNorm(nnx.Module):
+    """`layer_norm`, then a learned scale and bias for each channel; all in float32."""
+
+    def __init__(self, width: int, epsilon: float, rngs: nnx.Rngs):
+        self.epsilon = epsilon
+        self.scale = linear.table((width,), ("embed",), nnx.initializers.ones, rngs)
+        self.bias = linear.table((width,), ("embed",), linear.zeros, rngs)
+
+    def __call__(self, values: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        normed = layer_norm(values.astype(jnp.float32), self.epsilon)
+        shape = (1,) * (values.ndim - 1) + (-1,)
+        normed = normed * self.scale[...].reshape(shape) + self.bias[...].reshape(shape)
+        return normed.astype(values.dtype)
+
+
 # By the name that a config has for each.
 NORMS: dict[str, Callable] = {"layer": layer_norm, "rms": rms_norm}
 

@@ -30,6 +30,9 @@ REMAT: dict[str, Callable] = {
     "full": jax.checkpoint,
 }
 
+# Of every stack of layers: what its fields may be.
+COMPUTE = {"remat": REMAT, "compute_dtype": COMPUTE_DTYPES}
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -64,15 +67,7 @@ class Spec:
             raise errors.UserError(
                 f"rotary_base is {self.rotary_base}; expected 1 or more, or 0 for no rotary angles"
             )
-        for name, known in (
-            ("activation", ACTIVATIONS),
-            ("norm", modulation.NORMS),
-            ("remat", REMAT),
-            ("compute_dtype", COMPUTE_DTYPES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, {"activation": ACTIVATIONS, "norm": modulation.NORMS, **COMPUTE})
 
 
 class Context(NamedTuple):

@@ -35,13 +35,7 @@ class Spec:
     def __post_init__(self):
         build.check_sizes(self, ("num_layers", "width", "num_heads", "mlp_ratio"))
         attention.check_heads(self.width, self.num_heads)
-        for name, known in (
-            ("remat", transformer.REMAT),
-            ("compute_dtype", transformer.COMPUTE_DTYPES),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, transformer.COMPUTE)
 
 
 # Layers, width and heads of the published sizes.
@@ -59,18 +53,6 @@ def preset(size: str, **choices: Any) -> Spec:
     return Spec(num_layers, width, num_heads, **choices)
 
 
-class LayerNorm(nnx.Module):
-    """Zero mean and unit variance per position, then a learned scale and bias; all in float32."""
-
-    def __init__(self, width: int, rngs: nnx.Rngs):
-        self.scale = linear.table((width,), ("embed",), nnx.initializers.ones, rngs)
-        self.bias = linear.table((width,), ("embed",), linear.zeros, rngs)
-
-    def __call__(self, values: Float[Array, "b l d"]) -> Float[Array, "b l d"]:
-        normed = modulation.layer_norm(values.astype(jnp.float32), EPSILON)
-        return normed * self.scale[...][None, None] + self.bias[...][None, None]
-
-
 class Block(nnx.Module):
     """Attention, then an MLP with exact GELU; each is normalised before and scaled by channel.
 
@@ -81,7 +63,10 @@ class Block(nnx.Module):
     def __init__(self, spec: Spec, rngs: nnx.Rngs):
         width, dtype = spec.width, jnp.dtype(spec.compute_dtype)
         mlp_width, small = spec.mlp_ratio * width, nnx.initializers.constant(LAYER_SCALE)
-        self.attention_norm, self.mlp_norm = LayerNorm(width, rngs), LayerNorm(width, rngs)
+        self.attention_norm, self.mlp_norm = (
+            modulation.LayerNorm(width, EPSILON, rngs),
+            modulation.LayerNorm(width, EPSILON, rngs),
+        )
         self.attention = adaptive.Attention(width, spec.num_heads, dtype, rngs, INIT, INIT)
         self.up = linear.dense(width, mlp_width, ("embed", "mlp"), dtype, rngs, init=INIT)
         self.down = linear.dense(mlp_width, width, ("mlp", "embed"), dtype, rngs, init=INIT)
@@ -117,7 +102,7 @@ class Vit(nnx.Module):
             transform_metadata={nnx.PARTITION_NAME: "layers"},
         )
         self.blocks = make_block(rngs.split(spec.num_layers))
-        self.norm = LayerNorm(spec.width, rngs)
+        self.norm = modulation.LayerNorm(spec.width, EPSILON, rngs)
 
     def __call__(
         self, tokens: Float[Array, "b n d"], others: Float[Array, "b l d"]

@@ -62,10 +62,7 @@ class Spec:
                 f"width {self.width} times {max(self.multipliers)} of multipliers is more than "
                 f"{build.LARGEST_SIZE}; take smaller ones"
             )
-        for name, known in (("attention", conv2d.ATTENTIONS), ("dtype", DTYPES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"model.{name} is {value!r}; {build.nearest(value, known)}")
+        build.check_known(self, {"attention": conv2d.ATTENTIONS, "dtype": DTYPES}, "model.")
         self._check_bridge()
         self._check_sizes()
 

@@ -34,14 +34,12 @@ class LossSpec:
     average_decay: float = 0.9999
 
     def __post_init__(self):
-        for name, known in (
-            ("noise", (*interpolants.PATHS, SCHEDULE)),
-            ("prediction", predictions.PREDICTIONS),
-            ("times", interpolants.TIME_DRAWS),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"loss.{name} is {value!r}; {build.nearest(value, known)}")
+        known = {
+            "noise": (*interpolants.PATHS, SCHEDULE),
+            "prediction": predictions.PREDICTIONS,
+            "times": interpolants.TIME_DRAWS,
+        }
+        build.check_known(self, known, "loss.")
         for name in ("condition_drop_rate", "average_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 
 from resgen_jax.core import keys, spaces
 from resgen_jax.generators import diffusion_transformer
-from resgen_jax.training import diffusion_loss, microbatches, optimizer
+from resgen_jax.training import descent, diffusion_loss, optimizer
 from resgen_jax.training.diffusion_loss import LossSpec
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
@@ -62,19 +62,18 @@ class DiffusionTask:
 
         def loss_fn(params, rows):
             sums = self._sums(params, rows)
-            return diffusion_loss.per_position(sums, count), (sums, ())
+            return diffusion_loss.per_position(sums, count), sums
 
-        (loss, (sums, _)), gradients = microbatches.value_and_grad(
-            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
-        )
-        state, more = optimizer.apply_gradients(
+        state, sums, metrics = descent.step(
             state,
-            gradients,
+            loss_fn,
+            drawn,
             self.optimizer,
+            num_microbatches=self._optimizer_spec.num_microbatches,
             rate=self._rate,
             average_decay=self.loss.average_decay,
         )
-        return state, {"loss": loss, **self._metrics(sums, drawn), **more}
+        return state, {**metrics, **self._metrics(sums, drawn)}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """The loss with all labels told, at one time of each example."""

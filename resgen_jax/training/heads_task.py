@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from resgen_jax.core import errors, spaces
 from resgen_jax.generators import proposals
-from resgen_jax.training import codes_task, head_losses, microbatches, optimizer, resgen_loss
+from resgen_jax.training import codes_task, descent, head_losses, optimizer, resgen_loss
 from resgen_jax.training.state import Batch, Metrics, PyTree, TrainState
 
 
@@ -58,19 +58,18 @@ class HeadsTask(codes_task.CodesTask, abc.ABC):
 
         def loss_fn(params, rows):
             sums = self._sums(params, codebooks, rows)
-            return resgen_loss.per_token(sums, counts, self.loss), (sums, ())
+            return resgen_loss.per_token(sums, counts, self.loss), sums
 
-        (loss, (sums, _)), gradients = microbatches.value_and_grad(
-            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
-        )
-        state, more = optimizer.apply_gradients(
+        state, sums, metrics = descent.step(
             state,
-            gradients,
+            loss_fn,
+            drawn,
             self.optimizer,
+            num_microbatches=self._optimizer_spec.num_microbatches,
             rate=self._rate,
             average_decay=self.loss.average_decay,
         )
-        return state, {"loss": loss, **self._metrics(sums, counts), **more}
+        return state, {**metrics, **self._metrics(sums, counts)}
 
     def remarks(self, metrics: Mapping[str, float]) -> dict[str, str]:
         """A warning where many components of the mixture are dead."""

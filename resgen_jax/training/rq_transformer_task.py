@@ -11,7 +11,7 @@ from resgen_jax.generators import rq_transformer
 from resgen_jax.losses import masked
 from resgen_jax.training import (
     codes_task,
-    microbatches,
+    descent,
     optimizer,
     padding,
     rq_transformer_loss,
@@ -61,19 +61,18 @@ class RqTransformerTask(codes_task.CodesTask):
 
         def loss_fn(params, rows):
             sums = self._sums(params, codebooks, rows)
-            return sums.loss / num_codes, (sums, ())
+            return sums.loss / num_codes, sums
 
-        (loss, (sums, _)), gradients = microbatches.value_and_grad(
-            loss_fn, state.params, drawn, self._optimizer_spec.num_microbatches
-        )
-        state, more = optimizer.apply_gradients(
+        state, sums, metrics = descent.step(
             state,
-            gradients,
+            loss_fn,
+            drawn,
             self.optimizer,
+            num_microbatches=self._optimizer_spec.num_microbatches,
             rate=self._rate,
             average_decay=self.loss.average_decay,
         )
-        return state, {"loss": loss, "code_loss": sums.code_nll / num_codes, **more}
+        return state, {**metrics, "code_loss": sums.code_nll / num_codes}
 
     def evaluate(self, state: TrainState, batch: Batch, key: PRNGKeyArray) -> Metrics:
         """The likelihood of the codes held out; their mean is the loss of a code that is not soft.

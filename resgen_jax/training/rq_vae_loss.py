@@ -51,15 +51,13 @@ class LossSpec:
     average_decay: float = 0.999
 
     def __post_init__(self):
-        for name, known in (
-            ("reconstruction", reconstruction.KINDS),
-            ("perceptual", {"": None, **lpips.BACKBONES}),
-            ("commitment", COMMITMENTS),
-            ("gradient", gradients.GRADIENTS),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise errors.UserError(f"loss.{name} is {value!r}; {build.nearest(value, known)}")
+        known = {
+            "reconstruction": reconstruction.KINDS,
+            "perceptual": ("", *lpips.BACKBONES),
+            "commitment": COMMITMENTS,
+            "gradient": gradients.GRADIENTS,
+        }
+        build.check_known(self, known, "loss.")
         for name in ("depth_drop_rate", "average_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise errors.UserError(f"loss.{name} is {getattr(self, name)}; expected 0 to 1")
