@@ -213,6 +213,18 @@ def test_every_word_gives_a_config_whose_sections_can_be_read(name, monkeypatch)
         assert word in described, f"{name} does not say what {word} does"
 
 
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "/resgen_" in name])
+def test_without_a_word_the_head_is_the_best_that_was_measured_and_on_imagenet_the_papers(name):
+    def head(word):
+        model = configuration.load(f"{name}:{word}").model
+        return getattr(model, "head", "mixture")
+
+    assert head("") == ("mixture" if name == IMAGENET else "levels")
+    assert head("paper") == "mixture"
+    for word in ("mixture", "codes", "levels", "flow"):
+        assert head(word) == word
+
+
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_full_tokenizers_can_be_made(name):
     task = experiments.assumed(configuration.load(name)).task

@@ -9,7 +9,7 @@ import pytest
 import tiny_ar_resgen as tiny
 
 from resgen_jax.core import errors, keys, spaces
-from resgen_jax.generators import ar_resgen_model, ar_resgen_sampler_spec
+from resgen_jax.generators import ar_resgen, ar_resgen_model, ar_resgen_sampler_spec
 from resgen_jax.training import ar_resgen_task
 from resgen_jax.training.state import Task
 
@@ -32,6 +32,12 @@ def test_the_likelihood_of_all_examples_sums_to_one(head):
     found = jax.lax.map(log_likelihood, jnp.asarray(every))
     assert np.exp(found).sum() == pytest.approx(1, abs=1e-4)
     assert np.std(found) > 0.1
+
+
+@pytest.mark.parametrize("head", ["codes", "levels"])
+def test_a_training_step_is_counted_as_three_forward_passes(head):
+    forward = ar_resgen.forward_flops(tiny.spec(head), tiny.SPACE, with_code_head=head == "codes")
+    assert tiny.task(head).flops_per_example() == 3 * forward > 0
 
 
 def test_greedy_sampling_of_a_tiny_set_that_was_learnt_by_heart_gives_it_back():
